@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
+/*
+ * The few kernel types phasetrace reads, cut to the fields it reads. Offsets
+ * come from the running kernel's BTF (CO-RE), never from here.
+ */
+#ifndef PHASETRACE_KERNEL_H
+#define PHASETRACE_KERNEL_H
+
+#include <stdbool.h>
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+
+#define core_type __attribute__((preserve_access_index))
+
+struct upid {
+	int nr;
+} core_type;
+
+struct pid {
+	unsigned int level;
+	struct upid numbers[1];
+} core_type;
+
+typedef struct {
+	int counter;
+} atomic_t;
+
+struct signal_struct {
+	atomic_t live;
+} core_type;
+
+/* kernels from 6.2 on: one per-CPU counter a kind of page */
+struct percpu_counter {
+	__s64 count;
+} core_type;
+
+struct mm_struct {
+	struct percpu_counter rss_stat[4];
+} core_type;
+
+/* kernels before 6.2 */
+struct mm_rss_stat___old {
+	struct {
+		__s64 counter;
+	} count[4];
+} core_type;
+
+struct mm_struct___old {
+	struct mm_rss_stat___old rss_stat;
+} core_type;
+
+struct task_struct {
+	int pid;
+	int tgid;
+	int exit_code;
+	unsigned long nvcsw;
+	unsigned long nivcsw;
+	unsigned long min_flt;
+	unsigned long maj_flt;
+	__u64 start_boottime;
+	char comm[16];
+	struct task_struct *group_leader;
+	struct pid *thread_pid;
+	struct signal_struct *signal;
+	struct mm_struct *mm;
+} core_type;
+
+/* include/linux/mm_types_task.h: order of the resident page counters */
+enum {
+	MM_FILEPAGES = 0,
+	MM_ANONPAGES = 1,
+	MM_SWAPENTS = 2,
+	MM_SHMEMPAGES = 3,
+};
+
+#endif

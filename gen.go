@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package phasetrace is the root of the module; the program is cmd/phasetrace.
+//
+// This file only holds the generator. It needs clang, llvm-strip and libbpf's
+// headers ("make generate" checks and names the Debian packages); building
+// does not, because the compiled object is committed. One little-endian object
+// serves amd64 and arm64: everything that depends on the architecture reaches
+// the BPF programs as data.
+package phasetrace
+
+//go:generate go run github.com/cilium/ebpf/cmd/bpf2go -go-package bpf -output-dir bpf -target bpfel -tags "amd64 || arm64" -strip llvm-strip -type operand -type capture -type site_spec -type record -type identity -type thread_record -type string_slot -type loss_key -type record_type -type capture_type -type operand_kind -type site_role -type string_flag -type drop_counter Phasetrace bpf/phasetrace.bpf.c -- -O2 -g -Wall -Wextra -Wno-unused-parameter -mcpu=v3
