@@ -31,6 +31,16 @@ __u64 last_wake = 0;
 
 #define PAYLOAD_SIZE (MAX_CAPTURES * 8 + DATA_MAX + STR_MAX + 8)
 
+/* Types of event.h reach the Go side through BTF only when something global uses them. */
+const struct thread_record *unused_thread_record __attribute__((unused));
+const struct string_slot *unused_string_slot __attribute__((unused));
+const enum operand_kind *unused_operand_kind __attribute__((unused));
+const enum capture_type *unused_capture_type __attribute__((unused));
+const enum site_role *unused_site_role __attribute__((unused));
+const enum record_type *unused_record_type __attribute__((unused));
+const enum string_flag *unused_string_flag __attribute__((unused));
+const enum drop_counter *unused_drop_counter __attribute__((unused));
+
 struct lane_state {
 	__s32 depth;
 	__s32 low;
@@ -197,8 +207,9 @@ static __noinline int lose(__u32 which)
 /* ---- arguments ---------------------------------------------------------- */
 
 /*
- * Two ways to a register: marker_one knows the offset when it is verified and
- * is left with one load; marker_any reads at an offset known only at run time.
+ * Two ways to a register: marker_one knows its offsets when it is verified and
+ * is left with the loads it needs, the verifier removes the other cases;
+ * marker_any reads at an offset known only at run time.
  */
 #define REG_CASE(n)                                                       \
 	case (n) * 8:                                                     \
@@ -207,7 +218,7 @@ static __noinline int lose(__u32 which)
 			     : "r"(ctx), "i"((n) * 8));                   \
 		break;
 
-static __always_inline __u64 constant_register(void *ctx, __u16 offset)
+static __noinline __u64 constant_register(void *ctx, __u16 offset)
 {
 	__u64 value = 0;
 
