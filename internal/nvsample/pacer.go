@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nvsample
+
+import (
+	"math"
+	"time"
+)
+
+const (
+	// never is a due time that does not come.
+	never = math.MaxInt64
+	// burstWindow is the time whose allowance may be spent at once.
+	burstWindow = 100 * time.Millisecond
+	// activeFor is how long after a kick a reader keeps its active interval.
+	activeFor = time.Second
+	// wakeCost is what a read costs besides its call (waking a goroutine,
+	// reading clocks, handing the sample over); charged with every read.
+	wakeCost = 3 * time.Microsecond
+	// maxCharge bounds what one read costs: a call that waited long did not
+	// burn a core, and an unbounded charge would keep a reader silent for
+	// minutes after one hang.
+	maxCharge = 100 * time.Millisecond
+)
+
+// pacer decides when one device is read next. It is a token bucket of time
+// spent in calls, so what a read costs is what was measured, and a slower
+// driver is read less often by itself. Kicked reads may empty the bucket; reads
+// nobody asked for leave half of it to them. Not safe for concurrent use.
+type pacer struct {
+	rate             float64 // ns of calls allowed per ns
+	size             float64 // ns of calls that may be made at once
+	interval, active int64   // ns between unasked reads: at rest, and after a kick
+	retry            int64   // ns between reads of a device that fails
+
+	tokens    float64 // ns; negative after a read dearer than what was left
+	filled    int64   // when tokens was brought up to date
+	latency   float64 // ns, moving average
+	last      int64   // end of the last read
+	lastKick  int64
+	notBefore int64 // set by failures
+	backoff   int64
+	begun     bool
+}
+
+func newPacer(rate float64, o Options, now int64) *pacer {
+	size := rate * float64(burstWindow)
+	return &pacer{
+		rate: rate, size: size, tokens: size, filled: now,
+		interval: int64(o.Interval), active: int64(o.ActiveInterval), retry: int64(o.RetryInterval),
+		latency: float64(12 * time.Microsecond), lastKick: math.MinInt64 / 2,
+	}
+}
+
+// due returns when to read next, at or before now meaning at once. Pass kicked
+// when a boundary happened that no read has followed yet.
+func (p *pacer) due(now int64, kicked bool) int64 {
+	if !p.begun {
+		return now
+	}
+	p.fill(now)
+	if kicked {
+		p.lastKick = now
+		return max(p.notBefore, p.affordable(now, 0))
+	}
+	interval := p.interval
+	if now-p.lastKick < int64(activeFor) {
+		interval = min(interval, p.active)
+	}
+	return max(p.notBefore, p.last+interval, p.affordable(now, p.size/2))
+}
+
+// affordable returns when the next read can be paid with that much left over.
+func (p *pacer) affordable(now int64, keep float64) int64 {
+	missing := min(p.cost(p.latency)+keep, p.size) - p.tokens
+	if missing <= 0 {
+		return now
+	}
+	return now + int64(math.Ceil(missing/p.rate))
+}
+
+func (p *pacer) fill(now int64) {
+	if now > p.filled {
+		p.tokens = min(p.size, p.tokens+float64(now-p.filled)*p.rate)
+		p.filled = now
+	}
+}
+
+// done records a read that began at start and ended at end, and what came of it.
+func (p *pacer) done(start, end int64, s Status) {
+	p.begun = true
+	p.fill(end)
+	spent := float64(end - start)
+	p.tokens -= p.cost(spent)
+	p.latency += (min(spent, float64(maxCharge)) - p.latency) / 8
+	p.last = end
+	p.notBefore, p.backoff = p.afterStatus(end, s), p.nextBackoff(s)
+}
+
+func (p *pacer) cost(latency float64) float64 {
+	return min(latency, float64(maxCharge)) + float64(wakeCost)
+}
+
+// afterStatus returns before which time not to read again: an unknown failure
+// may pass soon, the others last.
+func (p *pacer) afterStatus(end int64, s Status) int64 {
+	switch s {
+	case StatusOK, StatusTimeout:
+		return end
+	case StatusError, StatusNotReady, StatusNotAvailable:
+		return end + p.nextBackoff(s)
+	default:
+		return end + p.retry
+	}
+}
+
+func (p *pacer) nextBackoff(s Status) int64 {
+	switch {
+	case s == StatusOK || s == StatusTimeout:
+		return 0
+	case p.backoff == 0:
+		return min(p.interval, p.retry)
+	default:
+		return min(2*p.backoff, p.retry)
+	}
+}
