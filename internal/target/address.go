@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package target
+
+import "unsafe"
+
+// addressOf returns where a mapped page lies in our own memory.
+func addressOf(page []byte) uint64 {
+	return uint64(uintptr(unsafe.Pointer(unsafe.SliceData(page))))
+}
