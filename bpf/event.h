@@ -9,6 +9,7 @@
 #define PHASETRACE_EVENT_H
 
 #define MAX_CAPTURES 12	  /* a USDT note has at most 12 arguments */
+#define MAX_SPECS 1024	  /* distinct ways to read arguments in one run */
 #define MAX_LANES 8	  /* independent stacks per thread */
 #define NO_LANE 0xff	  /* keyed pairs take no part in a thread's depth */
 #define STR_MAX 1024	  /* longest string that one capture may ask for, in bytes */

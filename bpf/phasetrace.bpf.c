@@ -1,3 +1,5 @@
+//go:build ignore
+
 /* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
 /*
  * One hit of a marker: fetch the arguments as the site's spec says, bring the
@@ -73,12 +75,13 @@ struct {
 	__uint(max_entries, 1 << 24);
 } ring SEC(".maps");
 
+/* What to capture, by number. A site's cookie: its id, and above it this number. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
+	__uint(max_entries, MAX_SPECS);
 	__type(key, __u32);
 	__type(value, struct site_spec);
-} sites SEC(".maps");
+} argument_specs SEC(".maps");
 
 /* Traced processes by their id in the tracer's pid namespace. */
 struct {
@@ -521,7 +524,7 @@ int marker_one(void *ctx)
 		if (i < spec->ncaptures)
 			used = capture(ctx, &spec->captures[i], true, st, i, spec->ncaptures, used);
 	}
-	return finish(st, task, spec, used, bpf_get_attach_cookie(ctx));
+	return finish(st, task, spec, used, (__u32)bpf_get_attach_cookie(ctx));
 }
 
 static __noinline __u32 capture_any(void *ctx, struct site_spec *spec, struct thread_state *st,
@@ -537,14 +540,15 @@ int marker_any(void *ctx)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct thread_state *st = current_state(task);
-	__u32 site = bpf_get_attach_cookie(ctx);
+	__u64 cookie = bpf_get_attach_cookie(ctx);
+	__u32 number = cookie >> 32;
 	struct site_spec *spec;
 	__u32 used = 0;
 
 	if (!st)
 		return 0;
 	st->rec.time = bpf_ktime_get_ns();
-	spec = bpf_map_lookup_elem(&sites, &site);
+	spec = bpf_map_lookup_elem(&argument_specs, &number);
 	if (!spec)
 		return 0;
 	for (__u32 i = 0; i < MAX_CAPTURES; i++) {
@@ -552,7 +556,7 @@ int marker_any(void *ctx)
 			break;
 		used = capture_any(ctx, spec, st, i, used);
 	}
-	return finish(st, task, spec, used, site);
+	return finish(st, task, spec, used, (__u32)cookie);
 }
 
 /* The floor of every measurement: what the kernel's trap alone costs. */

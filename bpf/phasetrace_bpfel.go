@@ -171,10 +171,10 @@ type PhasetraceThreadState struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	PhasetraceMapArgumentSpecs      = "argument_specs"
 	PhasetraceMapDrops              = "drops"
 	PhasetraceMapLost               = "lost"
 	PhasetraceMapRing               = "ring"
-	PhasetraceMapSites              = "sites"
 	PhasetraceMapTargets            = "targets"
 	PhasetraceMapThreads            = "threads"
 	PhasetraceProgLibraryChange     = "library_change"
@@ -259,12 +259,12 @@ type PhasetraceProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type PhasetraceMapSpecs struct {
-	Drops   *ebpf.MapSpec `ebpf:"drops"`
-	Lost    *ebpf.MapSpec `ebpf:"lost"`
-	Ring    *ebpf.MapSpec `ebpf:"ring"`
-	Sites   *ebpf.MapSpec `ebpf:"sites"`
-	Targets *ebpf.MapSpec `ebpf:"targets"`
-	Threads *ebpf.MapSpec `ebpf:"threads"`
+	ArgumentSpecs *ebpf.MapSpec `ebpf:"argument_specs"`
+	Drops         *ebpf.MapSpec `ebpf:"drops"`
+	Lost          *ebpf.MapSpec `ebpf:"lost"`
+	Ring          *ebpf.MapSpec `ebpf:"ring"`
+	Targets       *ebpf.MapSpec `ebpf:"targets"`
+	Threads       *ebpf.MapSpec `ebpf:"threads"`
 }
 
 // PhasetraceVariableSpecs contains global variables before they are loaded into the kernel.
@@ -309,20 +309,20 @@ func (o *PhasetraceObjects) Close() error {
 //
 // It can be passed to LoadPhasetraceObjects or ebpf.CollectionSpec.LoadAndAssign.
 type PhasetraceMaps struct {
-	Drops   *ebpf.Map `ebpf:"drops"`
-	Lost    *ebpf.Map `ebpf:"lost"`
-	Ring    *ebpf.Map `ebpf:"ring"`
-	Sites   *ebpf.Map `ebpf:"sites"`
-	Targets *ebpf.Map `ebpf:"targets"`
-	Threads *ebpf.Map `ebpf:"threads"`
+	ArgumentSpecs *ebpf.Map `ebpf:"argument_specs"`
+	Drops         *ebpf.Map `ebpf:"drops"`
+	Lost          *ebpf.Map `ebpf:"lost"`
+	Ring          *ebpf.Map `ebpf:"ring"`
+	Targets       *ebpf.Map `ebpf:"targets"`
+	Threads       *ebpf.Map `ebpf:"threads"`
 }
 
 func (m *PhasetraceMaps) Close() error {
 	return _PhasetraceClose(
+		m.ArgumentSpecs,
 		m.Drops,
 		m.Lost,
 		m.Ring,
-		m.Sites,
 		m.Targets,
 		m.Threads,
 	)

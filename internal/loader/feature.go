@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+
+	"github.com/phasetrace/phasetrace/bpf"
+)
+
+// Features says what the running kernel lets the tracer use. Every one is
+// found by trying, none by a version number.
+type Features struct {
+	// UprobeMulti: thousands of sites in one link, with a correct filter by
+	// process (Linux 6.6, the filter 6.10 or a stable kernel with the fix).
+	UprobeMulti bool
+	// UprobeMultiPIDBug: uprobe_multi exists and filters by thread instead of
+	// by process; it is not used.
+	UprobeMultiPIDBug bool
+	// Sleepable: programs may fault in the target's memory (Linux 6.0).
+	Sleepable bool
+}
+
+// Names that Without understands, for tests of the fallbacks.
+const (
+	withoutUprobeMulti = "no-uprobe-multi"
+	withoutSleepable   = "no-sleepable"
+	withoutConstants   = "no-constants"
+)
+
+// Without is a list of things not to use although the kernel has them. It
+// exists for tests of the fallbacks (the variable PHASETRACE_FORCE_FEATURES).
+type Without struct {
+	UprobeMulti bool // attach through perf events
+	Sleepable   bool // never fault memory in
+	Constants   bool // one program for all sites, none made for a single spec
+}
+
+// ParseWithout reads a comma-separated list of no-uprobe-multi, no-sleepable
+// and no-constants.
+func ParseWithout(s string) (Without, error) {
+	var w Without
+	for word := range strings.SplitSeq(s, ",") {
+		switch strings.TrimSpace(word) {
+		case "":
+		case withoutUprobeMulti:
+			w.UprobeMulti = true
+		case withoutSleepable:
+			w.Sleepable = true
+		case withoutConstants:
+			w.Constants = true
+		default:
+			return w, fmt.Errorf("feature switch %q: want %s, %s or %s", word,
+				withoutUprobeMulti, withoutSleepable, withoutConstants)
+		}
+	}
+	return w, nil
+}
+
+// DetectFeatures tries what the kernel can do. It needs the privileges of a
+// trace.
+func DetectFeatures(w Without) (Features, error) {
+	var f Features
+	spec, err := bpf.LoadPhasetrace()
+	if err != nil {
+		return f, fmt.Errorf("read the BPF object: %w", err)
+	}
+	empty := spec.Programs[bpf.PhasetraceProgMarkerEmpty]
+	plain, err := ebpf.NewProgram(empty)
+	if err != nil {
+		return f, explainLoad(err)
+	}
+	plain.Close()
+	if !w.Sleepable {
+		f.Sleepable = loads(asSleepable(empty.Copy()))
+	}
+	if !w.UprobeMulti {
+		f.UprobeMulti, f.UprobeMultiPIDBug = detectUprobeMulti(asMulti(empty.Copy()))
+	}
+	return f, nil
+}
+
+func loads(spec *ebpf.ProgramSpec) bool {
+	p, err := ebpf.NewProgram(spec)
+	if err != nil {
+		return false
+	}
+	p.Close()
+	return true
+}
+
+func asMulti(spec *ebpf.ProgramSpec) *ebpf.ProgramSpec {
+	spec.AttachType = ebpf.AttachTraceUprobeMulti
+	return spec
+}
+
+// bpfFSleepable is BPF_F_SLEEPABLE, include/uapi/linux/bpf.h.
+const bpfFSleepable = 1 << 4
+
+func asSleepable(spec *ebpf.ProgramSpec) *ebpf.ProgramSpec {
+	spec.Flags |= bpfFSleepable
+	return spec
+}
+
+// detectUprobeMulti attaches to "/", which no kernel can: one that knows
+// uprobe_multi says EBADF, and one that filters by process has looked at the
+// impossible PID before and says EINVAL.
+func detectUprobeMulti(spec *ebpf.ProgramSpec) (usable, pidBug bool) {
+	prog, err := ebpf.NewProgram(spec)
+	if err != nil {
+		return false, false
+	}
+	defer prog.Close()
+	root, err := link.OpenExecutable("/")
+	if err != nil {
+		return false, false
+	}
+	try := func(pid uint32) error {
+		l, err := root.UprobeMulti(nil, prog, &link.UprobeMultiOptions{Addresses: []uint64{1}, PID: pid})
+		if err == nil {
+			l.Close()
+		}
+		return err
+	}
+	if err := try(0); !errors.Is(err, syscall.EBADF) {
+		return false, false
+	}
+	if err := try(^uint32(0)); !errors.Is(err, syscall.EINVAL) {
+		return false, true
+	}
+	return true, false
+}
+
+// ErrPermission is wrapped by errors that a missing capability causes.
+var ErrPermission = errors.New("missing privileges")
+
+// ErrKernel is wrapped by errors that a kernel without what is needed causes.
+var ErrKernel = errors.New("this kernel lacks what phasetrace needs")
+
+// explainLoad names what a failed load most likely misses.
+func explainLoad(err error) error {
+	switch {
+	case errors.Is(err, syscall.EPERM), errors.Is(err, syscall.EACCES):
+		return fmt.Errorf("load BPF programs: %w: run as root or with CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE (%v)",
+			ErrPermission, short(err))
+	case errors.Is(err, ebpf.ErrNotSupported):
+		return fmt.Errorf("load BPF programs: %w: Linux 5.15 or later with BTF (CONFIG_DEBUG_INFO_BTF) is needed: %v",
+			ErrKernel, short(err))
+	}
+	return fmt.Errorf("load BPF programs: %w", err)
+}
+
+// short keeps the first line of an error: verifier logs run to pages.
+func short(err error) string {
+	first, _, _ := strings.Cut(err.Error(), "\n")
+	return first
+}

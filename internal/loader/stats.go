@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/phasetrace/phasetrace/bpf"
+)
+
+// Stats accounts for every record the programs made or could not make.
+type Stats struct {
+	Received      uint64 // markers read
+	Malformed     uint64 // records read that could not be decoded: a defect of phasetrace
+	Lost          uint64 // markers: the ring buffer was full
+	LostNoState   uint64 // markers: no memory for a thread's state
+	LostLifecycle uint64 // thread, exit, exec and fork records
+	Unattributed  uint64 // of the lost markers: not known of which thread
+	Missed        uint64 // hits for which the kernel did not run the program
+}
+
+// Stats reads the counters.
+func (t *Tracer) Stats() (Stats, error) {
+	s := Stats{Received: t.counters.received.Load(), Malformed: t.counters.malformed.Load()}
+	for counter, out := range map[bpf.PhasetraceDropCounter]*uint64{
+		bpf.PhasetraceDropCounterDROP_MARKER:       &s.Lost,
+		bpf.PhasetraceDropCounterDROP_LIFECYCLE:    &s.LostLifecycle,
+		bpf.PhasetraceDropCounterDROP_NO_STATE:     &s.LostNoState,
+		bpf.PhasetraceDropCounterDROP_UNATTRIBUTED: &s.Unattributed,
+	} {
+		var perCPU []uint64
+		if err := t.maps[bpf.PhasetraceMapDrops].Lookup(uint32(counter), &perCPU); err != nil {
+			return s, fmt.Errorf("read the loss counters: %w", err)
+		}
+		for _, n := range perCPU {
+			*out += n
+		}
+	}
+	for _, p := range t.programs {
+		// Not every kernel tells; one that does not has nothing to add.
+		if stats, err := p.Stats(); err == nil {
+			s.Missed += stats.RecursionMisses
+		}
+	}
+	return s, nil
+}
+
+// LostByThread returns how many markers of each thread were lost, as the
+// kernel counted them.
+func (t *Tracer) LostByThread() (map[ThreadKey]uint64, error) {
+	out := make(map[ThreadKey]uint64)
+	var key bpf.PhasetraceLossKey
+	var n uint64
+	it := t.maps[bpf.PhasetraceMapLost].Iterate()
+	for it.Next(&key, &n) {
+		out[ThreadKey{key.Tid, key.StartTime}] += n
+	}
+	if err := it.Err(); err != nil && !errors.Is(err, ebpf.ErrIterationAborted) {
+		return out, fmt.Errorf("read the losses by thread: %w", err)
+	}
+	return out, nil
+}

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"github.com/cilium/ebpf/ringbuf"
+	"github.com/cilium/ebpf/rlimit"
+
+	"github.com/phasetrace/phasetrace/bpf"
+)
+
+// DefaultRingBytes is the size of the ring buffer: at a million markers a
+// second it holds what 100 ms produce.
+const DefaultRingBytes = 16 << 20
+
+// maxConstantPrograms bounds how many programs are made for one spec each;
+// sites beyond share one program that looks its spec up.
+const maxConstantPrograms = 24
+
+// Options of a Tracer. The zero value traces single processes with defaults.
+type Options struct {
+	// RingBytes is the size of the ring buffer, a power of two and a multiple
+	// of the page size; 0 means DefaultRingBytes.
+	RingBytes int
+	// AllProcesses: sites are attached without a PID and the programs look at
+	// the set of targets; needed to follow children.
+	AllProcesses bool
+	// FollowForks: children of targets become targets, before they run.
+	FollowForks bool
+	// WakeInterval: a marker wakes the reader when the last wakeup is longer
+	// ago. 0: the reader is woken only when much is unread.
+	WakeInterval time.Duration
+	Without      Without
+}
+
+// Tracer owns the loaded programs, their links and the ring buffer. Its
+// methods may not be called concurrently, except Stats.
+type Tracer struct {
+	opts     Options
+	features Features
+	spec     *ebpf.CollectionSpec
+	maps     map[string]*ebpf.Map // shared by every program
+	programs []*ebpf.Program
+	links    []link.Link // of sites
+	hooks    []link.Link // of lifecycle tracepoints
+	table    specTable
+	bySpec   map[uint32]*ebpf.Program
+	any      *ebpf.Program
+	library  *ebpf.Program
+	shapes   shapes
+	reader   *ringbuf.Reader
+	record   ringbuf.Record
+	event    Event
+	counters counters
+}
+
+// Open loads the programs and starts to watch for exits, execs and forks. No
+// site is attached yet. The caller must Close the tracer.
+func Open(opts Options) (*Tracer, error) {
+	if opts.RingBytes == 0 {
+		opts.RingBytes = DefaultRingBytes
+	}
+	// Needed below Linux 5.11 only, where memory counts against the limit.
+	if err := rlimit.RemoveMemlock(); err != nil {
+		return nil, explainLoad(err)
+	}
+	features, err := DetectFeatures(opts.Without)
+	if err != nil {
+		return nil, err
+	}
+	t := &Tracer{opts: opts, features: features, bySpec: make(map[uint32]*ebpf.Program)}
+	if err := t.load(); err != nil {
+		return nil, errors.Join(err, t.Close())
+	}
+	return t, nil
+}
+
+// Features tells what the tracer found usable.
+func (t *Tracer) Features() Features { return t.features }
+
+func (t *Tracer) load() error {
+	var err error
+	if t.spec, err = bpf.LoadPhasetrace(); err != nil {
+		return fmt.Errorf("read the BPF object: %w", err)
+	}
+	t.spec.Maps[bpf.PhasetraceMapRing].MaxEntries = uint32(t.opts.RingBytes)
+	err = t.setVariables(map[string]any{
+		bpf.PhasetraceVarSleepable:       boolByte(t.features.Sleepable),
+		bpf.PhasetraceVarFilterProcesses: boolByte(t.opts.AllProcesses),
+		bpf.PhasetraceVarFollowForks:     boolByte(t.opts.FollowForks),
+		bpf.PhasetraceVarWakeInterval:    uint64(t.opts.WakeInterval),
+		bpf.PhasetraceVarWakeBytes:       uint32(t.opts.RingBytes / 4),
+	})
+	if err != nil {
+		return err
+	}
+	if err := t.loadLifecycle(); err != nil {
+		return err
+	}
+	if t.reader, err = ringbuf.NewReader(t.maps[bpf.PhasetraceMapRing]); err != nil {
+		return fmt.Errorf("map the ring buffer: %w", err)
+	}
+	return nil
+}
+
+func (t *Tracer) setVariables(vars map[string]any) error {
+	for name, value := range vars {
+		if err := t.spec.Variables[name].Set(value); err != nil {
+			return fmt.Errorf("set BPF constant %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func boolByte(b bool) uint8 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// loadLifecycle makes the maps, learns the tracer's own PID namespace, and
+// attaches to the tracepoints of thread and process lives.
+func (t *Tracer) loadLifecycle() error {
+	programs, maps, err := t.loadPrograms(nil,
+		bpf.PhasetraceProgLocateTracer, bpf.PhasetraceProgProcessFork,
+		bpf.PhasetraceProgProcessExec, bpf.PhasetraceProgProcessExit)
+	if err != nil {
+		return err
+	}
+	t.maps = maps
+	if _, err := programs[bpf.PhasetraceProgLocateTracer].Run(&ebpf.RunOptions{}); err != nil {
+		return fmt.Errorf("find the tracer's PID namespace: %w", err)
+	}
+	for _, name := range []string{bpf.PhasetraceProgProcessFork, bpf.PhasetraceProgProcessExec, bpf.PhasetraceProgProcessExit} {
+		l, err := link.AttachTracing(link.TracingOptions{Program: programs[name]})
+		if err != nil {
+			return fmt.Errorf("attach %s: %w", name, err)
+		}
+		t.hooks = append(t.hooks, l)
+	}
+	return nil
+}
+
+// loadPrograms loads the named programs on the shared maps, and makes the maps
+// the first time. change edits each program's spec.
+func (t *Tracer) loadPrograms(change func(*ebpf.ProgramSpec), names ...string) (map[string]*ebpf.Program, map[string]*ebpf.Map, error) {
+	spec := t.spec.Copy()
+	wanted := make(map[string]*ebpf.ProgramSpec)
+	for _, name := range names {
+		wanted[name] = spec.Programs[name]
+		if change != nil {
+			change(wanted[name])
+		}
+	}
+	spec.Programs = wanted
+	opts := ebpf.CollectionOptions{MapReplacements: make(map[string]*ebpf.Map)}
+	for name, m := range t.maps {
+		if name != rodata {
+			opts.MapReplacements[name] = m
+		}
+	}
+	coll, err := ebpf.NewCollectionWithOptions(spec, opts)
+	if err != nil {
+		return nil, nil, explainLoad(err)
+	}
+	programs, maps := coll.Programs, coll.Maps
+	coll.Programs, coll.Maps = nil, nil
+	for _, p := range programs {
+		t.programs = append(t.programs, p)
+	}
+	if t.maps != nil {
+		for _, m := range maps {
+			m.Close()
+		}
+	}
+	return programs, maps, nil
+}
+
+// rodata is the map of constants: every constant program has its own.
+const rodata = ".rodata"
+
+// asMarker makes a program fit for how sites are attached here.
+func (t *Tracer) asMarker(spec *ebpf.ProgramSpec) {
+	if t.features.UprobeMulti {
+		asMulti(spec)
+	}
+	if t.features.Sleepable {
+		asSleepable(spec)
+	}
+}
+
+// AddTarget makes a process, by its id in phasetrace's own PID namespace, one
+// whose end is told and, with AllProcesses, whose markers are recorded.
+func (t *Tracer) AddTarget(pid int) error {
+	err := t.maps[bpf.PhasetraceMapTargets].Put(uint32(pid), uint8(1))
+	if err != nil {
+		return fmt.Errorf("register process %d: %w", pid, err)
+	}
+	return nil
+}
+
+// Close detaches what is attached and frees everything. What is unread in the
+// ring buffer is lost: Detach and Drain first.
+func (t *Tracer) Close() error {
+	errs := []error{t.Detach(nil)}
+	if t.reader != nil {
+		errs = append(errs, t.reader.Close())
+	}
+	for _, p := range t.programs {
+		errs = append(errs, p.Close())
+	}
+	for _, m := range t.maps {
+		errs = append(errs, m.Close())
+	}
+	t.programs, t.maps = nil, nil
+	if err := errors.Join(errs...); err != nil && !errors.Is(err, os.ErrClosed) {
+		return fmt.Errorf("close the tracer: %w", err)
+	}
+	return nil
+}
