@@ -112,7 +112,7 @@ struct phasetrace_process_state phasetrace_process = {0, -1};
 
 #define PHASETRACE_ON_(probe) __builtin_expect(phasetrace_##probe##_semaphore != 0, 0)
 /* Inlined at any level: a breakpoint in a function of its own costs the target half as much again. */
-#define PHASETRACE_FORCE_ PHASETRACE_INLINE_ __attribute__((always_inline, unused, no_instrument_function))
+#define PHASETRACE_FORCE_ PHASETRACE_INLINE_ __attribute__((always_inline, no_instrument_function))
 
 /* asm inline keeps compilers from taking the note's lines for the function's size. */
 #if defined(__clang__) ? __clang_major__ >= 11 : __GNUC__ >= 9
@@ -218,10 +218,16 @@ PHASETRACE_FORCE_ int32_t phasetrace_get_rank(void) { return -1; }
 PHASETRACE_FORCE_ void phasetrace_set_rank(int32_t rank) { (void)rank; }
 PHASETRACE_FORCE_ uint64_t phasetrace_fire_enter_(const char *name, const char *attrs, int32_t rank)
 {
-	(void)name, (void)attrs, (void)rank;
+	(void)name;
+	(void)attrs;
+	(void)rank;
 	return 0;
 }
-PHASETRACE_FORCE_ void phasetrace_fire_exit_(uint64_t token, const char *name) { (void)token, (void)name; }
+PHASETRACE_FORCE_ void phasetrace_fire_exit_(uint64_t token, const char *name)
+{
+	(void)token;
+	(void)name;
+}
 
 #endif /* PHASETRACE_MARKERS */
 
@@ -261,7 +267,9 @@ public:
 	{
 		if (this != &from) {
 			close();
-			name_ = from.name_, token_ = from.token_, open_ = from.open_;
+			name_ = from.name_;
+			token_ = from.token_;
+			open_ = from.open_;
 			from.open_ = false;
 		}
 		return *this;
