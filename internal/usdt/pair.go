@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package usdt
+
+import "fmt"
+
+// ArgType says how an argument's value is shown.
+type ArgType uint8
+
+// Types of arguments.
+const (
+	// TypeInt is an integer, signed or not as the note says.
+	TypeInt ArgType = iota
+	// TypeUint is an integer shown unsigned.
+	TypeUint
+	// TypeHex is an integer shown in hexadecimal.
+	TypeHex
+	// TypeStr is the address of a NUL-terminated string.
+	TypeStr
+	// TypeStrLen is the address of a string whose length in bytes is the
+	// value of another argument.
+	TypeStrLen
+)
+
+// String returns the type's word in the --pair grammar.
+func (t ArgType) String() string {
+	switch t {
+	case TypeInt:
+		return "int"
+	case TypeUint:
+		return "uint"
+	case TypeHex:
+		return "hex"
+	case TypeStr:
+		return "str"
+	case TypeStrLen:
+		return "str(argM)"
+	}
+	return fmt.Sprintf("ArgType(%d)", uint8(t))
+}
+
+// AttrSpec is one value to capture at the enter probe.
+type AttrSpec struct {
+	// Key names the attribute.
+	Key string
+	// Arg is the argument's index, 0 to MaxArgs-1.
+	Arg  int
+	Type ArgType
+	// LenArg is the index of the length of a TypeStrLen; 0 otherwise.
+	LenArg int
+}
+
+// Origin says where a pair comes from.
+type Origin uint8
+
+// Origins of pairs.
+const (
+	// OriginMarkers: the probes of our own marker ABI.
+	OriginMarkers Origin = 1 + iota
+	// OriginCatalogue: the catalogue of well-known programs.
+	OriginCatalogue
+	// OriginRule: paired by name.
+	OriginRule
+	// OriginFlag: asked for with --pair.
+	OriginFlag
+)
+
+// String returns a word for the origin.
+func (o Origin) String() string {
+	switch o {
+	case OriginMarkers:
+		return "markers"
+	case OriginCatalogue:
+		return "catalogue"
+	case OriginRule:
+		return "naming rule"
+	case OriginFlag:
+		return "--pair"
+	}
+	return fmt.Sprintf("Origin(%d)", uint8(o))
+}
+
+// NoArg stands for "no argument" in the index fields of a PairSpec.
+const NoArg = -1
+
+// PairSpec is an enter probe and the exit probes that end the same phase.
+// The zero PairSpec is not valid; index fields that are unused hold NoArg.
+type PairSpec struct {
+	Provider, Enter string
+	// Exits are the probes that each end the phase; at least one.
+	Exits []string
+	// Name is the phase's name; used when NameArg is nil.
+	Name string
+	// NameArg is the argument of the enter probe that names the phase.
+	NameArg *AttrSpec
+	// Attrs are captured at enter.
+	Attrs []AttrSpec
+	// AttrsJSON is the index of an argument that points to a JSON object of
+	// attributes, or to nothing.
+	AttrsJSON int
+	// TokenArg is the index, at enter and at exit, of the scope's token.
+	TokenArg int
+	// RankArg is the index of the rank at enter; a negative rank is unset.
+	RankArg int
+	// KeyArg is the index, at enter and at exit, of the value that matches an
+	// exit to its enter. Such scopes may end on another thread.
+	KeyArg int
+	// Lane is the stack the phase lives on; empty for the default one.
+	Lane string
+	// Reentrant says whether the phase may be open within itself on one
+	// thread and lane. If not, an enter proves that an instance still open
+	// is stale.
+	Reentrant bool
+	// Resets are probes of the same provider that prove, when one fires on a
+	// thread, that no instance of this phase is open there any more: what is
+	// still open is stale, as after an error that skipped its exit.
+	Resets []string
+	// DefaultOn says whether the pair is traced without being asked for.
+	DefaultOn bool
+	// Why gives the reason for DefaultOn, or for its absence.
+	Why    string
+	Origin Origin
+	// Requires says what has to be done for the probes to fire at all, empty
+	// for nothing.
+	Requires string
+}
+
+// newPair returns a pair with the defaults of every unused field.
+func newPair(o Origin, provider, enter string, exits ...string) PairSpec {
+	return PairSpec{
+		Provider: provider, Enter: enter, Exits: exits,
+		AttrsJSON: NoArg, TokenArg: NoArg, RankArg: NoArg, KeyArg: NoArg,
+		Reentrant: true, Origin: o,
+	}
+}
+
+// markerProvider is the provider of our own markers.
+const markerProvider = "phasetrace"
+
+// Markers returns the pair of our own marker ABI:
+//
+//	enter(u64 token, const char *name, const char *attrs, s32 rank)
+//	exit (u64 token, const char *name)
+func Markers() PairSpec {
+	p := newPair(OriginMarkers, markerProvider, "enter", "exit")
+	p.TokenArg, p.AttrsJSON, p.RankArg = 0, 2, 3
+	p.NameArg = &AttrSpec{Key: "name", Arg: 1, Type: TypeStr}
+	p.DefaultOn, p.Why = true, "phasetrace's own markers"
+	return p
+}
