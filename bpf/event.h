@@ -90,7 +90,7 @@ struct record {
 	__u8 nslots;
 	__u8 role;
 	__s32 depth; /* enters minus exits of this lane, this marker included */
-	__s32 low;   /* lowest depth of this lane since its last delivered marker */
+	__s32 low;   /* lowest depth of this lane from its last delivered marker to before this one */
 	__u32 voluntary_switches; /* of the thread; low 32 bits of the kernel's counters */
 	__u32 involuntary_switches;
 	__u32 minor_faults;

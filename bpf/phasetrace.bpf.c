@@ -407,27 +407,31 @@ static __always_inline __u32 resident_pages(struct mm_struct *mm)
 	       mm->rss_stat[MM_SHMEMPAGES].count;
 }
 
-static __always_inline struct lane_state *advance(struct thread_state *st, __u8 lane, __u8 role)
+/* Counts the marker in its lane; rec->low is the lane's lowest depth before it. */
+static __always_inline struct lane_state *advance(struct record *rec, struct thread_state *st,
+						  __u8 lane, __u8 role)
 {
 	struct lane_state *ls;
 
-	if (lane >= MAX_LANES)
+	if (lane >= MAX_LANES) {
+		rec->depth = 0;
+		rec->low = 0;
 		return NULL;
+	}
 	ls = &st->lanes[lane];
+	rec->low = ls->low;
 	ls->depth += role == ROLE_ENTER ? 1 : -1;
 	if (ls->depth < ls->low)
 		ls->low = ls->depth;
+	rec->depth = ls->depth;
 	return ls;
 }
 
-static __always_inline void fill(struct record *rec, struct task_struct *task,
-				 struct lane_state *ls)
+static __always_inline void fill(struct record *rec, struct task_struct *task)
 {
 	rec->tgid = task->tgid;
 	rec->tid = task->pid;
 	rec->type = RECORD_MARKER;
-	rec->depth = ls ? ls->depth : 0;
-	rec->low = ls ? ls->low : 0;
 	rec->voluntary_switches = task->nvcsw;
 	rec->involuntary_switches = task->nivcsw;
 	rec->minor_faults = task->min_flt;
@@ -486,11 +490,11 @@ static __always_inline int finish(struct thread_state *st, struct task_struct *t
 				  const volatile struct site_spec *spec, __u32 used,
 				  __u32 site)
 {
-	struct lane_state *ls = advance(st, spec->lane, spec->role);
+	struct lane_state *ls = advance(&st->rec, st, spec->lane, spec->role);
 	__u64 seq = st->seq++;
 	__u32 size = spec->ncaptures * 8 + used;
 
-	fill(&st->rec, task, ls);
+	fill(&st->rec, task);
 	st->rec.seq = seq;
 	st->rec.site = site;
 	st->rec.lane = spec->lane;

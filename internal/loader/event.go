@@ -61,8 +61,8 @@ type Event struct {
 	PID uint32 // host ids: of the initial PID namespace
 	TID uint32
 	// Depth is enters minus exits of the lane as the kernel counted them, this
-	// marker included; Low is the lowest Depth since the last marker of this
-	// lane that was delivered.
+	// marker included; Low is the lowest Depth from the last marker of this lane
+	// that was delivered (its Depth counts) to just before this one.
 	Depth, Low int32
 	// The thread's counters, low 32 bits: differences are exact modulo 2^32.
 	VoluntarySwitches   uint32
