@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// forceVariable is read by the loader: a comma-separated list of features that
+// it must treat as missing. It exists for tests only.
+const forceVariable = "PHASETRACE_FORCE_FEATURES"
+
+// mode is one way in which the tests run on a kernel.
+type mode struct {
+	Name string   // as on the command line and in the report
+	Off  []string // features forced away; empty: what the kernel has
+	Why  string   // what this mode shows
+}
+
+// env is the environment of a test run in this mode.
+func (m mode) env() []string {
+	if len(m.Off) == 0 {
+		return nil
+	}
+	return []string{forceVariable + "=" + strings.Join(m.Off, ",")}
+}
+
+var (
+	native      = mode{Name: "native", Why: "the best that the kernel offers"}
+	noMulti     = mode{Name: "no-uprobe-multi", Off: []string{"no-uprobe-multi"}, Why: "perf-event uprobes, as on kernels before 6.6"}
+	noSleepable = mode{Name: "no-sleepable", Off: []string{"no-sleepable"}, Why: "programs that cannot fault pages in"}
+	as515       = mode{Name: "as-5.15", Off: []string{"no-uprobe-multi", "no-sleepable"}, Why: "perf-event uprobes and no faulting reads: the kernel floor"}
+)
+
+// kernel is one row of the matrix.
+type kernel struct {
+	ID      string // stable name for -only
+	Arch    string // GOARCH of the guest
+	Pattern string // matches the Debian packages of this kernel; the newest wins
+	Modes   []mode // a mode that forces away only what the kernel lacks anyway is left out
+}
+
+// kernels is the matrix. 6.1 has sleepable uprobes and no uprobe_multi; 6.12
+// has both. 5.15, the floor, is in no Debian release: mode as-5.15 stands for it.
+var kernels = []kernel{
+	{ID: "amd64-6.1", Arch: "amd64", Pattern: `^linux-image-6\.1\.[0-9].*-cloud-amd64$`, Modes: []mode{native, as515}},
+	{ID: "amd64-6.12", Arch: "amd64", Pattern: `^linux-image-6\.12\.[0-9].*-cloud-amd64$`, Modes: []mode{native, noMulti, noSleepable, as515}},
+	{ID: "arm64-6.1", Arch: "arm64", Pattern: `^linux-image-6\.1\.[0-9].*-cloud-arm64$`, Modes: []mode{native, as515}},
+	{ID: "arm64-6.12", Arch: "arm64", Pattern: `^linux-image-6\.12\.[0-9].*-cloud-arm64$`, Modes: []mode{native, noMulti, noSleepable, as515}},
+}
+
+// testPackages are the packages whose tests run in the guests, relative to the
+// repository's root: those that load BPF programs or look at other processes.
+var testPackages = []string{
+	"./internal/target",
+	"./internal/loader",
+	"./internal/trace",
+	"./cmd/phasetrace",
+}
+
+// requiredConfig are the build options without which a kernel is of no use
+// here. All of them are built in, because the guest loads no modules.
+var requiredConfig = []string{
+	"CONFIG_BPF_SYSCALL", "CONFIG_BPF_EVENTS", "CONFIG_DEBUG_INFO_BTF", "CONFIG_UPROBES", "CONFIG_UPROBE_EVENTS",
+	"CONFIG_BLK_DEV_INITRD", "CONFIG_DEVTMPFS", "CONFIG_TMPFS", "CONFIG_USER_NS", "CONFIG_PID_NS",
+}
+
+// skipRule allows some tests to be skipped in the guests.
+type skipRule struct {
+	Package string         // import path ending, "" for any
+	Test    *regexp.Regexp // full name, subtests included
+	Reason  *regexp.Regexp // what the test said
+	Why     string         // why the guest cannot have what it needs
+}
+
+// allowedSkips is the whole list: any other skip fails the run, because a
+// matrix of skipped tests shows nothing.
+var allowedSkips = []skipRule{
+	{
+		Test:   regexp.MustCompile(`.`),
+		Reason: regexp.MustCompile(`(?i)postgres`),
+		Why:    "the guests hold no PostgreSQL",
+	},
+}
+
+// allowSkip says whether a skip is expected.
+func allowSkip(pkg, test, reason string) bool {
+	return slices.ContainsFunc(allowedSkips, func(r skipRule) bool {
+		return strings.HasSuffix(pkg, r.Package) && r.Test.MatchString(test) && r.Reason.MatchString(reason)
+	})
+}
+
+// choose returns the kernels named in only, with the modes named in modes;
+// empty strings choose all. A kernel that has none of the modes is left out.
+func choose(all []kernel, only, modes string) ([]kernel, error) {
+	wanted, err := pick(only, func(id string) bool {
+		return slices.ContainsFunc(all, func(k kernel) bool { return k.ID == id })
+	})
+	if err != nil {
+		return nil, fmt.Errorf("-only: %w", err)
+	}
+	wantedModes, err := pick(modes, func(name string) bool {
+		return slices.ContainsFunc(all, func(k kernel) bool {
+			return slices.ContainsFunc(k.Modes, func(m mode) bool { return m.Name == name })
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("-modes: %w", err)
+	}
+	var out []kernel
+	for _, k := range all {
+		if wanted != nil && !slices.Contains(wanted, k.ID) {
+			continue
+		}
+		var kept []mode
+		for _, m := range k.Modes {
+			if wantedModes == nil || slices.Contains(wantedModes, m.Name) {
+				kept = append(kept, m)
+			}
+		}
+		if k.Modes = kept; len(kept) > 0 {
+			out = append(out, k)
+		}
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("no kernel has these modes: see -list")
+	}
+	return out, nil
+}
+
+// pick splits a comma-separated list whose elements must all be known.
+func pick(s string, known func(string) bool) ([]string, error) {
+	if s == "" {
+		return nil, nil
+	}
+	var out []string
+	for e := range strings.SplitSeq(s, ",") {
+		if e = strings.TrimSpace(e); !known(e) {
+			return nil, fmt.Errorf("unknown name %q: see -list", e)
+		}
+		out = append(out, e)
+	}
+	return out, nil
+}
+
+// archesOf returns the architectures of the kernels, each once, in order.
+func archesOf(ks []kernel) []string {
+	var out []string
+	for _, k := range ks {
+		if !slices.Contains(out, k.Arch) {
+			out = append(out, k.Arch)
+		}
+	}
+	return out
+}

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func names(ks []kernel) []string {
+	var out []string
+	for _, k := range ks {
+		for _, m := range k.Modes {
+			out = append(out, k.ID+" "+m.Name)
+		}
+	}
+	return out
+}
+
+func TestChoose(t *testing.T) {
+	all := []kernel{
+		{ID: "a", Modes: []mode{native, as515}},
+		{ID: "b", Modes: []mode{native}},
+	}
+	for _, tt := range []struct {
+		only, modes string
+		want        []string
+		err         string
+	}{
+		{"", "", []string{"a native", "a as-5.15", "b native"}, ""},
+		{"b", "", []string{"b native"}, ""},
+		{"b, a", "native", []string{"a native", "b native"}, ""},
+		{"", "as-5.15", []string{"a as-5.15"}, ""},
+		{"b", "as-5.15", nil, "no kernel has these modes"},
+		{"c", "", nil, `-only: unknown name "c"`},
+		{"", "d", nil, `-modes: unknown name "d"`},
+	} {
+		got, err := choose(all, tt.only, tt.modes)
+		if d := cmp.Diff(tt.want, names(got)); d != "" {
+			t.Errorf("-only=%q -modes=%q: %s", tt.only, tt.modes, d)
+		}
+		if !strings.Contains(fmt.Sprint(err), tt.err) || (err == nil) != (tt.err == "") {
+			t.Errorf("-only=%q -modes=%q: error %v, want %q", tt.only, tt.modes, err, tt.err)
+		}
+	}
+	if len(all[0].Modes) != 2 {
+		t.Error("choosing changed the matrix")
+	}
+}
+
+// The matrix itself: names are unique, patterns compile, every mode is known.
+func TestMatrix(t *testing.T) {
+	var ids []string
+	for _, k := range kernels {
+		if slices.Contains(ids, k.ID) {
+			t.Errorf("%s is there twice", k.ID)
+		}
+		ids = append(ids, k.ID)
+		if _, err := regexp.Compile(k.Pattern); err != nil {
+			t.Errorf("%s: %v", k.ID, err)
+		}
+		if !slices.ContainsFunc(k.Modes, func(m mode) bool { return m.Name == native.Name }) {
+			t.Errorf("%s does not run as it is", k.ID)
+		}
+		if _, _, err := (machine{Arch: k.Arch}).command(); err != nil {
+			t.Errorf("%s: %v", k.ID, err)
+		}
+	}
+}
+
+func TestNewest(t *testing.T) {
+	packages := []string{
+		"linux-image-6.1.0-9-cloud-amd64", "linux-image-6.1.0-56-cloud-amd64", "linux-image-6.1.0-47-cloud-amd64",
+		"linux-image-6.1.0-99-cloud-amd64-dbg", "linux-image-6.12.9+deb12-cloud-amd64", "linux-image-6.12.117+deb12-cloud-amd64",
+		"linux-image-6.12-cloud-amd64",
+	}
+	for pattern, want := range map[string]string{
+		kernels[0].Pattern: "linux-image-6.1.0-56-cloud-amd64",
+		kernels[1].Pattern: "linux-image-6.12.117+deb12-cloud-amd64",
+		"^none$":           "",
+	} {
+		if got := newest(packages, regexp.MustCompile(pattern)); got != want {
+			t.Errorf("%s: got %q, want %q", pattern, got, want)
+		}
+	}
+}
+
+func TestGuestTexts(t *testing.T) {
+	steps := []step{{ID: "as-5.15:internal/x", Pkg: "internal/x", Env: as515.env()}}
+	if got, want := planText(steps), "as-5.15:internal/x /pt/src/internal/x PHASETRACE_FORCE_FEATURES=no-uprobe-multi,no-sleepable\n"; got != want {
+		t.Errorf("plan: got %q, want %q", got, want)
+	}
+	if got, want := quote(`a'b|c`), `'a'\''b|c'`; got != want {
+		t.Errorf("quote: got %s, want %s", got, want)
+	}
+}
