@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package target
+
+import (
+	"bufio"
+	"bytes"
+	"debug/elf"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/cpu"
+)
+
+const (
+	maxConf      = 1 << 20 // bytes of one configuration file
+	maxConfFiles = 512     // of all includes together
+)
+
+// systemDirs lists the directories that the dynamic linker looks in last.
+func (r *resolver) systemDirs(interp string) []string {
+	if r.musl {
+		// musl reads /etc/ld-musl-ARCH.path next to its own name.
+		name := strings.TrimSuffix(path.Base(interp), ".so.1")
+		if data, err := r.readConf("/etc/" + name + ".path"); err == nil {
+			return strings.FieldsFunc(string(data), func(r rune) bool { return r == ':' || r == '\n' })
+		}
+		return []string{"/lib", "/usr/local/lib", "/usr/lib"}
+	}
+	left := maxConfFiles
+	dirs := r.confDirs("/etc/ld.so.conf", &left)
+	multiarch := platformName(r.machine) + "-linux-gnu"
+	if elf.Class(r.class) == elf.ELFCLASS64 {
+		dirs = append(dirs, "/lib/"+multiarch, "/usr/lib/"+multiarch, "/lib64", "/usr/lib64", "/lib", "/usr/lib")
+	} else {
+		dirs = append(dirs, "/lib/"+multiarch, "/usr/lib/"+multiarch, "/lib32", "/usr/lib32", "/lib", "/usr/lib")
+	}
+	return dirs
+}
+
+func (r *resolver) readConf(name string) ([]byte, error) {
+	_, host, err := inRoot(r.Root, name)
+	if err != nil {
+		return nil, err
+	}
+	f, _, err := openRegular(host)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data := make([]byte, maxConf)
+	n, err := f.ReadAt(data, 0)
+	if n == 0 {
+		return nil, err
+	}
+	return data[:n], nil
+}
+
+// confDirs reads a file of the form of ld.so.conf(5), with its includes.
+func (r *resolver) confDirs(name string, left *int) []string {
+	if *left--; *left < 0 {
+		return nil
+	}
+	data, err := r.readConf(name)
+	if err != nil {
+		return nil // the linker does without it as well
+	}
+	var dirs []string
+	for lines := bufio.NewScanner(bytes.NewReader(data)); lines.Scan(); {
+		line, _, _ := strings.Cut(lines.Text(), "#")
+		line = strings.TrimSpace(line)
+		if pattern, ok := strings.CutPrefix(line, "include"); ok && pattern != "" && strings.ContainsAny(pattern[:1], " \t") {
+			for _, p := range strings.Fields(pattern) {
+				dirs = append(dirs, r.include(name, p, left)...)
+			}
+			continue
+		}
+		if dir, _, _ := strings.Cut(line, "="); strings.HasPrefix(dir, "/") {
+			dirs = append(dirs, strings.TrimSpace(dir))
+		}
+	}
+	return dirs
+}
+
+func (r *resolver) include(from, pattern string, left *int) []string {
+	if !path.IsAbs(pattern) {
+		pattern = path.Join(path.Dir(from), pattern)
+	}
+	files, err := filepath.Glob(filepath.Join(r.Root, pattern))
+	if err != nil {
+		return nil
+	}
+	slices.Sort(files)
+	var dirs []string
+	for _, f := range files {
+		inside, err := filepath.Rel(r.Root, f)
+		if err != nil {
+			continue
+		}
+		dirs = append(dirs, r.confDirs("/"+inside, left)...)
+	}
+	return dirs
+}
+
+// platformName is what the linker's $PLATFORM and the multiarch directories call
+// a machine (e_machine).
+func platformName(machine uint16) string {
+	switch elf.Machine(machine) {
+	case elf.EM_X86_64:
+		return "x86_64"
+	case elf.EM_AARCH64:
+		return "aarch64"
+	case elf.EM_386:
+		return "i386"
+	}
+	return "unknown"
+}
+
+// processorLevels lists glibc's subdirectories for this processor, best first
+// (the x86-64 psABI's levels).
+func processorLevels() []string {
+	x := &cpu.X86
+	if !x.HasSSE42 || !x.HasPOPCNT || !x.HasCX16 {
+		return []string{}
+	}
+	levels := []string{"glibc-hwcaps/x86-64-v2"}
+	if x.HasAVX2 && x.HasBMI1 && x.HasBMI2 && x.HasFMA {
+		levels = append(levels, "glibc-hwcaps/x86-64-v3")
+		if x.HasAVX512F && x.HasAVX512BW && x.HasAVX512CD && x.HasAVX512DQ && x.HasAVX512VL {
+			levels = append(levels, "glibc-hwcaps/x86-64-v4")
+		}
+	}
+	slices.Reverse(levels)
+	return levels
+}
+
+// ReadDynamic reads what [Search] needs of an ELF file. It does not trust the
+// file: a malformed one is an error.
+func ReadDynamic(hostPath string) (d Dynamic, err error) {
+	f, _, err := openRegular(hostPath)
+	if err != nil {
+		return d, err
+	}
+	defer f.Close()
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("malformed ELF file: %v", r)
+		}
+	}()
+	return readDynamic(f)
+}
+
+func readDynamic(f *os.File) (d Dynamic, err error) {
+	file, err := elf.NewFile(f)
+	if err != nil {
+		return d, err
+	}
+	d.Class, d.Machine = uint16(file.Class), uint16(file.Machine)
+	for _, p := range file.Progs {
+		if p.Type == elf.PT_INTERP && p.Filesz > 0 && p.Filesz <= 4096 {
+			text := make([]byte, p.Filesz)
+			if _, err := p.ReadAt(text, 0); err != nil {
+				return d, fmt.Errorf("read the interpreter's name: %w", err)
+			}
+			d.Interp = string(bytes.TrimRight(text, "\x00"))
+		}
+	}
+	var split = func(list []string) (dirs []string) {
+		for _, s := range list {
+			dirs = append(dirs, strings.Split(s, ":")...)
+		}
+		return dirs
+	}
+	needed, err1 := file.DynString(elf.DT_NEEDED)
+	soname, err2 := file.DynString(elf.DT_SONAME)
+	rpath, err3 := file.DynString(elf.DT_RPATH)
+	runpath, err4 := file.DynString(elf.DT_RUNPATH)
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
+		return d, fmt.Errorf("read the dynamic section: %w", err)
+	}
+	d.Needed, d.RPath, d.RunPath = needed, split(rpath), split(runpath)
+	if len(soname) > 0 {
+		d.Soname = soname[0]
+	}
+	return d, nil
+}
