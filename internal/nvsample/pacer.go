@@ -17,9 +17,8 @@ const (
 	// wakeCost is what a read costs besides its call (waking a goroutine,
 	// reading clocks, handing the sample over); charged with every read.
 	wakeCost = 3 * time.Microsecond
-	// maxCharge bounds what one read costs: a call that waited long did not
-	// burn a core, and an unbounded charge would keep a reader silent for
-	// minutes after one hang.
+	// maxCharge bounds what one read costs, so that one very slow call does
+	// not keep a reader silent for minutes.
 	maxCharge = 100 * time.Millisecond
 )
 
@@ -91,8 +90,12 @@ func (p *pacer) done(start, end int64, s Status) {
 	p.begun = true
 	p.fill(end)
 	spent := float64(end - start)
-	p.tokens -= p.cost(spent)
-	p.latency += (min(spent, float64(maxCharge)) - p.latency) / 8
+	if s == StatusTimeout {
+		p.tokens = min(p.tokens, 0) // it waited for the driver and burned no core
+	} else {
+		p.tokens -= p.cost(spent)
+		p.latency += (min(spent, float64(maxCharge)) - p.latency) / 8
+	}
 	p.last = end
 	p.notBefore, p.backoff = p.afterStatus(end, s), p.nextBackoff(s)
 }

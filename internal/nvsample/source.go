@@ -2,7 +2,10 @@
 
 package nvsample
 
-import "strconv"
+import (
+	"fmt"
+	"strconv"
+)
 
 // Value is a number of bytes that may be unknown. The zero Value is unknown.
 type Value struct {
@@ -42,6 +45,14 @@ type Device struct {
 	MIG  int
 	UUID string // "GPU-…" or "MIG-…"; empty when it could not be read
 	Name string // the product's name; empty when it could not be read
+}
+
+// label names a device in messages.
+func (d Device) label() string {
+	if d.MIG >= 0 {
+		return fmt.Sprintf("GPU %d MIG %d", d.Index, d.MIG)
+	}
+	return fmt.Sprintf("GPU %d", d.Index)
 }
 
 // Memory is one answer to "how much memory is in use". Fields that the driver

@@ -67,7 +67,7 @@ func (c *call) overdue(s *Sampler, mark func(start, now int64)) bool {
 }
 
 func timeoutError(op string, d Device) error {
-	return &Error{Op: fmt.Sprintf("%s of GPU %d", op, d.Index), Status: StatusTimeout}
+	return &Error{Op: op + " of " + d.label(), Status: StatusTimeout}
 }
 
 // Problem is something to tell the user, once.

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux && cgo && !nonvml
+
+package nvsample
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/NVIDIA/go-nvml/pkg/nvml"
+)
+
+// device returns the device to call for op, or why it cannot be called.
+func (s *nvmlSource) device(op string, id int, available bool) (*nvmlDevice, error) {
+	if id < 0 || id >= len(s.devices) {
+		return nil, &Error{Op: op, Status: StatusError, Detail: fmt.Sprintf("there is no device %d", id)}
+	}
+	d := &s.devices[id]
+	switch {
+	case s.closed:
+		return nil, &Error{Op: op, Status: StatusClosed}
+	case d.err != nil:
+		return nil, d.err
+	case !available:
+		return nil, &Error{Op: op + " of " + d.label(), Status: StatusMissingSymbol}
+	}
+	return d, nil
+}
+
+// Memory implements Source.
+func (s *nvmlSource) Memory(id int) (Memory, error) {
+	const op = "read memory"
+	d, err := s.device(op, id, s.has.memory || s.has.memoryV2)
+	if err != nil {
+		return Memory{}, err
+	}
+	if s.has.memoryV2 {
+		m, ret := d.handle.GetMemoryInfo_v2()
+		if ret == nvml.SUCCESS {
+			return Memory{Total: Bytes(m.Total), Free: Bytes(m.Free), Used: Bytes(m.Used), Reserved: Bytes(m.Reserved)}, nil
+		}
+		if !s.has.memory || (ret != nvml.ERROR_FUNCTION_NOT_FOUND && ret != nvml.ERROR_ARGUMENT_VERSION_MISMATCH) {
+			return Memory{}, nvmlError(op+" of "+d.label(), ret)
+		}
+	}
+	m, ret := d.handle.GetMemoryInfo()
+	if ret != nvml.SUCCESS {
+		return Memory{}, nvmlError(op+" of "+d.label(), ret)
+	}
+	return Memory{Total: Bytes(m.Total), Free: Bytes(m.Free), Used: Bytes(m.Used)}, nil
+}
+
+// noValue is what the driver puts where it does not account by process
+// (NVML_VALUE_NOT_AVAILABLE in nvml.h).
+const noValue = math.MaxUint64
+
+// Processes implements Source. A process with both a compute and a graphics
+// context is in two lists, each time with all of its memory.
+func (s *nvmlSource) Processes(id int) ([]Process, error) {
+	const op = "read the process list"
+	d, err := s.device(op, id, s.has.compute || s.has.graphics)
+	if err != nil {
+		return nil, err
+	}
+	var list []Process
+	failed := nvml.ERROR_NOT_SUPPORTED
+	answered := false
+	for _, get := range []struct {
+		available bool
+		call      func() ([]nvml.ProcessInfo, nvml.Return)
+	}{{s.has.compute, d.handle.GetComputeRunningProcesses}, {s.has.graphics, d.handle.GetGraphicsRunningProcesses}} {
+		if !get.available {
+			continue
+		}
+		infos, ret := get.call()
+		switch {
+		case ret == nvml.SUCCESS:
+			answered = true
+			list = merge(list, infos)
+		case failed == nvml.ERROR_NOT_SUPPORTED:
+			failed = ret
+		}
+	}
+	if !answered {
+		return nil, nvmlError(op+" of "+d.label(), failed)
+	}
+	return list, nil
+}
+
+// merge adds processes to a list in which each PID is once. PID 0 is what
+// drivers report for processes outside the reader's container.
+func merge(list []Process, infos []nvml.ProcessInfo) []Process {
+next:
+	for _, info := range infos {
+		if info.Pid == 0 {
+			continue
+		}
+		p := Process{PID: int(info.Pid)}
+		if info.UsedGpuMemory != noValue {
+			p.Used = Bytes(info.UsedGpuMemory)
+		}
+		for i := range list {
+			if list[i].PID == p.PID {
+				if !list[i].Used.Known || (p.Used.Known && p.Used.N > list[i].Used.N) {
+					list[i].Used = p.Used
+				}
+				continue next
+			}
+		}
+		list = append(list, p)
+	}
+	return list
+}
+
+// nvmlError gives a return value of NVML its status.
+func nvmlError(op string, ret nvml.Return) error {
+	return &Error{Op: op, Status: statusOfReturn(ret), Code: int(ret)}
+}
+
+func statusOfReturn(ret nvml.Return) Status {
+	switch ret {
+	case nvml.SUCCESS:
+		return StatusOK
+	case nvml.ERROR_LIBRARY_NOT_FOUND:
+		return StatusNoLibrary
+	case nvml.ERROR_DRIVER_NOT_LOADED:
+		return StatusNoDriver
+	case nvml.ERROR_NOT_READY:
+		return StatusNotReady
+	case nvml.ERROR_LIB_RM_VERSION_MISMATCH:
+		return StatusMismatch
+	case nvml.ERROR_GPU_IS_LOST, nvml.ERROR_GPU_NOT_FOUND:
+		return StatusLost
+	case nvml.ERROR_RESET_REQUIRED:
+		return StatusResetRequired
+	case nvml.ERROR_NOT_SUPPORTED:
+		return StatusNotSupported
+	case nvml.ERROR_NO_PERMISSION:
+		return StatusNoPermission
+	case nvml.ERROR_FUNCTION_NOT_FOUND:
+		return StatusMissingSymbol
+	case nvml.ERROR_TIMEOUT:
+		return StatusTimeout
+	case nvml.ERROR_NO_DATA:
+		return StatusNotAvailable
+	case nvml.ERROR_UNINITIALIZED:
+		return StatusClosed
+	default:
+		return StatusError
+	}
+}
+
+// initError explains why NVML did not start.
+func initError(ret nvml.Return, path string) error {
+	err := &Error{Op: "start NVML from " + path, Status: statusOfReturn(ret), Code: int(ret)}
+	if err.Status == StatusMismatch {
+		err.Detail = versionDetail(libraryVersion(), driverVersion("/"))
+	}
+	return err
+}
