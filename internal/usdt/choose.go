@@ -2,13 +2,215 @@
 
 package usdt
 
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
 // Choice is a pair that could be traced, and whether it is.
 type Choice struct {
 	Pair   PairSpec
 	Chosen bool
 	// Why gives the reason, as a sentence fragment for a person.
 	Why string
-	// EnterSites, ExitSites and ResetSites are indices into the sites that
-	// were chosen from.
+	// Warnings say what a chosen pair will lack: arguments that a site does
+	// not have or that cannot be decoded, exits that are missing.
+	Warnings []string
+	// EnterSites, ExitSites and ResetSites are ascending indices into the
+	// sites that were chosen from.
 	EnterSites, ExitSites, ResetSites []int
+}
+
+type probeKey struct{ provider, name string }
+
+// siteIndex has the indices of the sites of each probe.
+type siteIndex map[probeKey][]int
+
+func indexSites(sites []Site) siteIndex {
+	ix := make(siteIndex)
+	for i := range sites {
+		k := probeKey{sites[i].Provider, sites[i].Name}
+		ix[k] = append(ix[k], i)
+	}
+	return ix
+}
+
+func (ix siteIndex) all(provider string, names []string) []int {
+	var is []int
+	for _, name := range names {
+		is = append(is, ix[probeKey{provider, name}]...)
+	}
+	slices.Sort(is)
+	return is
+}
+
+// Choose returns every pair that the sites, of one file or of all files of a
+// process, could form, and which of them to trace. The pairs of flags, if
+// there are any, are the whole choice, and are returned even if they have no
+// site. Otherwise it is our own markers where they are present; else the
+// default-on pairs of the catalogue; else what the naming rules pair, very
+// frequent pairs left out.
+func Choose(sites []Site, flags []PairSpec) []Choice {
+	ix := indexSites(sites)
+	if len(flags) > 0 {
+		var cs []Choice
+		for _, p := range flags {
+			cs = append(cs, chooseFlag(p, sites, ix))
+		}
+		for _, c := range possible(sites, ix) {
+			if !slices.ContainsFunc(flags, func(f PairSpec) bool { return f.Provider == c.Pair.Provider && f.Enter == c.Pair.Enter }) {
+				c.Why = "not asked for: --pair replaces the default choice"
+				cs = append(cs, c)
+			}
+		}
+		return cs
+	}
+	cs := possible(sites, ix)
+	by := Origin(0) // where the choice comes from, once one is made
+	for i := range cs {
+		c := &cs[i]
+		switch {
+		case !c.whole():
+			// says already what is missing
+		case !c.Pair.DefaultOn:
+			c.Why = fmt.Sprintf("off by default: %s; to trace it, --pair '%v'", c.Pair.Why, c.Pair)
+		case by != 0 && by != c.Pair.Origin:
+			c.Why = fmt.Sprintf("%s come first; to trace it, --pair '%v'", plural(by), c.Pair)
+		default:
+			by = c.Pair.Origin
+			c.Chosen, c.Why = true, c.Pair.Why
+			c.warn(sites)
+		}
+	}
+	return cs
+}
+
+func plural(o Origin) string {
+	switch o {
+	case OriginMarkers:
+		return "phasetrace's own markers"
+	case OriginCatalogue:
+		return "pairs of known programs"
+	}
+	return o.String() + "s"
+}
+
+// possible returns every pair of which a probe exists, in the order of
+// precedence, none chosen yet.
+func possible(sites []Site, ix siteIndex) []Choice {
+	var cs []Choice
+	known := map[probeKey]bool{}
+	for _, p := range append([]PairSpec{Markers()}, Catalogue()...) {
+		c := newChoice(p, ix)
+		if len(c.EnterSites)+len(c.ExitSites) == 0 {
+			continue
+		}
+		known[probeKey{p.Provider, p.Enter}] = true
+		cs = append(cs, c)
+	}
+	for _, p := range ByRule(sites) {
+		if known[probeKey{p.Provider, p.Enter}] {
+			continue
+		}
+		if why := unlistedReason(p.Provider); why != "" {
+			p.DefaultOn, p.Why = false, why
+		}
+		cs = append(cs, newChoice(p, ix))
+	}
+	return cs
+}
+
+// newChoice returns a pair with its sites, and what is missing as its Why.
+func newChoice(p PairSpec, ix siteIndex) Choice {
+	c := Choice{
+		Pair:       p,
+		EnterSites: slices.Clone(ix[probeKey{p.Provider, p.Enter}]),
+		ExitSites:  ix.all(p.Provider, p.Exits),
+		ResetSites: ix.all(p.Provider, p.Resets),
+	}
+	switch {
+	case len(c.EnterSites) == 0:
+		c.Why = fmt.Sprintf("no probe %s:%s in these files", p.Provider, p.Enter)
+	case len(c.ExitSites) == 0:
+		c.Why = fmt.Sprintf("no exit: no probe %s:%s in these files", p.Provider, strings.Join(p.Exits, " or "))
+	}
+	return c
+}
+
+// whole says whether the pair has both ends.
+func (c *Choice) whole() bool { return len(c.EnterSites) > 0 && len(c.ExitSites) > 0 }
+
+func chooseFlag(p PairSpec, sites []Site, ix siteIndex) Choice {
+	c := newChoice(p, ix)
+	if !c.whole() {
+		c.Why += suggestion(p, sites)
+		return c
+	}
+	c.Chosen, c.Why = true, "asked for with --pair"
+	for _, name := range append(slices.Clone(p.Exits), p.Resets...) {
+		if len(ix[probeKey{p.Provider, name}]) == 0 {
+			c.Warnings = append(c.Warnings, fmt.Sprintf("no probe %s:%s in these files", p.Provider, name))
+		}
+	}
+	c.warn(sites)
+	return c
+}
+
+// suggestion finds a probe that differs from a missing one in case or
+// punctuation only, the usual slip: tools write query-start, files have
+// query__start.
+func suggestion(p PairSpec, sites []Site) string {
+	plain := func(s string) string {
+		return strings.ToLower(strings.NewReplacer("_", "", "-", "").Replace(s))
+	}
+	for _, name := range append([]string{p.Enter}, p.Exits...) {
+		for i := range sites {
+			s := &sites[i]
+			if plain(s.Provider) == plain(p.Provider) && plain(s.Name) == plain(name) &&
+				(s.Provider != p.Provider || s.Name != name) {
+				return fmt.Sprintf("; is %s:%s meant?", s.Provider, s.Name)
+			}
+		}
+	}
+	return ""
+}
+
+// warn notes the arguments that the pair uses and its sites do not give.
+func (c *Choice) warn(sites []Site) {
+	p := &c.Pair
+	at := func(is []int, what string, arg int) {
+		if arg == NoArg {
+			return
+		}
+		for _, i := range is {
+			s, why := &sites[i], ""
+			switch {
+			case arg >= len(s.Args):
+				why = fmt.Sprintf("the probe has %d arguments", len(s.Args))
+			case s.Args[arg].Err != nil:
+				why = s.Args[arg].Err.Error()
+			default:
+				continue
+			}
+			c.Warnings = append(c.Warnings, fmt.Sprintf("%s: no arg%d at %s (%#x): %s", what, arg, s.probe(), s.Location, why))
+			return // one site is enough to say
+		}
+	}
+	attrs := p.Attrs
+	if p.NameArg != nil {
+		attrs = append(slices.Clone(attrs), *p.NameArg)
+	}
+	for _, a := range attrs {
+		at(c.EnterSites, a.Key, a.Arg)
+		if a.Type == TypeStrLen {
+			at(c.EnterSites, a.Key, a.LenArg)
+		}
+	}
+	at(c.EnterSites, "attributes", p.AttrsJSON)
+	at(c.EnterSites, "rank", p.RankArg)
+	for _, is := range [][]int{c.EnterSites, c.ExitSites} {
+		at(is, "token", p.TokenArg)
+		at(is, "key", p.KeyArg)
+	}
 }

@@ -2,7 +2,10 @@
 
 package usdt
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // ArgType says how an argument's value is shown.
 type ArgType uint8
@@ -146,5 +149,15 @@ func Markers() PairSpec {
 	p.TokenArg, p.AttrsJSON, p.RankArg = 0, 2, 3
 	p.NameArg = &AttrSpec{Key: "name", Arg: 1, Type: TypeStr}
 	p.DefaultOn, p.Why = true, "phasetrace's own markers"
+	return p
+}
+
+// clone returns a copy that shares nothing with p.
+func (p PairSpec) clone() PairSpec {
+	p.Exits, p.Attrs, p.Resets = slices.Clone(p.Exits), slices.Clone(p.Attrs), slices.Clone(p.Resets)
+	if p.NameArg != nil {
+		a := *p.NameArg
+		p.NameArg = &a
+	}
 	return p
 }

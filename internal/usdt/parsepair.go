@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package usdt
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Bounds of a pair's texts, in bytes.
+const (
+	maxProbeName = 256
+	maxLabel     = 128
+	maxExits     = 16
+)
+
+const pairForm = "PROVIDER:ENTER/EXIT[,EXIT…][;OPTION…]"
+
+// ParsePair reads a pair as --pair has it:
+//
+//	PROVIDER:ENTER/EXIT[,EXIT…][;name=…][;attr.KEY=argN[:TYPE]][;lane=NAME]
+//	  [;key=argN][;reentrant=false][;reset=PROBE[,PROBE…]]
+//
+// TYPE is int (the default), uint, hex, str or str(argM). The value of name
+// is literal unless it has the form argN[:TYPE]; without one, the phase is
+// called after the enter probe, as [ByRule] does it. The error quotes the
+// part that is wrong and says what is expected in its place.
+func ParsePair(s string) (PairSpec, error) {
+	p, err := parsePair(s)
+	if err != nil {
+		return PairSpec{}, fmt.Errorf("pair %q: %w", shorten(s), err)
+	}
+	return p, nil
+}
+
+func parsePair(s string) (PairSpec, error) {
+	if !utf8.ValidString(s) {
+		return PairSpec{}, errors.New("not valid UTF-8")
+	}
+	head, options, hasOptions := strings.Cut(s, ";")
+	p, err := parsePairHead(head)
+	if err != nil || !hasOptions {
+		return p, err
+	}
+	seen := map[string]bool{}
+	for _, option := range strings.Split(options, ";") {
+		key, value, ok := strings.Cut(option, "=")
+		key, value = strings.TrimSpace(key), strings.TrimSpace(value)
+		switch {
+		case !ok:
+			return p, fmt.Errorf("%q is not of the form OPTION=VALUE", shorten(option))
+		case value == "":
+			return p, fmt.Errorf("option %q has no value", shorten(key))
+		case seen[key]:
+			return p, fmt.Errorf("option %q is given twice", shorten(key))
+		}
+		seen[key] = true
+		if err := p.setOption(key, value); err != nil {
+			return p, err
+		}
+	}
+	return p, nil
+}
+
+// parsePairHead reads what stands before the options.
+func parsePairHead(head string) (PairSpec, error) {
+	provider, probes, ok := strings.Cut(head, ":")
+	if !ok {
+		return PairSpec{}, fmt.Errorf("%q has no colon after the provider; want %s", shorten(head), pairForm)
+	}
+	enter, exits, ok := strings.Cut(probes, "/")
+	if !ok {
+		return PairSpec{}, fmt.Errorf("%q has no slash between the enter and the exit probe; want %s", shorten(probes), pairForm)
+	}
+	p := newPair(OriginFlag, strings.TrimSpace(provider), strings.TrimSpace(enter))
+	p.DefaultOn, p.Why = true, "asked for with --pair"
+	if err := checkProbe("provider", p.Provider); err != nil {
+		return p, err
+	}
+	if err := checkProbe("enter probe", p.Enter); err != nil {
+		return p, err
+	}
+	var err error
+	if p.Exits, err = parseProbes("exit probe", exits); err != nil {
+		return p, err
+	}
+	if slices.Contains(p.Exits, p.Enter) {
+		return p, fmt.Errorf("probe %q cannot be both the enter and an exit", p.Enter)
+	}
+	p.Name = phaseName(p.Provider, p.Enter)
+	return p, nil
+}
+
+// parseProbes reads a list of probe names joined by commas.
+func parseProbes(what, list string) ([]string, error) {
+	var names []string
+	for _, name := range strings.Split(list, ",") {
+		name = strings.TrimSpace(name)
+		if err := checkProbe(what, name); err != nil {
+			return nil, err
+		}
+		if slices.Contains(names, name) {
+			return nil, fmt.Errorf("%s %q is given twice", what, name)
+		}
+		if names = append(names, name); len(names) > maxExits {
+			return nil, fmt.Errorf("more than %d %ss", maxExits, what)
+		}
+	}
+	return names, nil
+}
+
+// checkProbe refuses what cannot be the name of a provider or probe.
+func checkProbe(what, name string) error {
+	switch {
+	case name == "":
+		return fmt.Errorf("no %s; want %s", what, pairForm)
+	case len(name) > maxProbeName:
+		return fmt.Errorf("%s %q is longer than %d bytes", what, shorten(name), maxProbeName)
+	}
+	for _, r := range name {
+		if strings.ContainsRune(":/,;=", r) || unicode.IsSpace(r) || !unicode.IsPrint(r) {
+			return fmt.Errorf("%s %q: %q cannot be part of it", what, name, r)
+		}
+	}
+	return nil
+}
+
+func (p *PairSpec) setOption(key, value string) (err error) {
+	attr, isAttr := strings.CutPrefix(key, "attr.")
+	switch {
+	case isAttr:
+		return p.setAttr(attr, value)
+	case key == "name":
+		return p.setName(value)
+	case key == "lane":
+		p.Lane = value
+		return checkLabel("lane", value)
+	case key == "key":
+		p.KeyArg, err = parseArgIndex(value)
+		if err != nil {
+			return fmt.Errorf("option key=%s: %w", shorten(value), err)
+		}
+		return nil
+	case key == "reentrant":
+		if value != "true" && value != "false" {
+			return fmt.Errorf("option reentrant=%s: want true or false", shorten(value))
+		}
+		p.Reentrant = value == "true"
+		return nil
+	case key == "reset":
+		p.Resets, err = parseProbes("reset probe", value)
+		return err
+	}
+	return fmt.Errorf("unknown option %q: want name, attr.KEY, lane, key, reentrant or reset", shorten(key))
+}
+
+func (p *PairSpec) setName(value string) error {
+	if !looksLikeArg(value) {
+		p.Name = value
+		return checkLabel("name", value)
+	}
+	a, err := parseArgType(value)
+	if err != nil {
+		return fmt.Errorf("option name=%s: %w", shorten(value), err)
+	}
+	a.Key = "name"
+	p.Name, p.NameArg = "", &a
+	return nil
+}
+
+func (p *PairSpec) setAttr(key, value string) error {
+	if key == "" {
+		return fmt.Errorf("option \"attr.\" names no attribute: want attr.KEY=argN[:TYPE]")
+	}
+	if err := checkLabel("attribute", key); err != nil {
+		return err
+	}
+	a, err := parseArgType(value)
+	if err != nil {
+		return fmt.Errorf("option attr.%s=%s: %w", key, shorten(value), err)
+	}
+	if len(p.Attrs) == MaxArgs {
+		return fmt.Errorf("more than %d attributes", MaxArgs)
+	}
+	a.Key = key
+	p.Attrs = append(p.Attrs, a)
+	return nil
+}
+
+func checkLabel(what, s string) error {
+	if len(s) > maxLabel {
+		return fmt.Errorf("%s %q is longer than %d bytes", what, shorten(s), maxLabel)
+	}
+	for _, r := range s {
+		if !unicode.IsPrint(r) {
+			return fmt.Errorf("%s %q: %q cannot be part of it", what, s, r)
+		}
+	}
+	return nil
+}
+
+// looksLikeArg says whether a name is meant as an argument: "arg" and a digit,
+// up to its end or a colon.
+func looksLikeArg(s string) bool {
+	index, _, typed := strings.Cut(s, ":")
+	n, ok := strings.CutPrefix(index, "arg")
+	return ok && n != "" && (typed || strings.Trim(n, "0123456789") == "")
+}
+
+// parseArgType reads argN[:TYPE].
+func parseArgType(s string) (AttrSpec, error) {
+	index, typ, typed := strings.Cut(s, ":")
+	var a AttrSpec
+	var err error
+	if a.Arg, err = parseArgIndex(index); err != nil || !typed {
+		return a, err
+	}
+	switch typ {
+	case "int":
+		a.Type = TypeInt
+	case "uint":
+		a.Type = TypeUint
+	case "hex":
+		a.Type = TypeHex
+	case "str":
+		a.Type = TypeStr
+	default:
+		length, ok := strings.CutPrefix(typ, "str(")
+		if length, ok2 := strings.CutSuffix(length, ")"); ok && ok2 {
+			a.Type = TypeStrLen
+			a.LenArg, err = parseArgIndex(length)
+			return a, err
+		}
+		return a, fmt.Errorf("unknown type %q: want int, uint, hex, str or str(argM)", shorten(typ))
+	}
+	return a, nil
+}
+
+// parseArgIndex reads argN.
+func parseArgIndex(s string) (int, error) {
+	digits, ok := strings.CutPrefix(s, "arg")
+	n, err := strconv.Atoi(digits)
+	if !ok || err != nil || strconv.Itoa(n) != digits || n < 0 || n >= MaxArgs {
+		return 0, fmt.Errorf("%q is not an argument: want arg0 to arg%d", shorten(s), MaxArgs-1)
+	}
+	return n, nil
+}
+
+// String returns the pair in the --pair grammar, everything that the grammar
+// can say written out, so that ParsePair gives the same pair again. It cannot
+// say a marker's token, rank and JSON attributes, nor an origin or a remedy.
+func (p PairSpec) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s:%s/%s", p.Provider, p.Enter, strings.Join(p.Exits, ","))
+	switch {
+	case p.NameArg != nil:
+		fmt.Fprintf(&b, ";name=%s", p.NameArg.argType())
+	case p.Name != phaseName(p.Provider, p.Enter):
+		fmt.Fprintf(&b, ";name=%s", p.Name)
+	}
+	for _, a := range p.Attrs {
+		fmt.Fprintf(&b, ";attr.%s=%s", a.Key, a.argType())
+	}
+	if p.Lane != "" {
+		fmt.Fprintf(&b, ";lane=%s", p.Lane)
+	}
+	if p.KeyArg != NoArg {
+		fmt.Fprintf(&b, ";key=arg%d", p.KeyArg)
+	}
+	if !p.Reentrant {
+		b.WriteString(";reentrant=false")
+	}
+	if len(p.Resets) > 0 {
+		fmt.Fprintf(&b, ";reset=%s", strings.Join(p.Resets, ","))
+	}
+	return b.String()
+}
+
+// argType returns the value as the grammar has it, int left out.
+func (a AttrSpec) argType() string {
+	switch a.Type {
+	case TypeInt:
+		return fmt.Sprintf("arg%d", a.Arg)
+	case TypeStrLen:
+		return fmt.Sprintf("arg%d:str(arg%d)", a.Arg, a.LenArg)
+	}
+	return fmt.Sprintf("arg%d:%v", a.Arg, a.Type)
+}
+
+// shorten cuts a text for an error message.
+func shorten(s string) string {
+	const limit = 120
+	if len(s) <= limit {
+		return s
+	}
+	cut := limit
+	for cut > 0 && !utf8.RuneStart(s[cut]) {
+		cut--
+	}
+	return s[:cut] + "…"
+}
