@@ -98,7 +98,8 @@ func (c *Correlator) addLate(d *track, s Sample) {
 	if !counts(&s) {
 		return
 	}
-	for slot := range d.enters {
+	d.growEnters(len(c.scopes)) // scopes may be older than the device
+	for slot := range c.scopes {
 		if c.scopes[slot].open && c.scopes[slot].enter > s.Mid {
 			d.enters[slot].before++
 		}
@@ -148,9 +149,7 @@ func (c *Correlator) Enter(slot uint32, t int64, dst []Reading) []Reading {
 	for i := range c.devices {
 		d := &c.devices[i]
 		r, sample := d.reading(i, t)
-		for uint32(len(d.enters)) <= slot {
-			d.enters = append(d.enters, enter{})
-		}
+		d.growEnters(len(c.scopes))
 		d.enters[slot] = enter{used: r.Used, sample: sample, before: d.countBefore(t)}
 		dst = append(dst, r)
 	}

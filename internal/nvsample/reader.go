@@ -166,6 +166,9 @@ func (r *reader) listOnce(pids []int) time.Duration {
 	})
 	r.tell("processes", err)
 	r.s.reconsider(r, err == nil, found)
+	if status == StatusTimeout {
+		return 0 // it waited for the driver and burned no core
+	}
 	return min(time.Duration(end-start), maxCharge)
 }
 

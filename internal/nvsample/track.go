@@ -26,6 +26,7 @@ type track struct {
 	// time on is the first entry at or after it.
 	peaks     []peak
 	peakLimit int
+	scratch   []int64 // of prunePeaks
 
 	enters []enter // by slot
 }
@@ -46,6 +47,12 @@ func newTrack(history int) track {
 	return track{
 		ring: make([]Sample, history), counts: make([]uint64, history),
 		peaks: make([]peak, 0, 2*history), peakLimit: 2 * history,
+	}
+}
+
+func (d *track) growEnters(n int) {
+	for len(d.enters) < n {
+		d.enters = append(d.enters, enter{})
 	}
 }
 
@@ -179,13 +186,14 @@ func (d *track) scan(t0, t1 int64) Value {
 // prunePeaks drops the entries that no open scope's peak can be and that are
 // older than the ring, so that memory that only falls cannot fill it.
 func (d *track) prunePeaks(scopes []scope) {
-	var enters []int64
+	enters := d.scratch[:0]
 	for _, s := range scopes {
 		if s.open {
 			enters = append(enters, s.enter)
 		}
 	}
 	slices.Sort(enters)
+	d.scratch = enters
 	kept, k := d.peaks[:0], 0
 	oldest := d.at(d.first).Mid
 	for i, p := range d.peaks {
