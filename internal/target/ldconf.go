@@ -32,8 +32,7 @@ func (r *resolver) systemDirs(interp string) []string {
 		}
 		return []string{"/lib", "/usr/local/lib", "/usr/lib"}
 	}
-	left := maxConfFiles
-	dirs := r.confDirs("/etc/ld.so.conf", &left)
+	dirs := r.confDirs("/etc/ld.so.conf", make(map[string]bool))
 	multiarch := platformName(r.machine) + "-linux-gnu"
 	if elf.Class(r.class) == elf.ELFCLASS64 {
 		dirs = append(dirs, "/lib/"+multiarch, "/usr/lib/"+multiarch, "/lib64", "/usr/lib64", "/lib", "/usr/lib")
@@ -61,11 +60,13 @@ func (r *resolver) readConf(name string) ([]byte, error) {
 	return data[:n], nil
 }
 
-// confDirs reads a file of the form of ld.so.conf(5), with its includes.
-func (r *resolver) confDirs(name string, left *int) []string {
-	if *left--; *left < 0 {
+// confDirs reads a file of the form of ld.so.conf(5), with its includes, each
+// file once.
+func (r *resolver) confDirs(name string, seen map[string]bool) []string {
+	if seen[name] || len(seen) == maxConfFiles {
 		return nil
 	}
+	seen[name] = true
 	data, err := r.readConf(name)
 	if err != nil {
 		return nil // the linker does without it as well
@@ -76,7 +77,7 @@ func (r *resolver) confDirs(name string, left *int) []string {
 		line = strings.TrimSpace(line)
 		if pattern, ok := strings.CutPrefix(line, "include"); ok && pattern != "" && strings.ContainsAny(pattern[:1], " \t") {
 			for _, p := range strings.Fields(pattern) {
-				dirs = append(dirs, r.include(name, p, left)...)
+				dirs = append(dirs, r.include(name, p, seen)...)
 			}
 			continue
 		}
@@ -87,7 +88,7 @@ func (r *resolver) confDirs(name string, left *int) []string {
 	return dirs
 }
 
-func (r *resolver) include(from, pattern string, left *int) []string {
+func (r *resolver) include(from, pattern string, seen map[string]bool) []string {
 	if !path.IsAbs(pattern) {
 		pattern = path.Join(path.Dir(from), pattern)
 	}
@@ -102,7 +103,7 @@ func (r *resolver) include(from, pattern string, left *int) []string {
 		if err != nil {
 			continue
 		}
-		dirs = append(dirs, r.confDirs("/"+inside, left)...)
+		dirs = append(dirs, r.confDirs("/"+inside, seen)...)
 	}
 	return dirs
 }
@@ -170,7 +171,7 @@ func readDynamic(f *os.File) (d Dynamic, err error) {
 			d.Interp = string(bytes.TrimRight(text, "\x00"))
 		}
 	}
-	var split = func(list []string) (dirs []string) {
+	split := func(list []string) (dirs []string) {
 		for _, s := range list {
 			dirs = append(dirs, strings.Split(s, ":")...)
 		}
