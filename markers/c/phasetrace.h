@@ -112,7 +112,8 @@ struct phasetrace_process_state phasetrace_process = {0, -1};
 
 #define PHASETRACE_ON_(probe) __builtin_expect(phasetrace_##probe##_semaphore != 0, 0)
 /* Inlined at any level: a breakpoint in a function of its own costs the target half as much again. */
-#define PHASETRACE_FORCE_ PHASETRACE_INLINE_ __attribute__((always_inline, no_instrument_function))
+#define PHASETRACE_ALWAYS_ __attribute__((always_inline, no_instrument_function))
+#define PHASETRACE_FORCE_ PHASETRACE_INLINE_ PHASETRACE_ALWAYS_
 
 /* asm inline keeps compilers from taking the note's lines for the function's size. */
 #if defined(__clang__) ? __clang_major__ >= 11 : __GNUC__ >= 9
@@ -212,6 +213,7 @@ PHASETRACE_FORCE_ void phasetrace_fire_exit_(uint64_t token, const char *name)
 
 /* The same types are checked, and nothing is evaluated. */
 #define PHASETRACE_ON_(probe) 0
+#define PHASETRACE_ALWAYS_
 #define PHASETRACE_FORCE_ PHASETRACE_INLINE_
 
 PHASETRACE_FORCE_ int32_t phasetrace_get_rank(void) { return -1; }
@@ -258,12 +260,15 @@ namespace phasetrace {
  */
 class scope {
 public:
-	explicit scope(const char *name, const char *attrs = nullptr) noexcept
+	PHASETRACE_ALWAYS_ explicit scope(const char *name, const char *attrs = nullptr) noexcept
 		: name_(name), token_(phasetrace_enter_attrs(name, attrs)), open_(true) {}
-	scope(const char *name, const char *attrs, int32_t rank) noexcept
+	PHASETRACE_ALWAYS_ scope(const char *name, const char *attrs, int32_t rank) noexcept
 		: name_(name), token_(phasetrace_enter_rank(name, attrs, rank)), open_(true) {}
-	scope(scope &&from) noexcept : name_(from.name_), token_(from.token_), open_(from.open_) { from.open_ = false; }
-	scope &operator=(scope &&from) noexcept
+	PHASETRACE_ALWAYS_ scope(scope &&from) noexcept : name_(from.name_), token_(from.token_), open_(from.open_)
+	{
+		from.open_ = false;
+	}
+	PHASETRACE_ALWAYS_ scope &operator=(scope &&from) noexcept
 	{
 		if (this != &from) {
 			close();
@@ -276,23 +281,23 @@ public:
 	}
 	scope(const scope &) = delete;
 	scope &operator=(const scope &) = delete;
-	~scope() { close(); }
+	PHASETRACE_ALWAYS_ ~scope() { close(); }
 
 	/* untraced is a phase that was entered while nobody traced. name may be null. */
-	static scope untraced(const char *name) noexcept { return scope(name, UINT64_C(0)); }
+	PHASETRACE_ALWAYS_ static scope untraced(const char *name) noexcept { return scope(name, UINT64_C(0)); }
 
 	/* close exits the phase now; a second close does nothing. */
-	void close() noexcept
+	PHASETRACE_ALWAYS_ void close() noexcept
 	{
 		if (open_)
 			phasetrace_exit(token_, name_);
 		open_ = false;
 	}
 	/* token is that of the enter, 0 when nobody traced. */
-	uint64_t token() const noexcept { return token_; }
+	PHASETRACE_ALWAYS_ uint64_t token() const noexcept { return token_; }
 
 private:
-	scope(const char *name, uint64_t token) noexcept : name_(name), token_(token), open_(true) {}
+	PHASETRACE_ALWAYS_ scope(const char *name, uint64_t token) noexcept : name_(name), token_(token), open_(true) {}
 
 	const char *name_;
 	uint64_t token_;
