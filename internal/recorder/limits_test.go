@@ -262,7 +262,9 @@ func TestIdleStacksAreForgotten(t *testing.T) {
 	if n := r.Stats().Stacks; n > maxIdle+2 {
 		t.Errorf("%d stacks kept, want at most %d", n, maxIdle+2)
 	}
+	checkInvariants(t, r)
 	mustExit(t, r, open)
+	checkInvariants(t, r)
 	r.Acquire()
 	defer r.Release()
 	if _, _, err := held.Enter("", []byte("a"), nil); err != nil {

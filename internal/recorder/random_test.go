@@ -12,6 +12,7 @@ import (
 	"testing"
 )
 
+// The long run is: go test ./internal/recorder -run AgainstModel -recorder.events=10000000
 var events = flag.Int("recorder.events", 200_000, "events of each randomised test against the model")
 
 // pairOf is a scope as both sides know it. It is kept after its exit, to be
@@ -317,6 +318,7 @@ func (w *world) checkAll() {
 		}
 		w.r.Release()
 	}
+	checkInvariants(w.t, w.r)
 	want := w.m.active()
 	got := w.r.Active(nil)
 	if len(got) != len(want) {
@@ -327,6 +329,27 @@ func (w *world) checkAll() {
 		if line := fmt.Sprintf("%s %v", a.ScopeID(), a.Path.Parts()); line != want[thread] {
 			w.t.Fatalf("active on %s: %s, model %s", thread, line, want[thread])
 		}
+	}
+}
+
+// checkInvariants looks inside: what the recorder counts along the way must be
+// what is there.
+func checkInvariants(t testing.TB, r *Recorder) {
+	t.Helper()
+	r.Acquire()
+	defer r.Release()
+	idle, open := 0, 0
+	for k, s := range r.stacks {
+		if k != s.key || s.released {
+			t.Errorf("stack %+v is kept as %+v, released %v", s.key, k, s.released)
+		}
+		if !s.held && len(s.open) == 0 {
+			idle++
+		}
+		open += len(s.open)
+	}
+	if idle != r.idle || open+len(r.free) != len(r.slots) {
+		t.Fatalf("%d idle stacks counted, %d there; %d open and %d free slots of %d", r.idle, idle, open, len(r.free), len(r.slots))
 	}
 }
 

@@ -157,7 +157,7 @@ func (s *Stack) mayEnter(name []byte, n int) error {
 
 // Exit is Recorder.Exit by this stack's thread.
 func (s *Stack) Exit(t Token) (Boundary, error) {
-	if n := len(s.open); n > 0 && t.stack == s && s.open[n-1] == t.slot && s.r.isOpen(t) {
+	if n := len(s.open); n > 0 && s.open[n-1] == t.slot && s.r.isOpen(t) {
 		return s.pop(), nil
 	}
 	if t.stack == nil {
