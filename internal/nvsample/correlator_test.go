@@ -171,14 +171,14 @@ func (m *model) exit(slot uint32, t int64) Reading {
 // that come after their moment was asked for, failures, and usage that rises,
 // falls or jumps.
 func TestAgainstModel(t *testing.T) {
-	for seed := range uint64(300) {
+	for seed := range uint64(60) {
 		rng := rand.New(rand.NewPCG(seed, 7))
 		history := 8 + rng.IntN(60)
 		c := NewCorrelator(CorrelatorOptions{History: history})
 		m := &model{enters: map[uint32]modelEnter{}}
 		clock, used, trend := int64(1000), uint64(1<<30), rng.IntN(3)
 		var late []Sample
-		for range 3000 {
+		for range 2000 {
 			clock += 1 + rng.Int64N(20)
 			switch rng.IntN(6) {
 			case 0, 1, 2:

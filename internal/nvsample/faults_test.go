@@ -15,7 +15,7 @@ import (
 // the other device untouched.
 func TestFailingReads(t *testing.T) {
 	for _, status := range []Status{
-		StatusNoDriver, StatusNotReady, StatusLost, StatusResetRequired, StatusNotSupported,
+		StatusNoDriver, StatusNoDevice, StatusNotReady, StatusLost, StatusResetRequired, StatusNotSupported,
 		StatusNoPermission, StatusMissingSymbol, StatusNotAvailable, StatusClosed, StatusError,
 	} {
 		t.Run(status.String(), func(t *testing.T) {

@@ -124,6 +124,9 @@ func (s *nvmlSource) find() error {
 	if ret != nvml.SUCCESS {
 		return nvmlError("count GPUs", ret)
 	}
+	if count == 0 {
+		return &Error{Op: "count GPUs", Status: StatusNoDevice}
+	}
 	for i := range count {
 		handle, ret := s.lib.DeviceGetHandleByIndex(i)
 		if ret != nvml.SUCCESS {

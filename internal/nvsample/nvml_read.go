@@ -130,7 +130,9 @@ func statusOfReturn(ret nvml.Return) Status {
 		return StatusNotReady
 	case nvml.ERROR_LIB_RM_VERSION_MISMATCH:
 		return StatusMismatch
-	case nvml.ERROR_GPU_IS_LOST, nvml.ERROR_GPU_NOT_FOUND:
+	case nvml.ERROR_GPU_NOT_FOUND:
+		return StatusNoDevice
+	case nvml.ERROR_GPU_IS_LOST:
 		return StatusLost
 	case nvml.ERROR_RESET_REQUIRED:
 		return StatusResetRequired

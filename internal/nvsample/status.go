@@ -20,6 +20,7 @@ const (
 	StatusNotBuilt                    // the binary contains no NVML backend
 	StatusNoLibrary                   // no NVML library could be loaded
 	StatusNoDriver                    // the kernel driver is not loaded
+	StatusNoDevice                    // there is no NVIDIA GPU
 	StatusNotReady                    // the driver is not ready yet
 	StatusMismatch                    // library and driver are of different versions
 	StatusLost                        // the GPU fell off the bus
@@ -44,6 +45,7 @@ var statusTexts = [numStatuses]statusText{
 	StatusNotBuilt:      {"not_built", "this build contains no NVML backend", "build on Linux with cgo, glibc and without the nonvml tag"},
 	StatusNoLibrary:     {"no_library", "the NVML library was not found", "install the NVIDIA driver's libraries or name the file with --nvml-library"},
 	StatusNoDriver:      {"driver_not_loaded", "the NVIDIA kernel driver is not loaded", "load it (modprobe nvidia) or look into dmesg"},
+	StatusNoDevice:      {"no_device", "no NVIDIA GPU was found", "look into lspci and, in a container, at NVIDIA_VISIBLE_DEVICES"},
 	StatusNotReady:      {"not_ready", "the GPU is not ready yet", "wait; it is asked again"},
 	StatusMismatch:      {"version_mismatch", "the NVML library and the kernel driver are of different versions", "reboot or reload the driver after its update, or name the matching library with --nvml-library"},
 	StatusLost:          {"device_lost", "the GPU is lost: it fell off the bus or cannot be reached", "look into dmesg for Xid messages; the machine may need a reboot"},

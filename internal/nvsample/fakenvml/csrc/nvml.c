@@ -173,7 +173,7 @@ static ret_t snapshot(handle_t h, struct memory_v2 *m)
 
 EXPORT ret_t nvmlDeviceGetMemoryInfo(handle_t h, struct memory *out)
 {
-	struct memory_v2 m;
+	struct memory_v2 m = {0};
 	ret_t r = snapshot(h, &m);
 	if (r == SUCCESS)
 		*out = (struct memory){.total = m.total, .free = m.free, .used = m.used + m.reserved};

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux && cgo && !nonvml
+
+package nvsample
+
+import (
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/phasetrace/phasetrace/internal/nvsample/fakenvml"
+)
+
+// boundaries makes n boundaries with the given spacing beside a sampler, as a
+// tracing session would, and calls check with each boundary and its readings.
+func boundaries(s *Sampler, n int, spacing func() time.Duration, check func(at int64, r []Reading)) {
+	c := NewCorrelator(CorrelatorOptions{})
+	var pending []int64
+	var samples []Sample
+	var readings []Reading
+	for done := 0; done < n; {
+		if done+len(pending) < n {
+			pending = append(pending, Now())
+			s.Kick()
+		}
+		time.Sleep(spacing()) // the spacing of the boundaries, not a wait
+		samples = s.Take(samples[:0])
+		for _, x := range samples {
+			c.Add(x)
+		}
+		for len(pending) > 0 && c.Ready(pending[0], Now()) {
+			readings = readings[:0]
+			for d := range s.Devices() {
+				readings = append(readings, c.At(d, pending[0]))
+			}
+			check(pending[0], readings)
+			pending = pending[1:]
+			done++
+		}
+	}
+}
+
+// The fake's used memory is the time of the read, so the true age is known.
+func TestTrueAgeIsReported(t *testing.T) {
+	library, c, child := withFake(t, false, 2)
+	if !child {
+		return
+	}
+	c.Device[0].Used.Set(fakenvml.Clock)
+	c.Device[1].Used.Set(fakenvml.Clock)
+	s := Start(mustOpenFor(t, library), Options{})
+	defer closeSampler(t, s)
+	rng := rand.New(rand.NewPCG(3, 4))
+	checked := 0
+	boundaries(s, 1000, func() time.Duration { return time.Duration(rng.IntN(2_000_000)) }, func(at int64, readings []Reading) {
+		for _, r := range readings {
+			checked++
+			if r.Status != StatusOK {
+				t.Fatalf("boundary at %d: %+v", at, r)
+			}
+			if trueAge := int64(r.Used.N) - at; distance(trueAge, r.Age) > r.Latency {
+				t.Errorf("true age %d ns, reported %d ± %d", trueAge, r.Age, r.Latency)
+			}
+		}
+	})
+	if checked != 2000 {
+		t.Errorf("%d readings checked", checked)
+	}
+}
+
+func TestAgeAtTenMilliseconds(t *testing.T) {
+	library, c, child := withFake(t, false, 1)
+	if !child {
+		return
+	}
+	c.Device[0].DelayNS.Set(uint64(readCost))
+	s := Start(mustOpenFor(t, library), Options{})
+	var ages, latencies []int64
+	boundaries(s, 300, func() time.Duration { return 10 * time.Millisecond }, func(_ int64, r []Reading) {
+		ages = append(ages, max(r[0].Age, -r[0].Age))
+		latencies = append(latencies, r[0].Latency)
+	})
+	stats := s.Stats()
+	closeSampler(t, s)
+	slices.Sort(ages)
+	slices.Sort(latencies)
+	n := len(ages)
+	t.Logf("boundary each 10 ms: median |age| %v, p99 %v; median read %v; %.2f %% of a core in calls",
+		time.Duration(ages[n/2]), time.Duration(ages[n*99/100]), time.Duration(latencies[n/2]), 100*float64(stats.Spent())/float64(stats.Elapsed))
+	if reads := stats.Devices[0].Memory.Calls; reads < uint64(n) {
+		t.Errorf("%d reads for %d boundaries that far apart", reads, n)
+	}
+}
+
+func TestBudgetWithRealCalls(t *testing.T) {
+	library, c, child := withFake(t, false, 1)
+	if !child {
+		return
+	}
+	c.Device[0].DelayNS.Set(uint64(readCost))
+	s := Start(mustOpenFor(t, library), Options{PIDs: []int{1}})
+	kicks, corr := 0, NewCorrelator(CorrelatorOptions{})
+	var samples []Sample
+	for begin := Now(); Now()-begin < int64(time.Second); kicks++ {
+		s.Kick()
+		for next := Now() + 10_000; Now() < next; { // 100,000 a second
+		}
+		if kicks%1000 == 0 {
+			samples = s.Take(samples[:0])
+			for _, x := range samples {
+				corr.Add(x)
+			}
+		}
+	}
+	stats := s.Stats()
+	closeSampler(t, s)
+	m := stats.Devices[0].Memory
+	t.Logf("%d kicks in %v: %d reads, %.3f %% of a core in calls", kicks, time.Duration(stats.Elapsed), m.Calls, 100*float64(stats.Spent())/float64(stats.Elapsed))
+	// By the sampler's own figures: its share, one burst, and the calls that
+	// ended over it.
+	allowed := DefaultBudget*float64(stats.Elapsed+int64(burstWindow)) + float64(m.Longest) + float64(stats.Devices[0].Processes.Longest)
+	if float64(stats.Spent()) > allowed || stats.Dropped != 0 || corr.Skipped() != 0 || m.Failed != 0 {
+		t.Errorf("spent %v of %v allowed; %d dropped, %d skipped, %d failed", stats.Spent(), int64(allowed), stats.Dropped, corr.Skipped(), m.Failed)
+	}
+}
+
+// Faults in the library while sampling: the device says so, the other goes on,
+// one message, and back.
+func TestFaultsInTheLibrary(t *testing.T) {
+	library, c, child := withFake(t, false, 2)
+	if !child {
+		return
+	}
+	p := &problems{}
+	s := Start(mustOpenFor(t, library), Options{
+		Interval: time.Millisecond, RetryInterval: 5 * time.Millisecond, Deadline: 40 * time.Millisecond, Report: p.add, Budget: 1,
+	})
+	defer closeSampler(t, s)
+	dying := &c.Device[0]
+	for code, want := range map[uint64]Status{3: StatusNotSupported, 4: StatusNoPermission, 9: StatusNoDriver, 15: StatusLost, 999: StatusError} {
+		dying.MemoryReturn.Set(code)
+		awaitStatus(t, s, 0, want)
+		awaitStatus(t, s, 1, StatusOK)
+		dying.MemoryReturn.Set(0)
+		awaitStatus(t, s, 0, StatusOK)
+		if p.count(0, want, false) != 1 {
+			t.Errorf("%v: reported %+v", want, p.list)
+		}
+	}
+	for range 2 {
+		dying.HangMemory.Set(1)
+		awaitStatus(t, s, 0, StatusTimeout)
+		awaitStatus(t, s, 1, StatusOK)
+		if n := dying.Hanging.Get(); n != 1 {
+			t.Errorf("%d calls hang", n)
+		}
+		dying.HangMemory.Set(0)
+		awaitStatus(t, s, 0, StatusOK)
+	}
+	if p.count(0, StatusTimeout, false) != 1 || p.count(1, StatusTimeout, false) > 0 {
+		t.Errorf("reported %+v", p.list)
+	}
+}
+
+// awaitStatus takes samples until the device has one of that status begun after
+// the call; samples never carry a value with another status.
+func awaitStatus(t *testing.T, s *Sampler, device int, want Status) {
+	t.Helper()
+	begin := Now()
+	var samples []Sample
+	for Now()-begin < int64(30*time.Second) {
+		s.Kick()
+		samples = s.Take(samples[:0])
+		for _, x := range samples {
+			if x.Status != StatusOK && (x.Used.Known || x.Free.Known || x.Total.Known || x.Reserved.Known) {
+				t.Fatalf("a value with a failure: %+v", x)
+			}
+			if x.Device == device && x.Status == want && x.End > begin {
+				return
+			}
+		}
+		time.Sleep(100 * time.Microsecond)
+	}
+	t.Fatalf("device %d never became %v", device, want)
+}
+
+// mustOpenFor opens a source that a sampler will close.
+func mustOpenFor(t *testing.T, library string) Source {
+	t.Helper()
+	src, err := Open(library)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return src
+}
