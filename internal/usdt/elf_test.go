@@ -58,12 +58,12 @@ func (e *testELF) bytes() []byte {
 			testSection{".strtab", elf.Section64{Type: uint32(elf.SHT_STRTAB)}, []byte(e.names)})
 	}
 	ss = append(ss, e.sections...)
-	names := "\x00"
+	names := []byte{0}
 	for i := range ss {
 		ss[i].Name = uint32(len(names))
-		names += ss[i].name + "\x00"
+		names = append(append(names, ss[i].name...), 0)
 	}
-	ss = append(ss, testSection{"", elf.Section64{Type: uint32(elf.SHT_STRTAB)}, []byte(names)})
+	ss = append(ss, testSection{"", elf.Section64{Type: uint32(elf.SHT_STRTAB)}, names})
 
 	file := bytes.NewBuffer(make([]byte, dataAt+64))
 	copy(file.Bytes()[codeAt:], e.code)

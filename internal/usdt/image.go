@@ -84,18 +84,25 @@ func openImage(r io.ReaderAt, size int64) (*image, error) {
 // bytes reads n bytes at off into fresh memory. It fails before it allocates
 // when they exceed limit or the file.
 func (f *image) bytes(off, n, limit uint64) ([]byte, error) {
+	return f.bytesInto(nil, off, n, limit)
+}
+
+// bytesInto is bytes, into buf where it is large enough.
+func (f *image) bytesInto(buf []byte, off, n, limit uint64) ([]byte, error) {
 	if n > limit {
 		return nil, fmt.Errorf("%d bytes, more than the limit of %d", n, limit)
 	}
 	if off > f.size || n > f.size-off {
 		return nil, fmt.Errorf("%d bytes at offset %#x end beyond the file: %w", n, off, io.ErrUnexpectedEOF)
 	}
-	b := make([]byte, n)
+	if uint64(cap(buf)) < n {
+		buf = make([]byte, n)
+	}
 	// A ReaderAt may report EOF together with the last byte.
-	if got, err := f.r.ReadAt(b, int64(off)); got < len(b) {
+	if got, err := f.r.ReadAt(buf[:n], int64(off)); uint64(got) < n {
 		return nil, fmt.Errorf("read %d bytes at offset %#x: %w", n, off, err)
 	}
-	return b, nil
+	return buf[:n], nil
 }
 
 // decode reads a fixed-size structure.

@@ -125,15 +125,20 @@ func startsArg(text string) bool {
 // parseArg decodes one argument.
 func parseArg(arch Arch, text string, symbols Symbols) Arg {
 	arg, err := parseSized(arch, text, symbols)
-	if err != nil {
-		// Nothing half-decoded gets out.
-		return Arg{Text: text, Size: arg.Size, Signed: arg.Signed, Err: &OperandError{text, err}}
-	}
 	arg.Text = text
+	if err != nil {
+		return arg.unsupported(err)
+	}
 	if arg.Kind == ArgConst {
 		arg.Const = extend(arg.Const, arg.Size, arg.Signed)
 	}
 	return arg
+}
+
+// unsupported returns the argument without what was decoded of it, which must
+// not be used.
+func (a *Arg) unsupported(reason error) Arg {
+	return Arg{Text: a.Text, Size: a.Size, Signed: a.Signed, Err: &OperandError{a.Text, reason}}
 }
 
 func parseSized(arch Arch, text string, symbols Symbols) (Arg, error) {

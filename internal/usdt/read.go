@@ -66,17 +66,20 @@ func (p *problems) list() []Problem {
 	return p.kept
 }
 
-// resolveSymbols decodes once more the arguments of the sites that name
-// symbols, now that the symbols are known.
+// resolveSymbols decodes once more the arguments that failed at some sites,
+// now that the symbols they may name are known.
 func resolveSymbols(im *image, sites []Site, which []int, table *symbolTable) {
+	symbols := Symbols{Lookup: table.lookup, Fixed: im.fixed()}
 	for _, i := range which {
-		args, _ := ParseArgs(im.arch, sites[i].ArgText, Symbols{Lookup: table.lookup, Fixed: im.fixed()})
-		for j := range args {
-			if a := &args[j]; a.Kind == ArgSym && !im.mapped(a.Addr, uint64(a.Size)) {
-				*a = Arg{Text: a.Text, Size: a.Size, Signed: a.Signed,
-					Err: &OperandError{a.Text, errOutside}}
+		for j := range sites[i].Args {
+			a := &sites[i].Args[j]
+			if a.Err == nil {
+				continue
+			}
+			*a = parseArg(im.arch, a.Text, symbols)
+			if a.Kind == ArgSym && !im.mapped(a.Addr, uint64(a.Size)) {
+				*a = a.unsupported(errOutside)
 			}
 		}
-		sites[i].Args = args
 	}
 }

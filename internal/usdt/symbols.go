@@ -38,8 +38,9 @@ type symbol struct {
 // can be larger than the memory this package allows itself.
 type symbolTable struct {
 	wanted map[string]*symbol
-	asked  int   // look-ups so far
-	err    error // why no answer of this table is to be trusted
+	asked  int    // look-ups so far
+	names  []byte // the string table read last
+	err    error  // why no answer of this table is to be trusted
 }
 
 // want notes a name and answers that it is not known yet.
@@ -97,30 +98,30 @@ func (t *symbolTable) loadTable(f *image, s *elf.Section64) error {
 	if s.Size > maxSymbolTable || str.Size > maxStringTable {
 		return errSymbolsLarge
 	}
-	names, err := f.bytes(str.Off, str.Size, maxStringTable)
-	if err != nil {
+	var err error
+	if t.names, err = f.bytesInto(t.names, str.Off, str.Size, maxStringTable); err != nil {
 		return fmt.Errorf("read symbol names: %w", err)
 	}
+	var b []byte
 	const chunk = symbolSize << 12
 	for off := uint64(0); off < s.Size; off += chunk {
-		b, err := f.bytes(s.Off+off, min(chunk, s.Size-off), chunk)
-		if err != nil {
+		if b, err = f.bytesInto(b, s.Off+off, min(chunk, s.Size-off), chunk); err != nil {
 			return fmt.Errorf("read symbols: %w", err)
 		}
-		for ; len(b) >= symbolSize; b = b[symbolSize:] {
-			t.add(b, names)
+		for rest := b; len(rest) >= symbolSize; rest = rest[symbolSize:] {
+			t.add(rest)
 		}
 	}
 	return nil
 }
 
 // add takes one Elf64_Sym into account.
-func (t *symbolTable) add(sym, names []byte) {
+func (t *symbolTable) add(sym []byte) {
 	off := binary.LittleEndian.Uint32(sym)
-	if uint64(off) >= uint64(len(names)) || off == 0 {
+	if uint64(off) >= uint64(len(t.names)) || off == 0 {
 		return
 	}
-	name := names[off:min(uint64(len(names)), uint64(off)+maxSymbolName+1)]
+	name := t.names[off:min(uint64(len(t.names)), uint64(off)+maxSymbolName+1)]
 	end := bytes.IndexByte(name, 0)
 	if end <= 0 {
 		return
