@@ -170,3 +170,15 @@ func attribute(q Question, active []Active) Attribution {
 	}
 	return a
 }
+
+// AttributeAmong answers a question from active phases that the caller knows, in
+// any order; several of one thread count by the deepest, or by the scope asked
+// for. It reorders active and keeps it.
+func AttributeAmong(q Question, active []Active) Attribution {
+	if q.Scope == 0 {
+		return attribute(q, deepest(active))
+	}
+	return exact(slices.DeleteFunc(active, func(a Active) bool {
+		return a.Scope != q.Scope || q.SessionID != "" && a.SessionID != q.SessionID
+	}))
+}

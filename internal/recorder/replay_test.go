@@ -199,6 +199,26 @@ func TestAttributionLive(t *testing.T) {
 	}
 }
 
+func TestAttributeAmong(t *testing.T) {
+	r := New(Limits{})
+	bs := script(t, r, "1 a +x", "1 a +y", "2 a +x")
+	for q, want := range map[Question]string{
+		{}:                         "ambiguous - 0 of 2",
+		{ThreadID: 1}:              "thread-local x / y 2 of 1",
+		{Scope: 1}:                 "exact x 1 of 1",
+		{Scope: 1, SessionID: "x"}: "none - 0 of 0",
+		{Scope: 9}:                 "none - 0 of 0",
+	} {
+		var active []Active
+		for _, s := range replay(t, bs) {
+			active = append(active, place(&s))
+		}
+		if got := summary(AttributeAmong(q, active)); got != want {
+			t.Errorf("%+v: %s, want %s", q, got, want)
+		}
+	}
+}
+
 func TestTimelineOfSpansThatDoNotNest(t *testing.T) {
 	r := New(Limits{})
 	bs := script(t, r, "1 a +x", "1 a +y", "1 a -", "1 a -")
