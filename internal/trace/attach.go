@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package trace
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/phasetrace/phasetrace/internal/loader"
+	"github.com/phasetrace/phasetrace/internal/target"
+)
+
+// cpus is the number of CPUs that can run; the machine's possible CPUs may be
+// more, never fewer.
+func cpus() int { return runtime.NumCPU() }
+
+// prepare looks at the targets and chooses what to trace. It needs no
+// privileges beyond reading the targets' files: what the user got wrong is
+// said before anything is loaded.
+func (s *session) prepare() error {
+	pids := s.o.PIDs
+	if s.o.Spawned != nil {
+		pids = append(slices.Clone(pids), s.o.Spawned.PID)
+	}
+	var all looked
+	defer all.close()
+	for _, pid := range pids {
+		t, err := s.openTarget(pid)
+		if err != nil {
+			return err
+		}
+		l := s.files.look(t.modules)
+		all.open, all.names, all.skipped = append(all.open, l.open...), append(all.names, l.names...), append(all.skipped, l.skipped...)
+		if s.o.Spawned != nil && pid == s.o.Spawned.PID {
+			s.lookAhead(&all, t.proc)
+		}
+	}
+	for _, path := range s.o.Libraries {
+		s.files.lookPath(&all, path, path)
+	}
+	if err := s.choice.plan(&all); err != nil {
+		return err
+	}
+	if len(s.engine.sites) == 0 && !s.mayComeLater() {
+		return s.noMarkers(&all)
+	}
+	return nil
+}
+
+// mayComeLater reports whether markers can still appear: a program that is
+// only starting can load libraries or run another program.
+func (s *session) mayComeLater() bool {
+	return len(s.o.Pairs) > 0 && len(s.o.Libraries) > 0 || s.o.Spawned != nil && s.o.Follow
+}
+
+func (s *session) openTarget(pid int) (*tracee, error) {
+	if t := s.targets[pid]; t != nil {
+		return t, nil
+	}
+	proc, err := target.Open(pid)
+	if err != nil {
+		return nil, fmt.Errorf("process %d: %w", pid, err)
+	}
+	t := &tracee{proc: proc, done: make(map[fileID]bool)}
+	s.targets[pid] = t
+	t.modules, err = proc.Modules()
+	if err != nil && !errors.Is(err, target.ErrTruncated) {
+		return nil, fmt.Errorf("process %d: %w", pid, err)
+	}
+	p := Process{PID: pid}
+	if s.o.RankGiven {
+		p.Rank, p.RankSource = s.o.Rank, "--rank"
+	}
+	fillProcess(&p, proc, s.o)
+	s.engine.AddProcess(p)
+	return t, nil
+}
+
+// lookAhead reads the libraries that a held program is about to load, so that
+// their markers are attached before they are mapped.
+func (s *session) lookAhead(l *looked, proc *target.Process) {
+	env, _ := proc.Environ("LD_LIBRARY_PATH", "LD_PRELOAD")
+	search := target.Search{
+		LibraryPath: env["LD_LIBRARY_PATH"],
+		Preload:     strings.FieldsFunc(env["LD_PRELOAD"], func(r rune) bool { return r == ' ' || r == ':' }),
+	}
+	libs, err := search.ResolveLibraries(proc.Exe)
+	if err != nil {
+		l.skipped = append(l.skipped, err.Error())
+	}
+	for _, lib := range libs {
+		if lib.Err == nil && lib.HostPath != "" {
+			s.files.lookPath(l, lib.Path, lib.HostPath)
+		}
+	}
+}
+
+func (s *session) noMarkers(l *looked) error {
+	var b strings.Builder
+	if len(s.o.Pairs) > 0 {
+		names := make([]string, len(s.o.Pairs))
+		for i, p := range s.o.Pairs {
+			names[i] = p.String()
+		}
+		fmt.Fprintf(&b, "none of the probes of %s in ", strings.Join(names, ", "))
+	} else {
+		b.WriteString("looked at ")
+	}
+	b.WriteString(list(l.names))
+	if len(l.skipped) > 0 {
+		fmt.Fprintf(&b, "; could not read %s", list(l.skipped))
+	}
+	return fmt.Errorf("%w: %s (\"phasetrace list -p PID\" shows every probe there is)", ErrNoMarkers, b.String())
+}
+
+// list names a few things and counts the rest.
+func list(names []string) string {
+	const shown = 8
+	slices.Sort(names)
+	names = slices.Compact(names)
+	if len(names) == 0 {
+		return "no file"
+	}
+	if len(names) > shown {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:shown], ", "), len(names)-shown)
+	}
+	return strings.Join(names, ", ")
+}
+
+// start loads the programs and attaches everything that is planned.
+func (s *session) start() error {
+	began := time.Now()
+	opts := loader.Options{
+		RingBytes: s.o.RingBytes, AllProcesses: s.o.Follow, FollowForks: s.o.Follow, Without: s.o.Without,
+	}
+	if s.queue.gpu != nil {
+		opts.WakeInterval = gpuWakeInterval
+	}
+	var err error
+	if s.tracer, err = loader.Open(opts); err != nil {
+		return err
+	}
+	for _, t := range s.targets {
+		if err := s.tracer.AddTarget(t.proc.PID); err != nil {
+			return err
+		}
+		if err := s.attachTo(t); err != nil {
+			return err
+		}
+	}
+	if len(s.engine.sites) > 0 && s.attached.sites == 0 {
+		return fmt.Errorf("attach: no site could be attached: %s", list(s.attached.failed))
+	}
+	s.started = monotonic()
+	if err := s.o.Sink.Start(s.startRecord()); err != nil {
+		return fmt.Errorf("write output: %w", err)
+	}
+	s.tellWarnings()
+	if s.o.Attached != nil {
+		if err := s.o.Attached(s.attachedMessage(time.Since(began))); err != nil {
+			return err
+		}
+	}
+	if s.o.Spawned != nil {
+		return s.o.Spawned.Release()
+	}
+	return nil
+}
+
+func (s *session) startRecord() *Start {
+	host, _ := os.Hostname()
+	r := &Start{
+		Time: s.started, Unix: s.clock.unix(s.started), SessionID: s.o.SessionID, Host: host,
+		Version: s.o.Version, Kernel: kernelRelease(), Processes: s.engine.Processes(),
+		Pairs: s.choice.infos(), GPUStatus: s.o.GPUStatus,
+	}
+	if s.queue.gpu != nil {
+		r.Devices = s.queue.gpu.devices
+	}
+	return r
+}
+
+func (s *session) attachedMessage(took time.Duration) string {
+	var who []string
+	for _, p := range s.engine.Processes() {
+		who = append(who, fmt.Sprintf("%s (pid %d)", p.Comm, p.PID))
+	}
+	return fmt.Sprintf("attached to %s: %d pairs, %d sites in %d files, in %s",
+		list(who), len(s.choice.pairs), s.attached.sites, s.attached.files, took.Round(time.Millisecond))
+}
+
+func (s *session) tellWarnings() {
+	for _, w := range append(s.choice.warnings[s.warned:], s.attached.failed...) {
+		s.o.Message("warning: " + w)
+	}
+	s.warned = len(s.choice.warnings)
+}
+
+// attachTo attaches the planned sites of the files that a process has mapped,
+// or is about to, and that are not attached for it yet.
+func (s *session) attachTo(t *tracee) error {
+	l := s.files.look(t.modules)
+	defer l.close()
+	if s.o.Spawned != nil && t.proc.PID == s.o.Spawned.PID {
+		s.lookAhead(&l, t.proc)
+	}
+	for _, path := range s.o.Libraries {
+		s.files.lookPath(&l, path, path)
+	}
+	if err := s.choice.plan(&l); err != nil {
+		return err
+	}
+	for _, f := range l.open {
+		if err := s.attachFile(t, f); err != nil {
+			return err
+		}
+	}
+	s.watchLibraries(t)
+	return nil
+}
+
+func (s *session) attachFile(t *tracee, f openFile) error {
+	if t.done[f.id] || len(f.plan) == 0 {
+		return nil
+	}
+	t.done[f.id] = true
+	pid := t.proc.PID
+	if s.o.Follow {
+		if s.attachedForAll(t, f.id) {
+			return nil
+		}
+		pid = 0
+	}
+	failed, err := s.tracer.Attach(pid, f.attachPath(), f.plan)
+	if err != nil {
+		return err
+	}
+	since := bootTime()
+	for _, p := range f.plan {
+		if s.engine.sites[p.ID].since == 0 {
+			s.engine.sites[p.ID].since = since
+		}
+	}
+	for _, e := range failed {
+		site := s.engine.sites[e.Site]
+		site.since = 0
+		s.attached.failed = append(s.attached.failed,
+			fmt.Sprintf("%s:%s at %s+%#x: %v", site.Provider, site.Probe, f.path, site.Offset, e.Err))
+		if errors.Is(e.Err, loader.ErrPermission) {
+			return e.Err
+		}
+	}
+	s.attached.sites += len(f.plan) - len(failed)
+	s.attached.files++
+	return nil
+}
+
+// attachedForAll reports whether a file has been attached for every process.
+func (s *session) attachedForAll(t *tracee, id fileID) bool {
+	for _, other := range s.targets {
+		if other != t && other.done[id] {
+			return true
+		}
+	}
+	return false
+}

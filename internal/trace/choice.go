@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package trace
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/phasetrace/phasetrace/internal/loader"
+	"github.com/phasetrace/phasetrace/internal/usdt"
+)
+
+// choice keeps which pairs a session traces and gives their sites numbers.
+type choice struct {
+	flags    []usdt.PairSpec
+	pairs    []*pair
+	bySpec   map[string]*pair
+	lanes    []string
+	warnings []string
+	engine   *Engine
+}
+
+// plan adds the sites of files to the session: those of chosen pairs whose file
+// has no plan yet.
+func (c *choice) plan(l *looked) error {
+	all, owner := l.sites()
+	chosen := usdt.Choose(all, c.flags)
+	fresh := make([]bool, len(l.open))
+	for i, f := range l.open {
+		fresh[i] = f.plan == nil
+	}
+	for _, ch := range chosen {
+		if !ch.Chosen {
+			continue
+		}
+		p, err := c.pair(ch.Pair)
+		if err != nil {
+			return err
+		}
+		c.warnings = append(c.warnings, ch.Warnings...)
+		c.addSites(p, loader.Enter, ch.EnterSites, all, owner, l, fresh)
+		c.addSites(p, loader.Exit, ch.ExitSites, all, owner, l, fresh)
+	}
+	c.linkResets()
+	for i, f := range l.open {
+		if fresh[i] && f.plan == nil {
+			f.plan = []loader.Site{} // looked at: nothing to attach
+		}
+	}
+	return nil
+}
+
+func (c *choice) addSites(p *pair, role loader.Role, indexes []int, all []usdt.Site, owner []int, l *looked, fresh []bool) {
+	for _, i := range indexes {
+		if !fresh[owner[i]] {
+			continue
+		}
+		f := l.open[owner[i]]
+		s, plan, missing := planSite(p, role, f.elf.Arch, &all[i])
+		s.Path = f.path
+		plan.ID = uint32(len(c.engine.sites))
+		c.engine.sites = append(c.engine.sites, s)
+		f.plan = append(f.plan, plan)
+		for _, m := range missing {
+			c.warnings = append(c.warnings, fmt.Sprintf("%s:%s at %s+%#x: %s", s.Provider, s.Probe, f.path, s.Offset, m))
+		}
+	}
+}
+
+// pair returns the runtime form of a pair, made once.
+func (c *choice) pair(spec usdt.PairSpec) (*pair, error) {
+	id := spec.String()
+	if p := c.bySpec[id]; p != nil {
+		return p, nil
+	}
+	p := &pair{spec: spec}
+	if spec.NameArg == nil {
+		p.name = []byte(spec.Name)
+	}
+	if !p.keyed() {
+		n := slices.Index(c.lanes, spec.Lane)
+		if n < 0 {
+			if len(c.lanes) == loader.MaxLanes {
+				return nil, fmt.Errorf("pair %s: more than %d lanes; let some pairs share one (lane=NAME)", id, loader.MaxLanes)
+			}
+			c.lanes = append(c.lanes, spec.Lane)
+			n = len(c.lanes) - 1
+		}
+		p.lane = uint8(n)
+	}
+	if c.bySpec == nil {
+		c.bySpec = make(map[string]*pair)
+	}
+	c.bySpec[id] = p
+	c.pairs = append(c.pairs, p)
+	return p, nil
+}
+
+// linkResets tells every pair which others cannot be open when it is entered.
+func (c *choice) linkResets() {
+	for _, p := range c.pairs {
+		p.resets = p.resets[:0]
+		for _, other := range c.pairs {
+			if other != p && other.spec.Provider == p.spec.Provider && other.lane == p.lane &&
+				slices.Contains(other.spec.Resets, p.spec.Enter) {
+				p.resets = append(p.resets, other)
+			}
+		}
+	}
+}
+
+// infos describes the pairs for sinks.
+func (c *choice) infos() []PairInfo {
+	count := make(map[*pair]int)
+	for _, s := range c.engine.sites {
+		count[s.pair]++
+	}
+	var out []PairInfo
+	for _, p := range c.pairs {
+		out = append(out, p.info(count[p]))
+	}
+	return out
+}

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package trace
+
+import (
+	"slices"
+
+	"github.com/phasetrace/phasetrace/internal/recorder"
+)
+
+// maxDefects bounds how many distinct defects are told and counted apart.
+const maxDefects = 256
+
+// defect is what makes two violations the same defect of the program.
+type defect struct {
+	kind    recorder.Kind
+	marker  *Marker
+	closing *recorder.Path
+	top     *recorder.Path
+	pid     int
+}
+
+// defects counts violations by defect.
+type defects struct {
+	index map[defect]int
+	list  []ViolationCount
+	total uint64
+}
+
+// seen counts v and reports whether it is the first of its defect, and so is
+// to be told. Beyond maxDefects only the total goes on.
+func (d *defects) seen(v *Violation) (first bool) {
+	d.total++
+	k := defect{v.Err.Kind, v.Marker, v.Err.Closing.Path, v.Err.Top.Path, v.Thread.Process.PID}
+	if i, ok := d.index[k]; ok {
+		d.list[i].Count++
+		return false
+	}
+	if len(d.list) >= maxDefects {
+		return false
+	}
+	if d.index == nil {
+		d.index = make(map[defect]int)
+	}
+	d.index[k] = len(d.list)
+	copied, thread := *v, *v.Thread
+	copied.Thread = &thread
+	d.list = append(d.list, ViolationCount{First: copied, Count: 1})
+	return true
+}
+
+// sorted returns the defects, the most frequent first.
+func (d *defects) sorted() []ViolationCount {
+	out := slices.Clone(d.list)
+	slices.SortStableFunc(out, func(a, b ViolationCount) int {
+		switch {
+		case a.Count > b.Count:
+			return -1
+		case a.Count < b.Count:
+			return 1
+		}
+		return 0
+	})
+	return out
+}
+
+// startOf returns when an open scope began, 0 if it is not open.
+func (e *Engine) startOf(ref recorder.ScopeRef) int64 {
+	if !ref.Open || int(ref.Slot) >= len(e.scopes) {
+		return 0
+	}
+	return e.scopes[ref.Slot].start
+}

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package trace
+
+import (
+	"bytes"
+	"errors"
+
+	"github.com/phasetrace/phasetrace/internal/loader"
+	"github.com/phasetrace/phasetrace/internal/recorder"
+)
+
+// Names shown where the marker gave none.
+var (
+	nameEmpty      = []byte("(empty)")
+	nameUnreadable = []byte("(unreadable)")
+	nameNull       = []byte("(null)")
+	nameLost       = []byte(LostName)
+)
+
+func (e *Engine) enter(th *thread, ln *lane, s *site, ev *loader.Event) {
+	e.applyRank(th, s, ev)
+	st := e.stack(th, ln, s.pair)
+	if st.Depth() > 0 {
+		e.dropStale(st, s, ev)
+	}
+	if _, ok := e.open(th, st, s, ev); !ok {
+		ln.refused++
+	}
+}
+
+// applyRank takes the rank that a marker sets for its process.
+func (e *Engine) applyRank(th *thread, s *site, ev *loader.Event) {
+	if s.rank == none {
+		return
+	}
+	if rank := int32(ev.Values[s.rank].Int); rank >= 0 && rank != th.process.Rank {
+		th.process.Rank, th.process.RankSource = rank, "marker"
+	}
+}
+
+// dropStale closes what the enter proves to be over: an instance of a pair
+// that is not reentrant, and of pairs that this one resets.
+func (e *Engine) dropStale(st *recorder.Stack, s *site, ev *loader.Event) {
+	p := s.pair
+	if p.spec.Reentrant && len(p.resets) == 0 {
+		return
+	}
+	for i := range st.Depth() {
+		if sc := e.at(st, i); e.stale(sc, p) {
+			e.closeAbove(st, i, ev.Time, ReasonAbandoned)
+			return
+		}
+	}
+}
+
+// stale reports whether an open scope cannot be open when p is entered. A
+// scope whose enter was lost counts when nothing but p can have been there.
+func (e *Engine) stale(sc *scope, p *pair) bool {
+	if sc.pair == nil {
+		return !p.spec.Reentrant && int(sc.token.Path().Depth()) == 1
+	}
+	if sc.pair == p {
+		return !p.spec.Reentrant
+	}
+	for _, r := range p.resets {
+		if sc.pair == r {
+			return true
+		}
+	}
+	return false
+}
+
+// phaseName returns the name an enter gives, or what to show instead.
+func (e *Engine) phaseName(s *site, ev *loader.Event) []byte {
+	if s.pair.spec.NameArg == nil {
+		return s.pair.name
+	}
+	if s.name == none {
+		e.stats.badNames++
+		return nameUnreadable
+	}
+	v := &ev.Values[s.name]
+	switch {
+	case v.NullPointer:
+		e.stats.badNames++
+		return nameNull
+	case v.Unreadable:
+		e.stats.badNames++
+		return nameUnreadable
+	case v.Truncated:
+		e.stats.cutNames++
+	}
+	if len(v.Str) == 0 || len(bytes.TrimSpace(v.Str)) == 0 {
+		e.stats.badNames++
+		return nameEmpty
+	}
+	return v.Str
+}
+
+// open enters a scope and tells about it. false: the recorder refused it.
+func (e *Engine) open(th *thread, st *recorder.Stack, s *site, ev *loader.Event) (*scope, bool) {
+	token, rb, err := st.Enter(th.Name, e.phaseName(s, ev), e.attributes(s, ev))
+	if err != nil {
+		e.refuse(err)
+		return nil, false
+	}
+	sc := e.newScope(token, st, th, ev)
+	sc.pair = s.pair
+	if s.token != none {
+		sc.user = ev.Values[s.token].Int
+	}
+	e.emitEnter(&rb, sc, &s.Marker, ReasonNone, ev)
+	return sc, true
+}
+
+func (e *Engine) newScope(token recorder.Token, st *recorder.Stack, th *thread, ev *loader.Event) *scope {
+	slot := int(token.Slot())
+	for slot >= len(e.scopes) {
+		e.scopes = append(e.scopes, scope{})
+	}
+	sc := &e.scopes[slot]
+	*sc = scope{
+		token: token, stack: st, thread: th, start: ev.Time,
+		counters: countersOf(ev), resident: uint64(ev.RSSPages) * uint64(e.cfg.PageSize),
+	}
+	return sc
+}
+
+func countersOf(ev *loader.Event) Counters {
+	return Counters{ev.VoluntarySwitches, ev.InvoluntarySwitches, ev.MinorFaults, ev.MajorFaults}
+}
+
+func (e *Engine) refuse(err error) {
+	switch {
+	case errors.Is(err, recorder.ErrTooDeep):
+		e.stats.tooDeep++
+	case errors.Is(err, recorder.ErrTooManyScopes):
+		e.stats.tooMany++
+	default:
+		e.stats.refused++
+	}
+}
+
+func (e *Engine) emitEnter(rb *recorder.Boundary, sc *scope, m *Marker, why Reason, ev *loader.Event) {
+	e.stats.path(rb.Path).open++
+	e.b = Boundary{
+		Boundary: *rb, Time: ev.Time, Thread: &sc.thread.Thread, Marker: m, Synthetic: why,
+		Resident: e.resident(ev, nil),
+		Keyed:    sc.key.pair != nil, Key: sc.key.value,
+	}
+	e.stats.boundaries++
+	if why != ReasonNone {
+		e.stats.synthetic++
+	}
+	e.out.boundary(&e.b)
+}
+
+func (e *Engine) resident(ev *loader.Event, since *scope) Resident {
+	if ev.RSSPages == 0 {
+		return Resident{}
+	}
+	r := Resident{Bytes: uint64(ev.RSSPages) * uint64(e.cfg.PageSize), Known: true, Error: e.cfg.RSSError}
+	if since != nil && since.resident != 0 {
+		r.Change, r.ChangeKnown = int64(r.Bytes-since.resident), true
+	}
+	return r
+}

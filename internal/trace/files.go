@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package trace
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"syscall"
+
+	"github.com/phasetrace/phasetrace/internal/loader"
+	"github.com/phasetrace/phasetrace/internal/target"
+	"github.com/phasetrace/phasetrace/internal/usdt"
+)
+
+// fileID names a file whatever its path.
+type fileID struct{ dev, ino uint64 }
+
+// file is an ELF file with sites, read once however many processes map it.
+type file struct {
+	id    fileID
+	path  string // as the first process that maps it names it
+	elf   *usdt.File
+	plan  []loader.Site
+	first uint32 // Site.ID of plan[0] and on
+}
+
+// files are the ELF files of a session.
+type files struct {
+	known map[fileID]*file
+}
+
+// openFile is an ELF file held open: its path is good for attaching whatever
+// becomes of the process.
+type openFile struct {
+	*file
+	handle *os.File
+}
+
+// attachPath names the open file for the kernel.
+func (f openFile) attachPath() string { return fmt.Sprintf("/proc/self/fd/%d", f.handle.Fd()) }
+
+// read opens a file and reads its sites, once per file. open must return the
+// very file that is meant. The caller closes the handle.
+func (fs *files) read(path string, open func() (*os.File, error)) (openFile, error) {
+	h, err := open()
+	if err != nil {
+		return openFile{}, fmt.Errorf("read %s: %w", path, err)
+	}
+	st, err := h.Stat()
+	if err != nil {
+		return openFile{}, errors.Join(fmt.Errorf("read %s: %w", path, err), h.Close())
+	}
+	sys, ok := st.Sys().(*syscall.Stat_t)
+	if !ok {
+		return openFile{}, errors.Join(fmt.Errorf("read %s: no inode number", path), h.Close())
+	}
+	id := fileID{sys.Dev, sys.Ino}
+	if f := fs.known[id]; f != nil {
+		return openFile{f, h}, nil
+	}
+	parsed, err := usdt.Read(io.NewSectionReader(h, 0, st.Size()), st.Size())
+	if err != nil {
+		return openFile{}, errors.Join(fmt.Errorf("read %s: %w", path, err), h.Close())
+	}
+	f := &file{id: id, path: path, elf: parsed}
+	if fs.known == nil {
+		fs.known = make(map[fileID]*file)
+	}
+	fs.known[id] = f
+	return openFile{f, h}, nil
+}
+
+// looked is what came of looking for sites in the files of a process.
+type looked struct {
+	open    []openFile // with sites
+	names   []string   // all files looked at
+	skipped []string   // files that could not be read, and why
+}
+
+func (l *looked) close() {
+	for _, f := range l.open {
+		f.handle.Close()
+	}
+}
+
+// look reads the files that a process has mapped.
+func (fs *files) look(modules []target.Module) looked {
+	var l looked
+	for i := range modules {
+		m := &modules[i]
+		l.names = append(l.names, m.Path)
+		if m.Err != nil {
+			l.skipped = append(l.skipped, fmt.Sprintf("%s: %v", m.Path, m.Err))
+			continue
+		}
+		f, err := fs.read(m.Path, m.Open)
+		l.add(f, err)
+	}
+	return l
+}
+
+// lookPath reads a file that no process has mapped yet.
+func (fs *files) lookPath(l *looked, name, hostPath string) {
+	l.names = append(l.names, name)
+	f, err := fs.read(name, func() (*os.File, error) { return os.Open(hostPath) })
+	l.add(f, err)
+}
+
+func (l *looked) add(f openFile, err error) {
+	switch {
+	case err != nil:
+		l.skipped = append(l.skipped, err.Error())
+	case len(f.elf.Sites) == 0 || slices.ContainsFunc(l.open, func(o openFile) bool { return o.file == f.file }):
+		f.handle.Close()
+	default:
+		l.open = append(l.open, f)
+	}
+}
+
+// sites returns the sites of all open files together, and whose they are.
+func (l *looked) sites() (all []usdt.Site, owner []int) {
+	for i, f := range l.open {
+		all = append(all, f.elf.Sites...)
+		for range f.elf.Sites {
+			owner = append(owner, i)
+		}
+	}
+	return all, owner
+}

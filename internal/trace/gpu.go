@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package trace
+
+import (
+	"github.com/phasetrace/phasetrace/internal/nvsample"
+	"github.com/phasetrace/phasetrace/internal/recorder"
+)
+
+// gpu gives boundaries their samples.
+type gpu struct {
+	sampler *nvsample.Sampler
+	corr    *nvsample.Correlator
+	devices []nvsample.Device
+	fresh   []nvsample.Sample // taken and not yet written
+	buf     []nvsample.Sample
+	procs   []nvsample.ProcessSample
+	active  activity
+
+	readings  []nvsample.Reading
+	procReads []nvsample.ProcessReading
+	samples   uint64
+	peaks     map[int]RunPeak
+	byPath    map[int][]PathGPU // by Path.ID
+}
+
+func newGPU(s *nvsample.Sampler) *gpu {
+	return &gpu{
+		sampler: s,
+		corr:    nvsample.NewCorrelator(nvsample.CorrelatorOptions{}),
+		devices: s.Devices(),
+		peaks:   make(map[int]RunPeak),
+		byPath:  make(map[int][]PathGPU),
+	}
+}
+
+func (g *gpu) kick() { g.sampler.Kick() }
+
+func (g *gpu) device(id int) nvsample.Device {
+	if id < len(g.devices) {
+		return g.devices[id]
+	}
+	return nvsample.Device{ID: id}
+}
+
+// take moves new samples into the correlator.
+func (g *gpu) take(now int64) {
+	if len(g.devices) == 0 {
+		g.devices = g.sampler.Devices()
+	}
+	g.buf = g.sampler.Take(g.buf[:0])
+	for _, s := range g.buf {
+		g.corr.Add(s)
+	}
+	g.samples += uint64(len(g.buf))
+	g.fresh = append(g.fresh, g.buf...)
+	g.procs = g.sampler.TakeProcesses(g.procs[:0])
+	for _, p := range g.procs {
+		g.corr.AddProcess(p)
+	}
+}
+
+// complete gives a boundary the readings that belong to it. Boundaries come in
+// the order in which scopes were entered and exited.
+func (g *gpu) complete(b *Boundary) {
+	g.active.apply(b)
+	if b.Action == recorder.Enter {
+		g.readings = g.corr.Enter(b.Slot, b.Time, g.readings[:0])
+	} else {
+		g.readings = g.corr.Exit(b.Slot, b.Time, g.readings[:0])
+		g.account(b)
+	}
+	g.procReads = g.procReads[:0]
+	for _, r := range g.readings {
+		g.procReads = append(g.procReads, g.corr.ProcessAt(r.Device, b.Thread.Process.HostPID, b.Time))
+	}
+	b.GPU, b.ProcessGPU = g.readings, g.procReads
+}
+
+// account adds an exit's readings to its path.
+func (g *gpu) account(b *Boundary) {
+	id := b.Path.ID()
+	figures := g.byPath[id]
+	for _, r := range g.readings {
+		i := 0
+		for i < len(figures) && figures[i].Device != r.Device {
+			i++
+		}
+		if i == len(figures) {
+			figures = append(figures, PathGPU{Device: r.Device})
+		}
+		f := &figures[i]
+		if r.Change.Known {
+			f.Change.N += r.Change.N
+			f.Change.Known = true
+		}
+		if r.Peak.Known && (!f.Peak.Known || r.Peak.N > f.Peak.N) {
+			f.Peak = r.Peak
+		}
+	}
+	g.byPath[id] = figures
+}
+
+// notePeak keeps the highest use of each device and who was active then.
+func (g *gpu) notePeak(s *GPUSample) {
+	old, ok := g.peaks[s.Sample.Device]
+	if s.Used.Known && (!ok || s.Used.N > old.Used.N) {
+		g.peaks[s.Sample.Device] = RunPeak{Device: s.Sample.Device, Used: s.Used, Time: s.Mid, Phase: s.Phase}
+	}
+}

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package trace
+
+import (
+	"strconv"
+
+	"github.com/phasetrace/phasetrace/internal/loader"
+	"github.com/phasetrace/phasetrace/internal/recorder"
+)
+
+// keyedMarker handles a marker of a keyed pair: every value of the key is a
+// lane of its own, and a scope may end on another thread than it began.
+func (e *Engine) keyedMarker(th *thread, s *site, ev *loader.Event) {
+	if s.key == none {
+		e.stats.refused++
+		return
+	}
+	k := keyedScope{th.process, s.pair, ev.Values[s.key].Int}
+	slot, open := e.keyed[k]
+	if ev.Role == loader.Enter {
+		if open {
+			e.closeKeyed(k, slot, nil, nil, ev.Time, ReasonAbandoned, nil)
+		}
+		e.openKeyed(th, s, ev, k)
+		return
+	}
+	if open {
+		e.closeKeyed(k, slot, th, &s.Marker, ev.Time, ReasonNone, ev)
+		return
+	}
+	// Any thread may have entered, also before the attach or in a gap.
+	switch {
+	case th.process.started(s.since):
+		e.orphan(th, s, ev, "before_attach")
+	case th.gaps > 0 || e.stats.lost > 0:
+		e.orphan(th, s, ev, "records_lost")
+	default:
+		st := e.batch.Stack(e.keyedStack(th, s, k))
+		_, err := st.Exit(recorder.Token{})
+		e.violation(th, s, ev, err, "nothing had to be done")
+		st.Release()
+	}
+}
+
+// started reports whether the process ran before a boot time in ns.
+func (p *process) started(since uint64) bool {
+	const ticksPerSecond = 100 // USER_HZ of /proc/PID/stat on every architecture here
+	return p.StartTime == 0 || p.StartTime*(1e9/ticksPerSecond) < since
+}
+
+func (e *Engine) keyedStack(th *thread, s *site, k keyedScope) recorder.Key {
+	return recorder.Key{
+		SessionID: e.cfg.SessionID, Rank: th.process.Rank, ThreadID: th.TID,
+		Lane: s.pair.String() + "=" + strconv.FormatUint(k.value, 10),
+	}
+}
+
+func (e *Engine) openKeyed(th *thread, s *site, ev *loader.Event, k keyedScope) {
+	st := e.batch.Stack(e.keyedStack(th, s, k))
+	sc, ok := e.open(th, st, s, ev)
+	if !ok {
+		st.Release()
+		return
+	}
+	sc.key = k
+	e.keyed[k] = sc.token.Slot()
+}
+
+// closeKeyed ends a keyed scope; th is the thread that does it, if one does.
+func (e *Engine) closeKeyed(k keyedScope, slot uint32, th *thread, m *Marker, time int64, why Reason, ev *loader.Event) {
+	sc := &e.scopes[slot]
+	st := sc.stack
+	delete(e.keyed, k)
+	if th != nil && th != sc.thread {
+		e.exitThread = &th.Thread
+		ev = nil // the counters are another thread's
+	}
+	e.close(sc, time, m, why, ev)
+	e.exitThread = nil
+	st.Release()
+}

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package trace
+
+import (
+	"github.com/phasetrace/phasetrace/internal/recorder"
+)
+
+// queue stands between the engine and the sinks. Without a GPU it passes
+// records on at once; with one it holds them, in order, until each boundary's
+// sample has come or the bound of the wait is over.
+type queue struct {
+	sink  Sink
+	clock *clock
+	err   error // of the sink; nothing is written after it
+
+	gpu     *gpu // nil: no sampling
+	items   []item
+	head, n int
+}
+
+// item is one record that waits. Exactly one field besides time is used.
+type item struct {
+	time  int64
+	b     Boundary
+	attrs []byte // owned copy of b.Attributes
+	other any    // *Violation, *Orphan, *Loss or *ProcessChange
+}
+
+// maxQueued bounds the records that wait for samples. Beyond it the oldest
+// goes out with what is known.
+const maxQueued = 1 << 16
+
+func (q *queue) note(err error) {
+	if q.err == nil {
+		q.err = err
+	}
+}
+
+func (q *queue) boundary(b *Boundary) {
+	b.Unix = q.clock.unix(b.Time)
+	if q.gpu == nil {
+		if q.err == nil {
+			q.note(q.sink.Boundary(b))
+		}
+		return
+	}
+	q.gpu.kick()
+	it := q.push(b.Time)
+	it.b = *b
+	it.attrs = append(it.attrs[:0], b.Attributes...)
+	it.b.Attributes = it.attrs
+}
+
+func (q *queue) violation(v *Violation) {
+	v.Unix = q.clock.unix(v.Time)
+	q.pass(v.Time, v)
+}
+
+func (q *queue) orphan(o *Orphan) {
+	o.Unix = q.clock.unix(o.Time)
+	q.pass(o.Time, o)
+}
+
+func (q *queue) loss(l *Loss) {
+	l.Unix = q.clock.unix(l.Time)
+	q.pass(l.Time, l)
+}
+
+func (q *queue) process(p *ProcessChange) {
+	p.Unix = q.clock.unix(p.Time)
+	q.pass(p.Time, p)
+}
+
+// pass hands a record other than a boundary on, behind those that wait.
+func (q *queue) pass(time int64, record any) {
+	if q.gpu == nil {
+		q.write(record)
+		return
+	}
+	q.push(time).other = record
+}
+
+func (q *queue) write(record any) {
+	if q.err != nil {
+		return
+	}
+	switch r := record.(type) {
+	case *Violation:
+		q.note(q.sink.Violation(r))
+	case *Orphan:
+		q.note(q.sink.Orphan(r))
+	case *Loss:
+		q.note(q.sink.Loss(r))
+	case *ProcessChange:
+		q.note(q.sink.Process(r))
+	}
+}
+
+// push returns the place of a new last item.
+func (q *queue) push(time int64) *item {
+	if q.n == maxQueued {
+		q.pop()
+	}
+	if q.n == len(q.items) {
+		q.grow()
+	}
+	it := &q.items[(q.head+q.n)%len(q.items)]
+	q.n++
+	it.time, it.other = time, nil
+	return it
+}
+
+func (q *queue) grow() {
+	bigger := make([]item, max(256, 2*len(q.items)))
+	for i := range q.n {
+		bigger[i] = q.items[(q.head+i)%len(q.items)]
+	}
+	q.items, q.head = bigger, 0
+}
+
+// pop writes the first item with what is known of its GPU memory.
+func (q *queue) pop() {
+	it := &q.items[q.head]
+	q.head = (q.head + 1) % len(q.items)
+	q.n--
+	if it.other != nil {
+		q.write(it.other)
+		return
+	}
+	q.gpu.complete(&it.b)
+	if q.err == nil {
+		q.note(q.sink.Boundary(&it.b))
+	}
+}
+
+// advance takes new samples and writes what need not wait any longer. final
+// writes everything.
+func (q *queue) advance(now int64, final bool) {
+	if q.gpu == nil {
+		return
+	}
+	q.gpu.take(now)
+	for q.n > 0 {
+		it := &q.items[q.head]
+		q.samples(it.time)
+		if !final && !q.gpu.corr.Ready(it.time, now) {
+			return
+		}
+		q.pop()
+	}
+	q.samples(now)
+}
+
+// samples writes the samples up to a time; the phases that were active then
+// are known once everything before has been written.
+func (q *queue) samples(until int64) {
+	for len(q.gpu.fresh) > 0 && q.gpu.fresh[0].Mid <= until {
+		s := q.gpu.fresh[0]
+		q.gpu.fresh = q.gpu.fresh[1:]
+		out := GPUSample{Sample: s, Unix: q.clock.unix(s.Mid), Device: q.gpu.device(s.Device), Phase: q.gpu.active.attribute()}
+		q.gpu.notePeak(&out)
+		if q.err == nil {
+			q.note(q.sink.GPUSample(&out))
+		}
+	}
+}
+
+func (q *queue) flush() {
+	if q.err == nil {
+		q.note(q.sink.Flush())
+	}
+}
+
+// activity knows which phase is active on each thread, as of the last record
+// that was written.
+type activity struct {
+	phases map[*Thread]recorder.Active
+}
+
+func (a *activity) apply(b *Boundary) {
+	if a.phases == nil {
+		a.phases = make(map[*Thread]recorder.Active)
+	}
+	path := b.Path
+	scope := b.Scope
+	if b.Action == recorder.Exit {
+		path, scope = path.Parent(), b.Parent
+	}
+	if path == nil {
+		delete(a.phases, b.Thread)
+		return
+	}
+	a.phases[b.Thread] = recorder.Active{
+		SessionID: b.SessionID, Rank: b.Rank, ThreadID: b.ThreadID, Lane: b.Lane,
+		Scope: scope, Path: path, Depth: path.Depth(),
+	}
+}
+
+// attribute says which phase was active: unique when all threads agree.
+func (a *activity) attribute() recorder.Attribution {
+	var out recorder.Attribution
+	for _, p := range a.phases {
+		out.Candidates = append(out.Candidates, p)
+	}
+	return recorder.AttributeAmong(recorder.Question{}, out.Candidates)
+}

@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package trace
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/phasetrace/phasetrace/internal/loader"
+	"github.com/phasetrace/phasetrace/internal/nvsample"
+	"github.com/phasetrace/phasetrace/internal/target"
+	"github.com/phasetrace/phasetrace/internal/usdt"
+)
+
+// drainInterval is how often the ring buffer is read when nothing wakes the
+// reader.
+const drainInterval = 10 * time.Millisecond
+
+// gpuWakeInterval is how soon after the last wakeup a marker wakes the reader
+// again when memory is sampled: samples must be taken near boundaries.
+const gpuWakeInterval = time.Millisecond
+
+// Options of a session.
+type Options struct {
+	PIDs []int
+	// Spawned is a program held before its first instruction; Run lets it go
+	// when the probes are in place. nil: only PIDs are traced.
+	Spawned *target.Spawned
+	Pairs   []usdt.PairSpec // empty: the default choice
+	// Follow traces children too, from their first instruction.
+	Follow bool
+	// Libraries are files to attach to although no process maps them yet.
+	Libraries []string
+	Duration  time.Duration // 0: until the targets end or the context does
+	SessionID string
+	Rank      int32 // of processes whose rank nobody says
+	RankGiven bool  // the user gave Rank: it goes before the environment
+	Policy    Policy
+	RingBytes int // 0: the loader's default
+	Without   loader.Without
+	Sink      Sink
+	// GPU is the sampler of device memory, nil for none. Run does not close it.
+	GPU       *nvsample.Sampler
+	GPUStatus string // why GPU is nil
+	// Attached is called once every probe is in place, with a sentence that
+	// says what was attached.
+	Attached func(message string) error
+	// Message tells the user something on the way; it must not be nil.
+	Message func(string)
+	Version string
+}
+
+// ErrNoMarkers is wrapped when a target has nothing to trace.
+var ErrNoMarkers = errors.New("no USDT markers to trace")
+
+// session is one running Run.
+type session struct {
+	o        Options
+	files    files
+	choice   choice
+	engine   *Engine
+	queue    queue
+	clock    *clock
+	tracer   *loader.Tracer
+	targets  map[int]*tracee // by PID
+	started  int64
+	warned   int // warnings already told
+	attached attachment
+	changes  []change
+}
+
+// attachment sums up what has been attached.
+type attachment struct {
+	sites, files int
+	failed       []string
+}
+
+// tracee is a process whose files are attached to.
+type tracee struct {
+	proc     *target.Process
+	done     map[fileID]bool // files attached for it
+	modules  []target.Module
+	watching bool // its dynamic linker tells of new libraries
+}
+
+// Run traces until the context ends, the targets end or the duration is over,
+// and returns the summary. Whatever ends it, what was recorded until then is
+// drained and written. The error is for what kept it from tracing or writing.
+func Run(ctx context.Context, o Options) (*Summary, error) {
+	s := &session{o: o, clock: newClock(), targets: make(map[int]*tracee)}
+	s.queue = queue{sink: o.Sink, clock: s.clock}
+	if o.GPU != nil {
+		s.queue.gpu = newGPU(o.GPU)
+	}
+	s.engine = NewEngine(Config{
+		SessionID: o.SessionID, Rank: o.Rank, Policy: o.Policy,
+		PageSize: os.Getpagesize(), RSSError: nvsample.RSSBound(rssCounters, cpus(), os.Getpagesize()),
+		Describe: s.describe,
+	}, &s.queue)
+	s.choice = choice{flags: o.Pairs, engine: s.engine}
+	defer s.close()
+	if err := s.prepare(); err != nil {
+		return nil, err
+	}
+	if err := s.start(); err != nil {
+		return nil, err
+	}
+	reason, err := s.loop(ctx)
+	sum, endErr := s.finish(reason)
+	return sum, errors.Join(err, endErr)
+}
+
+// rssCounters is how many of the kernel's counters make up the resident set.
+const rssCounters = 3
+
+func (s *session) close() {
+	if s.tracer != nil {
+		s.tracer.Close()
+	}
+	for _, t := range s.targets {
+		t.proc.Close()
+	}
+}
+
+// describe completes a process that a record told of.
+func (s *session) describe(p *Process) {
+	proc, err := target.Open(p.PID)
+	if err != nil {
+		return // it has ended already; what the record said must do
+	}
+	defer proc.Close()
+	fillProcess(p, proc, s.o)
+}
+
+func fillProcess(p *Process, proc *target.Process, o Options) {
+	p.Comm, p.Exe, p.StartTime = proc.Comm, proc.Exe, proc.StartTime
+	if n := len(proc.NSPIDs); n > 0 {
+		p.ContainerPID = proc.NSPIDs[n-1]
+	}
+	if o.RankGiven || p.RankSource == "marker" {
+		return
+	}
+	if rank, source, ok := proc.Rank(); ok {
+		p.Rank, p.RankSource = int32(rank), source
+	}
+}
+
+// loop reads until something ends the session.
+func (s *session) loop(ctx context.Context) (reason string, err error) {
+	var deadline <-chan time.Time
+	if s.o.Duration > 0 {
+		timer := time.NewTimer(s.o.Duration)
+		defer timer.Stop()
+		deadline = timer.C
+	}
+	for {
+		if err := s.read(); err != nil {
+			return "error", err
+		}
+		select {
+		case <-ctx.Done():
+			return "interrupt", nil
+		case <-deadline:
+			return "duration", nil
+		default:
+		}
+		if s.ended() {
+			return "target_exit", nil
+		}
+	}
+}
+
+// read handles one batch of records and lets the sinks show it.
+func (s *session) read() error {
+	_, err := s.tracer.Read(time.Now().Add(drainInterval), s.handle)
+	s.engine.End()
+	if err != nil {
+		return err
+	}
+	s.afterBatch(monotonic())
+	if s.queue.err != nil {
+		return fmt.Errorf("write output: %w", s.queue.err)
+	}
+	return nil
+}
+
+func (s *session) handle(ev *loader.Event) {
+	s.engine.Begin()
+	s.engine.Handle(ev)
+	switch ev.Kind {
+	case loader.KindLibrary, loader.KindExec, loader.KindFork:
+		s.noteChange(ev)
+	}
+}
+
+func (s *session) afterBatch(now int64) {
+	s.clock.check(now)
+	s.queue.advance(now, false)
+	s.followChanges()
+	s.queue.flush()
+}
+
+// ended reports whether no target is left.
+func (s *session) ended() bool {
+	for pid, t := range s.targets {
+		select {
+		case <-t.proc.Done():
+			s.engine.Begin()
+			// Its own record may still be in the ring: read first, once more.
+			_, _ = s.tracer.Read(time.Now(), s.handle)
+			s.engine.ProcessGone(pid, monotonic())
+			s.engine.End()
+			t.proc.Close()
+			delete(s.targets, pid)
+		default:
+		}
+	}
+	return len(s.targets) == 0 && len(s.engine.processes) == 0
+}
+
+// finish detaches, drains and sums up.
+func (s *session) finish(reason string) (*Summary, error) {
+	errs := []error{s.tracer.Detach(s.detachProgress())}
+	s.engine.Begin()
+	errs = append(errs, s.tracer.Drain(s.handle))
+	s.engine.Begin()
+	now := monotonic()
+	if lost, err := s.tracer.LostByThread(); err != nil {
+		errs = append(errs, err)
+	} else {
+		s.engine.Reconcile(lost, now)
+	}
+	s.engine.Finish(now)
+	s.engine.End()
+	s.queue.advance(now, true)
+	sum, err := s.summary(reason, now)
+	errs = append(errs, err)
+	if s.queue.err == nil {
+		s.queue.note(s.o.Sink.End(sum))
+	}
+	if s.queue.err != nil {
+		errs = append(errs, fmt.Errorf("write output: %w", s.queue.err))
+	}
+	return sum, errors.Join(errs...)
+}
+
+// detachProgress tells how detaching gets on when it takes long, as it does
+// with many probes on kernels without uprobe_multi.
+func (s *session) detachProgress() func(done, total int) {
+	began, told := time.Now(), time.Now()
+	return func(done, total int) {
+		if now := time.Now(); now.Sub(began) > time.Second && now.Sub(told) > time.Second {
+			told = now
+			s.o.Message(fmt.Sprintf("detaching: %d of %d probes removed", done, total))
+		}
+	}
+}
+
+func kernelRelease() string {
+	var u unix.Utsname
+	if unix.Uname(&u) != nil {
+		return ""
+	}
+	return unix.ByteSliceToString(u.Release[:])
+}
+
+func (s *session) summary(reason string, now int64) (*Summary, error) {
+	st, err := s.tracer.Stats()
+	e := &s.engine.stats
+	sum := &Summary{
+		SessionID: s.o.SessionID, Time: now, Unix: s.clock.unix(now),
+		Elapsed: time.Duration(now - s.started), EndReason: reason,
+		Boundaries: e.boundaries, Synthetic: e.synthetic,
+		Received: st.Received, Lost: max(st.Lost+st.LostNoState, e.lost), LostOther: st.LostLifecycle,
+		Orphans: e.orphans, Violations: s.engine.defects.sorted(), ViolationTotal: s.engine.defects.total,
+		GPUStatus: s.o.GPUStatus,
+	}
+	sum.Notes = e.notes(s.engine.rec.Stats())
+	for _, n := range []Note{
+		{"records that could not be decoded: please report this", st.Malformed},
+		{"marker hits for which the kernel did not run the program", st.Missed},
+		{"lost markers not known of which thread", st.Unattributed},
+		{"sites that could not be attached", uint64(len(s.attached.failed))},
+	} {
+		if n.Count > 0 {
+			sum.Notes = append(sum.Notes, n)
+		}
+	}
+	s.sumPaths(sum)
+	s.sumSites(sum)
+	return sum, err
+}
+
+func (s *session) sumPaths(sum *Summary) {
+	for id, f := range s.engine.stats.paths {
+		if f == nil {
+			continue
+		}
+		p := f.export()
+		if g := s.queue.gpu; g != nil {
+			p.GPU = g.byPath[id]
+		}
+		sum.Paths = append(sum.Paths, p)
+	}
+	if g := s.queue.gpu; g != nil {
+		sum.Devices, sum.GPUSamples = g.devices, g.samples
+		for _, d := range g.devices {
+			if p, ok := g.peaks[d.ID]; ok {
+				sum.RunPeak = append(sum.RunPeak, p)
+			}
+		}
+	}
+}
+
+func (s *session) sumSites(sum *Summary) {
+	for _, site := range s.engine.sites {
+		if site.hits == 0 && site.since != 0 {
+			sum.ZeroSites = append(sum.ZeroSites, ZeroSite{site.Marker, site.pair.spec.Requires})
+		}
+	}
+}
