@@ -62,11 +62,12 @@ static int next_batch(void)
 	return batch;
 }
 
-static void *loader(void *seed)
+static void *loader(void *name)
 {
 	char buffer[64];
-	unsigned sum = *(const unsigned *)seed;
+	unsigned sum = 1;
 
+	pthread_setname_np(pthread_self(), name);
 	for (int batch; (batch = next_batch()) >= 0;) {
 		uint64_t data = phasetrace_enter_attrs("data", attribute(buffer, "batch", batch));
 
@@ -85,7 +86,7 @@ static void *loader(void *seed)
 		pthread_mutex_unlock(&queue.lock);
 		phasetrace_exit(data, "data");
 	}
-	return sum ? seed : NULL;
+	return sum ? name : NULL;
 }
 
 static void take_batch(void)
@@ -121,8 +122,9 @@ static void step(int number)
 	phasetrace_exit(step, "step");
 }
 
-static void *trainer(void *unused)
+static void *trainer(void *name)
 {
+	pthread_setname_np(pthread_self(), name);
 	uint64_t train = phasetrace_enter_attrs("train", "{\"model\":\"toy\"}");
 	for (int e = 1; e <= epochs; e++) {
 		char buffer[64];
@@ -135,22 +137,20 @@ static void *trainer(void *unused)
 		phasetrace_exit(epoch, "epoch");
 	}
 	phasetrace_exit(train, "train");
-	return unused;
+	return name;
 }
 
-static void start(pthread_t *thread, const char *name, void *(*run)(void *), void *arg)
+static void start(pthread_t *thread, void *(*run)(void *), char *name)
 {
-	if (pthread_create(thread, NULL, run, arg)) {
+	if (pthread_create(thread, NULL, run, name)) {
 		perror("demo: cannot start a thread");
 		exit(1);
 	}
-	pthread_setname_np(*thread, name);
 }
 
 int main(int argc, char **argv)
 {
-	static unsigned seeds[LOADERS] = {1, 2};
-	static const char *const names[LOADERS] = {"loader-0", "loader-1"};
+	static char names[LOADERS + 1][16] = {"loader-0", "loader-1", "trainer"};
 	pthread_t threads[LOADERS + 1];
 
 	if (argc > 1)
@@ -159,9 +159,8 @@ int main(int argc, char **argv)
 		steps = atoi(argv[2]);
 	printf("demo: pid %d trains %d epochs of %d steps\n", (int)getpid(), epochs, steps);
 	fflush(stdout);
-	for (int i = 0; i < LOADERS; i++)
-		start(&threads[i], names[i], loader, &seeds[i]);
-	start(&threads[LOADERS], "trainer", trainer, NULL);
+	for (int i = 0; i <= LOADERS; i++)
+		start(&threads[i], i < LOADERS ? loader : trainer, names[i]);
 	for (int i = 0; i <= LOADERS; i++)
 		pthread_join(threads[i], NULL);
 	printf("demo: done\n");

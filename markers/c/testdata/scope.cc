@@ -31,8 +31,8 @@ int main(int argc, char **argv)
 		PHASETRACE_SCOPE("open before");
 		selftrace_attach();
 	}
-	std::printf("evaluated %d\n", evaluated);
-	std::fflush(stdout);
+	printf("evaluated %d\n", evaluated);
+	fflush(stdout);
 	{
 		PHASETRACE_SCOPE_ATTRS(count("traced"), count("{}"));
 	}

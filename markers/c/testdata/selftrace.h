@@ -80,8 +80,8 @@ static void selftrace_prepare(int argc, char **argv)
 
 static void selftrace_attach(void)
 {
-	++*(volatile uint16_t *)&phasetrace_enter_semaphore;
-	++*(volatile uint16_t *)&phasetrace_exit_semaphore;
+	phasetrace_enter_semaphore = 1;
+	phasetrace_exit_semaphore = 1;
 }
 
 #endif
