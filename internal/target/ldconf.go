@@ -8,7 +8,7 @@ import (
 	"debug/elf"
 	"errors"
 	"fmt"
-	"os"
+	"io"
 	"path"
 	"path/filepath"
 	"slices"
@@ -148,15 +148,15 @@ func ReadDynamic(hostPath string) (d Dynamic, err error) {
 		return d, err
 	}
 	defer f.Close()
+	return readDynamic(f)
+}
+
+func readDynamic(f io.ReaderAt) (d Dynamic, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("malformed ELF file: %v", r)
 		}
 	}()
-	return readDynamic(f)
-}
-
-func readDynamic(f *os.File) (d Dynamic, err error) {
 	file, err := elf.NewFile(f)
 	if err != nil {
 		return d, err

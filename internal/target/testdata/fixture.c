@@ -51,15 +51,24 @@ static void threads(int n)
 		pthread_create(&t, NULL, thread, NULL);
 }
 
+// follow ends this child with its parent, which may be gone already.
+static void follow(pid_t parent)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(9);
+}
+
 static void child(int depth)
 {
 	int fd[2];
 	char c;
+	pid_t parent = getpid();
 	if (pipe(fd))
 		exit(9);
 	pid_t pid = fork();
 	if (pid == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		follow(parent);
 		if (depth > 1)
 			child(depth - 1);
 		if (write(fd[1], "x", 1) != 1)
@@ -77,13 +86,14 @@ static void child(int depth)
 static void reborn(pid_t pid)
 {
 	struct clone_args a;
+	pid_t parent = getpid();
 	memset(&a, 0, sizeof a);
 	a.exit_signal = SIGCHLD;
 	a.set_tid = (uint64_t)(uintptr_t)&pid;
 	a.set_tid_size = 1;
 	long got = syscall(SYS_clone3, &a, sizeof a);
 	if (got == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		follow(parent);
 		for (;;)
 			pause();
 	}
