@@ -34,8 +34,11 @@ const (
 	withoutConstants   = "no-constants"
 )
 
+// WithoutEnv names the environment variable that holds what ParseWithout reads.
+const WithoutEnv = "PHASETRACE_FORCE_FEATURES"
+
 // Without is a list of things not to use although the kernel has them. It
-// exists for tests of the fallbacks (the variable PHASETRACE_FORCE_FEATURES).
+// exists for tests of the fallbacks.
 type Without struct {
 	UprobeMulti bool // attach through perf events
 	Sleepable   bool // never fault memory in
