@@ -9,10 +9,8 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -29,6 +27,13 @@ func TestMain(m *testing.M) {
 		os.Unsetenv(helperVar)
 		if err := helpers[name](); err != nil {
 			fmt.Fprintf(os.Stderr, "helper %s: %v\n", name, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	if dir := os.Getenv(prebuildVar); dir != "" {
+		if err := prebuild(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
 		os.Exit(0)
@@ -65,49 +70,10 @@ func needRoot(t testing.TB) {
 	need(t, os.Geteuid() == 0 && holds("CAP_SYS_ADMIN") && holds("CAP_SYS_PTRACE"), "root")
 }
 
-// built caches compiled fixtures of one test run.
-var built struct {
-	sync.Mutex
-	dir string
-	err map[string]error
-}
-
-// compile builds testdata/NAME.c and returns the path of the program.
-func compile(t testing.TB, name string, flags ...string) string {
+// library puts a library at a path.
+func library(t testing.TB, at string) {
 	t.Helper()
-	cc, err := exec.LookPath("cc")
-	need(t, err == nil, "a C compiler (cc)")
-	built.Lock()
-	defer built.Unlock()
-	if built.dir == "" {
-		if built.dir, err = os.MkdirTemp("", "target"); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Chmod(built.dir, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	out := filepath.Join(built.dir, name+strings.ReplaceAll(strings.Join(flags, ""), "/", "_"))
-	if _, err := os.Stat(out); err == nil {
-		return out
-	}
-	args := append([]string{"-O1", "-Wall", "-Wextra", "-Werror", "-pthread", "-rdynamic", "-o", out, "testdata/" + name + ".c"}, flags...)
-	if text, err := exec.Command(cc, append(args, "-ldl")...).CombinedOutput(); err != nil {
-		t.Fatalf("cc: %v\n%s", err, text)
-	}
-	return out
-}
-
-// library builds a shared library from C text.
-func library(t testing.TB, out, text string, flags ...string) {
-	t.Helper()
-	cc, err := exec.LookPath("cc")
-	need(t, err == nil, "a C compiler (cc)")
-	cmd := exec.Command(cc, append([]string{"-x", "c", "-", "-x", "none", "-shared", "-fPIC", "-o", out}, flags...)...)
-	cmd.Stdin = strings.NewReader(text)
-	if text, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("cc: %v\n%s", err, text)
-	}
+	copyFile(t, fixture(t, "one.so"), at)
 }
 
 // copyFile copies a program.

@@ -195,18 +195,8 @@ func TestResolveLibrariesErrors(t *testing.T) {
 
 // What is foretold for a program is what it has loaded once it runs.
 func TestResolveMatchesReality(t *testing.T) {
-	dir := t.TempDir()
-	deep, mid := filepath.Join(dir, "deep"), filepath.Join(dir, "mid")
-	for _, d := range []string{deep, mid} {
-		if err := os.Mkdir(d, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	library(t, deep+"/libdeep.so", "int deep(void) { return 1; }")
-	library(t, mid+"/libmid.so", "int deep(void); int mid(void) { return deep(); }",
-		"-L"+deep, "-ldeep", "-Wl,--enable-new-dtags,-rpath,$ORIGIN/../deep")
-	for _, tags := range []string{"--enable-new-dtags", "--disable-new-dtags"} {
-		exe := compile(t, "fixture", "-Wl,--no-as-needed", "-L"+mid, "-lmid", "-lm", "-Wl,-rpath-link,"+deep, "-Wl,"+tags+",-rpath,"+mid)
+	for _, name := range []string{"fixture.runpath", "fixture.rpath"} {
+		exe := fixture(t, name)
 		found, err := Search{}.ResolveLibraries(exe)
 		if err != nil {
 			t.Fatal(err)
@@ -228,15 +218,13 @@ func TestResolveMatchesReality(t *testing.T) {
 		slices.Sort(want)
 		slices.Sort(got)
 		if diff := cmp.Diff(want, got); diff != "" || len(got) != 5 {
-			t.Errorf("%s: foretold (-), loaded (+):\n%s", tags, diff)
+			t.Errorf("%s: foretold (-), loaded (+):\n%s", name, diff)
 		}
 	}
 }
 
 func FuzzReadDynamic(f *testing.F) {
-	small := filepath.Join(f.TempDir(), "small.so")
-	library(f, small, "int f(void) { return 1; }", "-nostdlib", "-Wl,-z,noseparate-code,-rpath,/a:/b,-soname,small")
-	data, err := os.ReadFile(small)
+	data, err := os.ReadFile(fixture(f, "tiny.so"))
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -20,7 +20,7 @@ import (
 )
 
 func TestOpen(t *testing.T) {
-	exe := compile(t, "fixture")
+	exe := fixture(t, "fixture")
 	cmd := exec.Command(exe, "one", "", "two words")
 	child := run(t, cmd)
 	p := attach(t, child.pid)
@@ -48,7 +48,7 @@ func TestOpenRefuses(t *testing.T) {
 			t.Errorf("kernel thread: %v", err)
 		}
 	}
-	child := run(t, exec.Command(compile(t, "fixture")))
+	child := run(t, exec.Command(fixture(t, "fixture")))
 	child.say("threads 1")
 	tid := child.number("thread")
 	var thread *ThreadError
@@ -86,7 +86,7 @@ func everything(p *Process) map[string]error {
 }
 
 func TestAfterTheEnd(t *testing.T) {
-	child := run(t, exec.Command(compile(t, "fixture")))
+	child := run(t, exec.Command(fixture(t, "fixture")))
 	p := attach(t, child.pid)
 	for name, err := range everything(p) {
 		if err != nil {
@@ -124,7 +124,7 @@ func TestAfterTheEnd(t *testing.T) {
 }
 
 func TestWaitEnds(t *testing.T) {
-	child := run(t, exec.Command(compile(t, "fixture")))
+	child := run(t, exec.Command(fixture(t, "fixture")))
 	p := attach(t, child.pid)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -143,7 +143,7 @@ func TestWaitEnds(t *testing.T) {
 // A PID that is used again never answers for the process that had it before.
 func TestReusedPID(t *testing.T) {
 	needRoot(t)
-	child := run(t, exec.Command(compile(t, "fixture")))
+	child := run(t, exec.Command(fixture(t, "fixture")))
 	child.say("child 1")
 	var pid, parent int
 	if _, err := fmt.Sscanf(child.line("child"), "%d of %d", &pid, &parent); err != nil {
@@ -171,7 +171,7 @@ func TestReusedPID(t *testing.T) {
 }
 
 func TestThreads(t *testing.T) {
-	child := run(t, exec.Command(compile(t, "fixture")))
+	child := run(t, exec.Command(fixture(t, "fixture")))
 	p := attach(t, child.pid)
 	child.say("threads 3")
 	want := []int{child.pid, child.number("thread"), child.number("thread"), child.number("thread")}
@@ -193,7 +193,7 @@ func TestThreads(t *testing.T) {
 // The main thread can end before the others; the kernel shows nothing of the
 // process's memory through it then.
 func TestMainThreadEnded(t *testing.T) {
-	exe := compile(t, "fixture")
+	exe := fixture(t, "fixture")
 	cmd := exec.Command(exe)
 	cmd.Env = []string{"RANK=5"}
 	child := run(t, cmd)
@@ -218,7 +218,7 @@ func TestMainThreadEnded(t *testing.T) {
 }
 
 func TestChildren(t *testing.T) {
-	child := run(t, exec.Command(compile(t, "fixture")))
+	child := run(t, exec.Command(fixture(t, "fixture")))
 	var pids [4]int
 	child.say("child 3") // a child, its child, and the child of that
 	parentOf := map[int]int{}
@@ -254,7 +254,7 @@ func TestChildren(t *testing.T) {
 }
 
 func TestEnviron(t *testing.T) {
-	cmd := exec.Command(compile(t, "fixture"))
+	cmd := exec.Command(fixture(t, "fixture"))
 	cmd.Env = []string{"A=1", "EMPTY=", "PMI_RANK=12", "B=x=y\nz"}
 	p := attach(t, run(t, cmd).pid)
 	got, err := p.Environ("B", "EMPTY", "MISSING")
@@ -267,7 +267,7 @@ func TestEnviron(t *testing.T) {
 	if rank, source, ok := p.Rank(); rank != 12 || source != "PMI_RANK" || !ok {
 		t.Errorf("rank %d, %q, %v", rank, source, ok)
 	}
-	cmd = exec.Command(compile(t, "fixture"))
+	cmd = exec.Command(fixture(t, "fixture"))
 	cmd.Env = []string{}
 	if env, err := attach(t, run(t, cmd).pid).Environ("A"); err != nil || len(env) != 0 {
 		t.Errorf("empty environment: %q, %v", env, err)
@@ -277,7 +277,7 @@ func TestEnviron(t *testing.T) {
 func TestExecChangesFields(t *testing.T) {
 	dir := t.TempDir()
 	exe := filepath.Join(dir, "second")
-	copyFile(t, compile(t, "fixture"), exe)
+	copyFile(t, fixture(t, "fixture"), exe)
 	child := run(t, exec.Command("/bin/sh", "-c", `echo marker 0; echo ready $$; read go; exec "$0"`, exe))
 	p := attach(t, child.pid)
 	id := p.ID()
@@ -314,7 +314,7 @@ func init() {
 
 func TestOtherUsersProcess(t *testing.T) {
 	needRoot(t)
-	child := run(t, exec.Command(compile(t, "fixture")))
+	child := run(t, exec.Command(fixture(t, "fixture")))
 	cmd := helper("open", fmt.Sprint(child.pid))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	var got refusal
@@ -346,7 +346,7 @@ func init() {
 // A /proc mounted with hidepid shows no such process; it is there nevertheless.
 func TestHiddenProcess(t *testing.T) {
 	needRoot(t)
-	child := run(t, exec.Command(compile(t, "fixture")))
+	child := run(t, exec.Command(fixture(t, "fixture")))
 	cmd := helper("hidden", fmt.Sprint(child.pid))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS}
 	var got refusal
@@ -357,7 +357,7 @@ func TestHiddenProcess(t *testing.T) {
 }
 
 func TestNoLeaks(t *testing.T) {
-	child := run(t, exec.Command(compile(t, "fixture")))
+	child := run(t, exec.Command(fixture(t, "fixture")))
 	count := func() int {
 		entries, err := os.ReadDir("/proc/self/fd")
 		if err != nil {

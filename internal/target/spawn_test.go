@@ -61,7 +61,7 @@ func finish(t *testing.T, s *Spawned) int {
 
 // A released program finds itself exactly as one that nobody held.
 func TestSpawnLeavesNoTrace(t *testing.T) {
-	exe := compile(t, "state")
+	exe := fixture(t, "state")
 	plain := exec.Command(exe, "7")
 	plain.Env = []string{"A=1"}
 	plain.Stderr = os.Stderr
@@ -366,7 +366,7 @@ func init() {
 // other child.
 func TestGuard(t *testing.T) {
 	held, _ := spawn(t, nil, "/bin/echo", "held")
-	child := run(t, exec.Command(compile(t, "fixture")))
+	child := run(t, exec.Command(fixture(t, "fixture")))
 	stuck := helper("stuck")
 	if err := stuck.Start(); err != nil {
 		t.Fatal(err)
