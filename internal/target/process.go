@@ -54,6 +54,11 @@ type Process struct {
 // one, and [*PermissionError] when its memory map is not ours to read.
 func Open(pid int) (*Process, error) {
 	p, err := open(pid)
+	var denied *PermissionError
+	var thread *ThreadError
+	if errors.As(err, &denied) || errors.As(err, &thread) {
+		return nil, err // these name the process themselves
+	}
 	if err != nil {
 		return nil, fmt.Errorf("process %d: %w", pid, err)
 	}
