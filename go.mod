@@ -14,3 +14,8 @@ require (
 	go.uber.org/goleak v1.3.0
 	golang.org/x/sys v0.49.0
 )
+
+require (
+	github.com/go-json-experiment/json v1.27.2 // indirect
+	golang.org/x/text v0.14.0 // indirect
+)

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package jsonl
+
+import "github.com/phasetrace/phasetrace/internal/recorder"
+
+// pathBudget bounds the memory of encoded paths, in bytes. When it is spent all
+// are dropped and encoded again when they come.
+const pathBudget = 8 << 20
+
+// pathOverhead is what an entry costs besides its bytes, roughly.
+const pathOverhead = 128
+
+// pathCache keeps the encoded forms of paths by their dense id.
+type pathCache struct {
+	entries []encodedPath
+	used    int
+}
+
+// encodedPath holds what a boundary's line says of its path. A zero one is
+// empty.
+type encodedPath struct {
+	path *recorder.Path
+	// context is the inside of a JSON string, array the list of names, name the
+	// last of them as a JSON string.
+	context, array, name []byte
+}
+
+// get returns the encoded path, which is valid until the next call.
+func (c *pathCache) get(p *recorder.Path) *encodedPath {
+	if id := p.ID(); id < len(c.entries) && c.entries[id].path == p {
+		return &c.entries[id]
+	}
+	return c.add(p)
+}
+
+func (c *pathCache) add(p *recorder.Path) *encodedPath {
+	e := encodePath(p)
+	size := cap(e.context) + cap(e.array) + cap(e.name) + pathOverhead
+	if c.used+size > pathBudget {
+		c.entries, c.used = nil, 0
+	}
+	for len(c.entries) <= p.ID() {
+		c.entries = append(c.entries, encodedPath{})
+	}
+	c.used += size
+	c.entries[p.ID()] = e
+	return &c.entries[p.ID()]
+}
+
+func encodePath(p *recorder.Path) encodedPath {
+	return encodedPath{
+		path:    p,
+		context: appendInside(nil, p.String()),
+		array:   appendNames(nil, p),
+		name:    AppendString(nil, p.Name()),
+	}
+}
+
+// appendNames appends the names of a path as a JSON array, null for nil.
+func appendNames(dst []byte, p *recorder.Path) []byte {
+	if p == nil {
+		return append(dst, `null`...)
+	}
+	dst = append(dst, '[')
+	for i, name := range p.Parts() {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = AppendString(dst, name)
+	}
+	return append(dst, ']')
+}

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package jsonl
+
+import (
+	"time"
+
+	"github.com/phasetrace/phasetrace/internal/nvsample"
+	"github.com/phasetrace/phasetrace/internal/trace"
+)
+
+// Start writes session_start.
+func (s *Sink) Start(r *trace.Start) error {
+	s.setSession(r.SessionID, r.Host)
+	for i := range r.Devices {
+		s.setDevice(&r.Devices[i])
+	}
+	l := s.begin("session_start", r.Unix, r.Time)
+	l = append(l, s.host...)
+	l = l.integer(`,"schema_version":`, Version)
+	l = l.text(`,"version":`, r.Version)
+	l = l.textOrNull(`,"kernel":`, r.Kernel)
+	l = append(l, `,"processes":[`...)
+	for i, p := range r.Processes {
+		// ids begins with a comma, which opens the object here.
+		from := len(l)
+		l = s.process(l, p)
+		l[from] = '{'
+		l = append(l, '}')
+		l = comma(l, i, len(r.Processes))
+	}
+	l = append(l, `],"pairs":[`...)
+	for i := range r.Pairs {
+		l = comma(pair(l, &r.Pairs[i]), i, len(r.Pairs))
+	}
+	l = s.devices(append(l, ']'), r.Devices, r.GPUStatus)
+	if err := s.end(l); err != nil {
+		return err
+	}
+	return s.Flush()
+}
+
+// comma separates the i-th of n elements from the next.
+func comma(l line, i, n int) line {
+	if i+1 < n {
+		return append(l, ',')
+	}
+	return l
+}
+
+func pair(l line, p *trace.PairInfo) line {
+	l = l.text(`{"name":`, p.Name)
+	l = l.text(`,"provider":`, p.Provider)
+	l = l.text(`,"enter":`, p.Enter)
+	l = append(l, `,"exits":[`...)
+	for i, e := range p.Exits {
+		l = comma(l.text(``, e), i, len(p.Exits))
+	}
+	l = l.textOrNull(`],"lane":`, p.Lane)
+	l = l.textOrNull(`,"origin":`, p.Origin)
+	return append(l.integer(`,"sites":`, int64(p.Sites)), '}')
+}
+
+func (s *Sink) devices(l line, devices []nvsample.Device, status string) line {
+	l = append(l, `,"devices":[`...)
+	for i := range devices {
+		d := &devices[i]
+		l = s.device(append(l, '{'), d.ID)
+		l = l.integer(`,"index":`, int64(d.Index))
+		if d.MIG < 0 {
+			l = append(l, `,"mig_instance":null`...)
+		} else {
+			l = l.integer(`,"mig_instance":`, int64(d.MIG))
+		}
+		l = append(l.textOrNull(`,"name":`, d.Name), '}')
+		l = comma(l, i, len(devices))
+	}
+	return l.textOrNull(`],"gpu_status":`, status)
+}
+
+// End writes session_end, after which nothing may follow.
+func (s *Sink) End(r *trace.Summary) error {
+	l := s.begin("session_end", r.Unix, r.Time)
+	l = append(l, s.host...)
+	l = l.integer(`,"elapsed_ns":`, int64(r.Elapsed))
+	l = l.text(`,"end_reason":`, r.EndReason)
+	l = l.count(`,"records":{"received":`, r.Received)
+	l = l.count(`,"lost":`, r.Lost)
+	l = l.count(`},"lost_other":`, r.LostOther)
+	l = l.count(`,"boundaries":`, r.Boundaries)
+	l = l.count(`,"synthetic":`, r.Synthetic)
+	l = l.count(`,"orphans":`, r.Orphans)
+	l = s.violations(l, r)
+	l = append(l, `,"phases":[`...)
+	for i := range r.Paths {
+		l = comma(s.path(l, &r.Paths[i]), i, len(r.Paths))
+	}
+	l = findings(append(l, ']'), r)
+	l = s.devices(l, r.Devices, r.GPUStatus)
+	l = l.count(`,"gpu_samples":`, r.GPUSamples)
+	l = append(l, `,"gpu_peaks":[`...)
+	for i := range r.RunPeak {
+		l = comma(s.peak(l, &r.RunPeak[i]), i, len(r.RunPeak))
+	}
+	if err := s.end(append(l, ']')); err != nil {
+		return err
+	}
+	return s.Flush()
+}
+
+func (s *Sink) violations(l line, r *trace.Summary) line {
+	l = l.count(`,"violations":{"total":`, r.ViolationTotal)
+	l = append(l, `,"distinct":[`...)
+	for i := range r.Violations {
+		v := &r.Violations[i]
+		l = l.count(`{"count":`, v.Count)
+		l = l.integer(`,"timestamp_ns":`, v.First.Unix)
+		l = l.integer(`,"monotonic_ns":`, v.First.Time)
+		l = append(s.violation(l, &v.First), '}')
+		l = comma(l, i, len(r.Violations))
+	}
+	return append(l, `]}`...)
+}
+
+// path appends the figures of one path. Durations rest on the scopes that the
+// program itself closed; without one they are null.
+func (s *Sink) path(l line, p *trace.PathStats) line {
+	l = appendNames(append(l, `{"path":`...), p.Path)
+	l = l.count(`,"count":`, p.Count)
+	l = l.count(`,"synthetic":`, p.Synthetic)
+	l = l.count(`,"open":`, p.Open)
+	for _, d := range [...]struct {
+		key   string
+		value time.Duration
+	}{
+		{`,"total_ns":`, p.Total}, {`,"self_ns":`, p.Self}, {`,"min_ns":`, p.Min},
+		{`,"p50_ns":`, p.P50}, {`,"p99_ns":`, p.P99}, {`,"max_ns":`, p.Max},
+	} {
+		if p.Count > p.Synthetic {
+			l = l.integer(d.key, int64(d.value))
+		} else {
+			l = l.null(d.key)
+		}
+	}
+	if p.ResidentPeak == 0 { // a process that runs has memory: nothing was read
+		l = append(l, `,"host_memory":null`...)
+	} else {
+		l = l.integer(`,"host_memory":{"change_bytes":`, p.ResidentChange)
+		l = append(l.count(`,"peak_bytes":`, p.ResidentPeak), '}')
+	}
+	l = append(l, `,"gpu":[`...)
+	for i := range p.GPU {
+		g := &p.GPU[i]
+		l = s.device(append(l, '{'), g.Device)
+		l = l.change(`,"change_bytes":`, g.Change)
+		l = append(l.bytes(`,"peak_used_bytes":`, g.Peak), '}')
+		l = comma(l, i, len(p.GPU))
+	}
+	return append(l, `]}`...)
+}
+
+func findings(l line, r *trace.Summary) line {
+	l = append(l, `,"zero_sites":[`...)
+	for i := range r.ZeroSites {
+		z := &r.ZeroSites[i]
+		l = marker(l, `{"marker":`, &z.Marker)
+		l = append(l.textOrNull(`,"remedy":`, z.Remedy), '}')
+		l = comma(l, i, len(r.ZeroSites))
+	}
+	l = append(l, `],"notes":[`...)
+	for i := range r.Notes {
+		l = l.text(`{"what":`, r.Notes[i].What)
+		l = append(l.count(`,"count":`, r.Notes[i].Count), '}')
+		l = comma(l, i, len(r.Notes))
+	}
+	return append(l, ']')
+}
+
+func (s *Sink) peak(l line, p *trace.RunPeak) line {
+	l = s.device(append(l, '{'), p.Device)
+	l = l.bytes(`,"used_bytes":`, p.Used)
+	if p.Used.Known {
+		l = l.integer(`,"monotonic_ns":`, p.Time)
+	} else {
+		l = append(l, `,"monotonic_ns":null`...)
+	}
+	return append(attribution(l, `,"phase":`, &p.Phase), '}')
+}

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package jsonl
+
+import (
+	"github.com/phasetrace/phasetrace/internal/recorder"
+	"github.com/phasetrace/phasetrace/internal/trace"
+)
+
+// Violation writes protocol_error.
+func (s *Sink) Violation(v *trace.Violation) error {
+	l := s.begin("protocol_error", v.Unix, v.Time)
+	return s.end(s.violation(l, v))
+}
+
+// violation appends all but the head of a protocol_error.
+func (s *Sink) violation(l line, v *trace.Violation) line {
+	l = s.where(l, v.Thread)
+	l = l.text(`,"context":`, "Protocol error: "+v.Err.Error())
+	l = l.text(`,"kind":`, v.Err.Kind.String())
+	l = s.scopeRef(l, `,"closing":`, &v.Err.Closing, v.ClosingStart, v)
+	l = s.scopeRef(l, `,"top":`, &v.Err.Top, v.TopStart, v)
+	l = marker(l, `,"marker":`, v.Marker)
+	return l.textOrNull(`,"repaired":`, v.Repaired)
+}
+
+// where appends rank, host, process and thread, with nulls for what is unknown.
+func (s *Sink) where(l line, t *trace.Thread) line {
+	if t == nil {
+		l = append(l, `,"rank":null`...)
+		return append(s.thread(l, t), `,"thread_id":null,"thread_name":null`...)
+	}
+	if t.Process == nil {
+		l = append(l, `,"rank":null`...)
+	} else {
+		l = l.integer(`,"rank":`, int64(t.Process.Rank))
+	}
+	l = s.thread(l, t)
+	l = l.integer(`,"thread_id":`, int64(t.TID))
+	return l.textOrNull(`,"thread_name":`, t.Name)
+}
+
+// scopeRef appends a scope of a violation, null when there is none.
+func (s *Sink) scopeRef(l line, key string, r *recorder.ScopeRef, start int64, v *trace.Violation) line {
+	if !r.Known() {
+		return l.null(key)
+	}
+	l = l.text(key+`{"scope_id":`, r.ScopeID())
+	l = appendNames(append(l, `,"path":`...), r.Path)
+	l = l.flag(`,"open":`, r.Open)
+	if r.ThreadID == 0 {
+		l = append(l, `,"thread_id":null`...)
+	} else {
+		l = l.integer(`,"thread_id":`, int64(r.ThreadID))
+	}
+	l = l.textOrNull(`,"thread_name":`, r.ThreadName)
+	l = l.textOrNull(`,"lane":`, r.Lane)
+	if start == 0 {
+		l = append(l, `,"start_timestamp_ns":null,"start_monotonic_ns":null`...)
+	} else {
+		l = l.integer(`,"start_timestamp_ns":`, v.Unix-v.Time+start)
+		l = l.integer(`,"start_monotonic_ns":`, start)
+	}
+	return append(l, '}')
+}
+
+// marker appends a site, null for nil.
+func marker(l line, key string, m *trace.Marker) line {
+	if m == nil {
+		return l.null(key)
+	}
+	l = l.text(key+`{"provider":`, m.Provider)
+	l = l.text(`,"probe":`, m.Probe)
+	l = l.textOrNull(`,"file":`, m.Path)
+	l = l.count(`,"offset":`, m.Offset)
+	return append(l, '}')
+}
+
+// Orphan writes orphan_exit.
+func (s *Sink) Orphan(o *trace.Orphan) error {
+	l := s.begin("orphan_exit", o.Unix, o.Time)
+	l = s.where(l, o.Thread)
+	l = l.text(`,"reason":`, o.Reason)
+	return s.end(marker(l, `,"marker":`, o.Marker))
+}
+
+// Loss writes records_lost.
+func (s *Sink) Loss(r *trace.Loss) error {
+	l := s.begin("records_lost", r.Unix, r.Time)
+	l = s.where(l, r.Thread)
+	return s.end(l.count(`,"count":`, r.Count))
+}
+
+// GPUSample writes gpu_sample.
+func (s *Sink) GPUSample(g *trace.GPUSample) error {
+	s.setDevice(&g.Device)
+	l := s.begin("gpu_sample", g.Unix, g.Mid)
+	l = s.device(append(append(l, s.host...), ','), g.Sample.Device)
+	l = l.bytes(`,"used_bytes":`, g.Used)
+	l = l.bytes(`,"free_bytes":`, g.Free)
+	l = l.bytes(`,"total_bytes":`, g.Total)
+	l = l.bytes(`,"reserved_bytes":`, g.Reserved)
+	l = l.integer(`,"latency_ns":`, g.Latency())
+	l = l.text(`,"status":`, g.Status.String())
+	return s.end(attribution(l, `,"phase":`, &g.Phase))
+}
+
+// maxCandidates bounds how many active phases a line names. Their number is
+// always told.
+const maxCandidates = 16
+
+// attribution appends who was active.
+func attribution(l line, key string, a *recorder.Attribution) line {
+	l = l.text(key+`{"certainty":`, a.Certainty.String())
+	l = appendNames(append(l, `,"path":`...), a.Path)
+	l = l.count(`,"candidate_count":`, uint64(len(a.Candidates)))
+	l = append(l, `,"candidates":[`...)
+	for i := range a.Candidates[:min(len(a.Candidates), maxCandidates)] {
+		if i > 0 {
+			l = append(l, ',')
+		}
+		c := &a.Candidates[i]
+		l = l.text(`{"scope_id":`, c.ScopeID())
+		l = appendNames(append(l, `,"path":`...), c.Path)
+		l = l.integer(`,"thread_id":`, int64(c.ThreadID))
+		l = l.integer(`,"rank":`, int64(c.Rank))
+		l = append(l.textOrNull(`,"lane":`, c.Lane), '}')
+	}
+	return append(l, `]}`...)
+}
+
+// Process writes process_start or process_exit.
+func (s *Sink) Process(c *trace.ProcessChange) error {
+	if c.Started {
+		l := s.begin("process_start", c.Unix, c.Time)
+		l = s.process(append(l, s.host...), c.Process)
+		return s.end(l.flag(`,"exec":`, c.Exec))
+	}
+	l := s.begin("process_exit", c.Unix, c.Time)
+	l = ids(append(l, s.host...), c.Process)
+	l = l.textOrNull(`,"comm":`, c.Process.Comm)
+	return s.end(exitStatus(l, c))
+}
+
+// exitStatus takes wait(2)'s status apart: the low seven bits are the signal
+// that ended the process, the next one tells a core dump, the next eight are
+// the exit code.
+func exitStatus(l line, c *trace.ProcessChange) line {
+	signal := c.ExitCode & 0x7f
+	switch {
+	case !c.HasExit:
+		return append(l, `,"exit_code":null,"signal":null,"core_dumped":null`...)
+	case signal != 0:
+		l = l.integer(`,"exit_code":null,"signal":`, int64(signal))
+	default:
+		l = l.integer(`,"exit_code":`, int64(c.ExitCode>>8&0xff))
+		l = append(l, `,"signal":null`...)
+	}
+	return l.flag(`,"core_dumped":`, c.ExitCode&0x80 != 0)
+}
+
+// process appends what is known of a process.
+func (s *Sink) process(l line, p *trace.Process) line {
+	l = ids(l, p)
+	l = l.textOrNull(`,"comm":`, p.Comm)
+	l = l.textOrNull(`,"exe":`, p.Exe)
+	l = l.integer(`,"rank":`, int64(p.Rank))
+	l = l.textOrNull(`,"rank_source":`, p.RankSource)
+	if p.Parent == 0 {
+		return append(l, `,"parent_pid":null`...)
+	}
+	return l.integer(`,"parent_pid":`, int64(p.Parent))
+}

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package outputtest
+
+import (
+	"strings"
+	"time"
+
+	"github.com/phasetrace/phasetrace/internal/nvsample"
+	"github.com/phasetrace/phasetrace/internal/recorder"
+	"github.com/phasetrace/phasetrace/internal/trace"
+)
+
+// Evil is what a traced program may call anything: it clears the screen, sets
+// the window's title, overrides the direction of text, ends lines, is no valid
+// UTF-8, and is long.
+var Evil = "\x1b[2J\x1b]0;owned\a\r\n\u009b31m\u202eevil\u2066\u2028\u2029\xff\xfe\"\\\x00\x7f" + strings.Repeat("o\u0301\u0301\u0301\u0301\u0301", 40) + "東京"
+
+// Hostile is a session in which every string that a traced program, its files
+// or its environment can influence is Evil.
+func Hostile() *Session {
+	s := newSession("s\n\x1b[1m2", Evil, &trace.Process{PID: 1, HostPID: 77, ContainerPID: 1, Comm: Evil, Exe: Evil, RankSource: Evil, Rank: -1})
+	s.Start.Pairs = []trace.PairInfo{{Name: Evil, Provider: Evil, Enter: Evil, Exits: []string{Evil}, Lane: Evil, Origin: Evil}}
+	s.Start.Devices = []nvsample.Device{{UUID: Evil, Name: Evil, MIG: -1}}
+	s.Start.GPUStatus = Evil
+	t := s.thread(1, Evil)
+	marker := &trace.Marker{Provider: Evil, Probe: Evil, Path: Evil, Offset: 1}
+
+	outer, _ := s.enter(t, Evil, Evil, "{\n\"\u202e\x7f\":\"\u2028\"}")
+	inner, b := s.enter(t, Evil, Evil+"inner", `{"a":{"b":["\u001b[2J","\"}"]},"c":"\ud800"}`)
+	b.Marker = marker
+	b.Cut = recorder.CutName | recorder.CutPath | recorder.CutAttributes
+	v := s.violate(t, outer, Evil)
+	v.Marker = marker
+	s.after(time.Hour)
+	s.exit(t, inner)
+	s.exit(t, outer)
+	s.Records = append(s.Records, &trace.Orphan{Time: s.now, Unix: unix(s.now), Thread: t, Marker: marker, Reason: Evil},
+		&trace.Orphan{Time: s.now, Unix: unix(s.now), Reason: "untraced"},
+		&trace.Loss{Time: s.now, Unix: unix(s.now), Count: 1},
+		&trace.Violation{Time: s.now, Unix: unix(s.now), Err: v.Err},
+		&trace.ProcessChange{Time: s.now, Unix: unix(s.now), Process: s.process},
+		&trace.GPUSample{Unix: unix(s.now), Device: s.Start.Devices[0], Sample: nvsample.Sample{Status: 250}})
+	s.summarise()
+	s.Summary.EndReason = Evil
+	s.Summary.GPUStatus = Evil
+	s.Summary.Notes = []trace.Note{{What: Evil}}
+	s.Summary.ZeroSites = []trace.ZeroSite{{Marker: *marker, Remedy: Evil}}
+	return s
+}

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package outputtest
+
+import (
+	"time"
+
+	"github.com/phasetrace/phasetrace/internal/nvsample"
+	"github.com/phasetrace/phasetrace/internal/recorder"
+	"github.com/phasetrace/phasetrace/internal/trace"
+)
+
+// Typical is a training program in a container with two GPUs, one of which
+// cannot be read. It has a record of every kind.
+func Typical() *Session {
+	s := newSession("s1", "node7", &trace.Process{
+		PID: 4242, HostPID: 4242, ContainerPID: 7, Comm: "train", Exe: "/opt/train",
+		Rank: 0, RankSource: "OMPI_COMM_WORLD_RANK", StartTime: 8_400,
+	})
+	s.Start.Pairs = []trace.PairInfo{{Name: "from argument 1", Provider: "phasetrace", Enter: "enter",
+		Exits: []string{"exit"}, Origin: "markers", Sites: 2}}
+	s.Start.Devices = devices()
+	main := s.thread(4242, "train")
+	main.ContainerTID = 7
+	worker := s.thread(4243, "worker")
+	worker.ContainerTID = 8
+
+	s.after(1234 * time.Microsecond)
+	train, _ := s.enter(main, "", "train", `{"epochs":2}`)
+	s.after(300 * time.Microsecond)
+	step, b := s.enter(main, "", "step", `{"epoch":1,"loss":0.25,"file":"batch 7.bin"}`)
+	b.GPU = []nvsample.Reading{reading(0, 20<<30), {Device: 1, Status: nvsample.StatusLost, Age: -90_000, Latency: 4_000}}
+	b.ProcessGPU = []nvsample.ProcessReading{
+		{Status: nvsample.StatusOK, Used: nvsample.Bytes(18 << 30), Age: -400_000_000, Latency: 2_100_000},
+		{Status: nvsample.StatusNotListed, Age: -410_000_000, Latency: 1_900_000},
+	}
+	b.Resident = trace.Resident{Bytes: 3 << 30, Known: true, Error: 1 << 20}
+	s.sample(step, 0, 21<<30)
+	s.after(100 * time.Millisecond)
+	s.stepExit(main, step)
+	s.sample(train, 1, 0)
+
+	s.after(time.Millisecond)
+	s.trouble(main, worker)
+	s.summarise()
+	return s
+}
+
+func devices() []nvsample.Device {
+	return []nvsample.Device{
+		{ID: 0, Index: 0, MIG: -1, UUID: "GPU-5a1e0000-0000-0000-0000-000000000001", Name: "NVIDIA H200"},
+		{ID: 1, Index: 1, MIG: 2, UUID: "", Name: ""},
+	}
+}
+
+func (s *Session) stepExit(t *trace.Thread, token recorder.Token) {
+	b := s.exit(t, token)
+	ok := reading(0, 20<<30+512<<20)
+	ok.Change, ok.Peak, ok.Samples = nvsample.Delta{N: 512 << 20, Known: true}, nvsample.Bytes(21<<30), 3
+	b.GPU = []nvsample.Reading{ok, {Device: 1}}
+	b.HasCounters = true
+	b.Counters = trace.Counters{VoluntarySwitches: 2, InvoluntarySwitches: 1, MinorFaults: 11}
+	b.Resident = trace.Resident{Bytes: 3<<30 + 4096, Change: 4096, Known: true, ChangeKnown: true}
+}
+
+// sample appends a device read. Device 1 is lost.
+func (s *Session) sample(_ recorder.Token, device int, used uint64) {
+	s.after(time.Millisecond)
+	g := &trace.GPUSample{Unix: unix(s.now), Device: devices()[device]}
+	g.Sample = nvsample.Sample{Device: device, Start: s.now - 5_800, Mid: s.now, End: s.now + 5_800, Status: nvsample.StatusLost}
+	if used > 0 {
+		r := reading(device, used)
+		g.Used, g.Free, g.Total, g.Reserved, g.Status = r.Used, r.Free, r.Total, r.Reserved, nvsample.StatusOK
+	}
+	g.Phase = s.recorder.Attribute(recorder.Question{}, nil)
+	s.Records = append(s.Records, g)
+}
+
+// trouble appends what goes wrong in a session.
+func (s *Session) trouble(main, worker *trace.Thread) {
+	outer, _ := s.enter(worker, "", "load", "")
+	s.after(time.Millisecond)
+	inner, _ := s.enter(worker, "", "read", `{"raw":"not JSON"}`)
+	s.violate(worker, outer, "closed the 1 phase above it (unwound)")
+	b := s.exit(worker, inner)
+	b.Marker, b.Synthetic = nil, trace.ReasonUnwound
+	s.after(2 * time.Millisecond)
+	s.exit(worker, outer)
+	s.violate(worker, outer, "ignored the exit")
+
+	s.Records = append(s.Records,
+		&trace.Orphan{Time: s.now, Unix: unix(s.now), Thread: worker, Reason: "before_attach",
+			Marker: &trace.Marker{Provider: "phasetrace", Probe: "exit", Path: "/opt/train", Offset: 0x1180}},
+		&trace.Loss{Time: s.now, Unix: unix(s.now), Thread: worker, Count: 1234})
+
+	child := &trace.Process{PID: 4300, HostPID: 0, ContainerPID: 9, Comm: "helper", Exe: "/opt/helper", Rank: 0, Parent: 4242}
+	s.after(time.Millisecond)
+	s.Records = append(s.Records, &trace.ProcessChange{Time: s.now, Unix: unix(s.now), Process: child, Started: true, Exec: true})
+	s.keyed(main, worker)
+	s.Records = append(s.Records,
+		&trace.ProcessChange{Time: s.now, Unix: unix(s.now), Process: child, HasExit: true, ExitCode: 3 << 8},
+		&trace.ProcessChange{Time: s.now, Unix: unix(s.now), Process: s.process, HasExit: true, ExitCode: 9})
+}
+
+// keyed appends a scope that ends on another thread, and one on a lane whose
+// enter was lost.
+func (s *Session) keyed(main, worker *trace.Thread) {
+	token, b := s.enter(main, "requests", "request", "")
+	b.Marker = &trace.Marker{Provider: "server", Probe: "request__start", Path: "/opt/libserver.so", Offset: 0x40}
+	b.Key, b.Keyed = 1<<63+5, true
+	s.after(40 * time.Millisecond)
+	b = s.exit(main, token)
+	b.Marker = &trace.Marker{Provider: "server", Probe: "request__done", Path: "/opt/libserver.so", Offset: 0x80}
+	b.Key, b.Keyed, b.ExitThread = 1<<63+5, true, worker
+
+	lost, b := s.enter(worker, "", trace.LostName, "")
+	b.Marker, b.Synthetic = nil, trace.ReasonLost
+	s.after(time.Millisecond)
+	s.exit(worker, lost)
+}
