@@ -64,13 +64,13 @@ func (s *session) openTarget(pid int) (*tracee, error) {
 	}
 	proc, err := target.Open(pid)
 	if err != nil {
-		return nil, fmt.Errorf("process %d: %w", pid, err)
+		return nil, err // names the process
 	}
 	t := &tracee{proc: proc, done: make(map[fileID]bool)}
 	s.targets[pid] = t
 	t.modules, err = proc.Modules()
 	if err != nil && !errors.Is(err, target.ErrTruncated) {
-		return nil, fmt.Errorf("process %d: %w", pid, err)
+		return nil, err
 	}
 	p := Process{PID: pid}
 	if s.o.RankGiven {
@@ -86,6 +86,7 @@ func (s *session) openTarget(pid int) (*tracee, error) {
 func (s *session) lookAhead(l *looked, proc *target.Process) {
 	env, _ := proc.Environ("LD_LIBRARY_PATH", "LD_PRELOAD")
 	search := target.Search{
+		Root:        fmt.Sprintf("/proc/%d/root", proc.PID),
 		LibraryPath: env["LD_LIBRARY_PATH"],
 		Preload:     strings.FieldsFunc(env["LD_PRELOAD"], func(r rune) bool { return r == ' ' || r == ':' }),
 	}

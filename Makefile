@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# Building needs Go and a C compiler. The other targets name what they miss.
+
+GO      ?= go
+CLANG   ?= clang
+DIST    ?= dist
+export CGO_ENABLED ?= 1
+
+MULTIARCH := $(shell $(CC) -print-multiarch 2>/dev/null)
+
+.PHONY: build demo test test-race bench generate check-generated lint fuzz soak gpu-check test-kernels dist clean
+
+build: ## compile ./phasetrace
+	$(GO) build -o phasetrace ./cmd/phasetrace
+
+demo: build ## trace a small multi-threaded program, live
+	@if [ "$$(id -u)" = 0 ]; then ./phasetrace demo; else echo "tracing needs privileges: sudo ./phasetrace demo"; sudo ./phasetrace demo; fi
+
+# Tests that load BPF run when they can; CI and PHASETRACE_REQUIRE_BPF=1 make a
+# skip a failure.
+test: build ## run every test that this machine can run
+	$(GO) vet ./...
+	$(GO) test ./...
+
+test-race: ## the same under the race detector
+	$(GO) test -race ./...
+
+bench: build ## compare the cost of a boundary with the floor and with peers
+	$(GO) run ./bench
+
+# Paths for the kernel's headers: clang's bpf target does not know multiarch.
+generate: ## regenerate the BPF objects and bindings (needs clang, llvm, libbpf-dev)
+	@for tool in $(CLANG) llvm-strip; do command -v $$tool >/dev/null || \
+		{ echo "generate: $$tool is missing: apt-get install clang llvm libbpf-dev" >&2; exit 1; }; done
+	C_INCLUDE_PATH=/usr/include/$(MULTIARCH) BPF2GO_CC=$(CLANG) $(GO) generate .
+
+check-generated: generate ## fail when the committed objects are not what the sources give
+	git diff --exit-code -- bpf
+
+lint: ## gofmt, vet, staticcheck
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "run gofmt -w on these" >&2; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool -modfile=tools/go.mod staticcheck ./...
+
+FUZZTIME ?= 10s
+fuzz: ## run every fuzz target for FUZZTIME
+	@for pkg in $$($(GO) list ./...); do \
+		for f in $$($(GO) test -list '^Fuzz' $$pkg 2>/dev/null | grep '^Fuzz'); do \
+			echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+		done; done
+
+test-kernels: ## run the privileged tests on older kernels and on arm64, under qemu
+	$(GO) run ./test/kernels
+
+clean:
+	rm -rf phasetrace build $(DIST)

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"math"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/phasetrace/phasetrace/internal/loader"
+	tracing "github.com/phasetrace/phasetrace/internal/trace"
+	"github.com/phasetrace/phasetrace/internal/usdt"
+)
+
+// traceOptions are the flags of trace, run and demo, as given.
+type traceOptions struct {
+	pids        []string
+	follow      bool
+	pairs       []string
+	libraries   []string
+	duration    time.Duration
+	output      string
+	format      string
+	sessionID   string
+	rank        int
+	flags       *pflag.FlagSet
+	gpu         string
+	nvmlLibrary string
+	gpuInterval time.Duration
+	onViolation string
+	strict      bool
+	readyFile   string
+	ringSize    string
+	command     []string
+}
+
+func newTraceOptions() *traceOptions { return &traceOptions{} }
+
+// Which flags a command has.
+const (
+	traceFlags = iota
+	runFlags
+)
+
+func (o *traceOptions) register(f *pflag.FlagSet, which int) {
+	o.flags = f
+	if which == traceFlags {
+		f.StringArrayVarP(&o.pids, "pid", "p", nil, "process to trace; repeatable")
+	}
+	f.BoolVarP(&o.follow, "follow", "f", false, "trace children too, from their first instruction")
+	f.StringArrayVar(&o.pairs, "pair", nil, "trace these markers instead of the default choice: PROVIDER:ENTER/EXIT[,EXIT…][;name=…][;attr.KEY=argN[:TYPE]][;lane=NAME][;key=argN][;reentrant=false]; repeatable")
+	f.StringArrayVar(&o.libraries, "library", nil, "file with markers that is not loaded yet; repeatable")
+	f.DurationVarP(&o.duration, "duration", "d", 0, "stop after this time, such as 10s")
+	f.StringVarP(&o.output, "output", "o", "-", "file to write to; - is standard output")
+	f.StringVar(&o.format, "format", "", "text, jsonl or summary (default: by the file's ending, else text)")
+	f.StringVar(&o.sessionID, "session-id", "", "name of the session in scope ids (default: a fresh one)")
+	f.IntVar(&o.rank, "rank", 0, "rank of the processes (default: from the marker, else from RANK, OMPI_COMM_WORLD_RANK, PMI_RANK or SLURM_PROCID, else 0)")
+	f.StringVar(&o.gpu, "gpu", "auto", "memory of NVIDIA GPUs: auto, off or require")
+	f.StringVar(&o.nvmlLibrary, "nvml-library", "", "path of libnvidia-ml.so.1 (default: the usual places)")
+	f.DurationVar(&o.gpuInterval, "gpu-interval", 0, "time between reads of GPU memory while no phase boundary happens (default 100ms)")
+	f.StringVar(&o.onViolation, "on-violation", "unwind", "after a break of strict nesting: unwind the stack, or reject the exit")
+	f.BoolVar(&o.strict, "strict", false, "exit with 3 when nesting was violated, with 4 when records were lost")
+	f.StringVar(&o.readyFile, "ready-file", "", "file to create once every probe is attached")
+	f.StringVar(&o.ringSize, "ring-size", "", "size of the ring buffer, such as 64M (default 16M)")
+	f.SortFlags = false
+}
+
+// parse checks the flags and turns them into options of a session.
+func (o *traceOptions) parse() (tracing.Options, error) {
+	out := tracing.Options{
+		Follow: o.follow, Libraries: o.libraries, Duration: o.duration,
+		SessionID: o.sessionID, Version: version(),
+		Rank: int32(o.rank), RankGiven: o.flags.Changed("rank"),
+	}
+	if o.rank < 0 || o.rank > math.MaxInt32 {
+		return out, usageError("--rank %d: want a number from 0 to %d", o.rank, math.MaxInt32)
+	}
+	if o.duration < 0 {
+		return out, usageError("--duration %v: want a time above 0", o.duration)
+	}
+	if out.SessionID == "" {
+		out.SessionID = freshID()
+	}
+	for _, check := range []func(*tracing.Options) error{o.parsePIDs, o.parsePairs, o.parseWords, o.parseRing} {
+		if err := check(&out); err != nil {
+			return out, err
+		}
+	}
+	var err error
+	if out.Without, err = loader.ParseWithout(os.Getenv(loader.WithoutEnv)); err != nil {
+		return out, usageError("%s: %w", loader.WithoutEnv, err)
+	}
+	return out, nil
+}
+
+func (o *traceOptions) parsePIDs(out *tracing.Options) error {
+	for _, word := range o.pids {
+		for part := range strings.SplitSeq(word, ",") {
+			pid, err := strconv.Atoi(part)
+			if err != nil || pid <= 0 {
+				return usageError("--pid %q: want the number of a process", word)
+			}
+			if !slices.Contains(out.PIDs, pid) {
+				out.PIDs = append(out.PIDs, pid)
+			}
+		}
+	}
+	if len(out.PIDs) == 0 && len(o.command) == 0 {
+		return usageError("nothing to trace: give a process with -p PID, or a command with \"phasetrace run -- CMD\"")
+	}
+	return nil
+}
+
+func (o *traceOptions) parsePairs(out *tracing.Options) error {
+	for _, text := range o.pairs {
+		p, err := usdt.ParsePair(text)
+		if err != nil {
+			return usageError("--pair: %w", err)
+		}
+		out.Pairs = append(out.Pairs, p)
+	}
+	return nil
+}
+
+// parseWords checks the flags that take one of a few words.
+func (o *traceOptions) parseWords(out *tracing.Options) error {
+	for _, w := range []struct {
+		flag, value string
+		allowed     []string
+	}{
+		{"format", o.format, []string{"", "text", "jsonl", "summary"}},
+		{"gpu", o.gpu, []string{"auto", "off", "require"}},
+		{"on-violation", o.onViolation, []string{"unwind", "reject"}},
+	} {
+		if !slices.Contains(w.allowed, w.value) {
+			return usageError("--%s %q: want %s", w.flag, w.value, strings.TrimPrefix(strings.Join(w.allowed, ", "), ", "))
+		}
+	}
+	if o.onViolation == "reject" {
+		out.Policy = tracing.PolicyReject
+	}
+	return nil
+}
+
+func (o *traceOptions) parseRing(out *tracing.Options) error {
+	if o.ringSize == "" {
+		return nil
+	}
+	text, unit := o.ringSize, 1
+	for suffix, n := range map[string]int{"K": 1 << 10, "M": 1 << 20, "G": 1 << 30} {
+		if rest, ok := strings.CutSuffix(text, suffix); ok {
+			text, unit = rest, n
+			break
+		}
+	}
+	n, err := strconv.Atoi(text)
+	size := n * unit
+	if err != nil || n <= 0 || size < os.Getpagesize() || size > 1<<30 || size&(size-1) != 0 {
+		return usageError("--ring-size %q: want a power of two from %dK to 1G, such as 64M", o.ringSize, os.Getpagesize()>>10)
+	}
+	out.RingBytes = size
+	return nil
+}
+
+// freshID returns a session id that no other session has.
+func freshID() string {
+	var b [6]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command phasetrace turns the USDT markers of a running, unmodified program
+// into strictly nested phases and tells for every phase boundary what the
+// GPU's memory was. This package is the command line only.
+package main
+
+import (
+	"context"
+	"os"
+)
+
+func main() {
+	os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}

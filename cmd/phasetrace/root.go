@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit statuses of phasetrace itself. "run" passes on the command's own when
+// tracing was fine.
+const (
+	statusFine       = 0
+	statusFailed     = 1
+	statusUsage      = 2
+	statusViolations = 3 // with --strict
+	statusLost       = 4 // with --strict
+)
+
+// statusError ends the program with a status. A nil err has been told already.
+type statusError struct {
+	status int
+	err    error
+}
+
+func (e *statusError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit status %d", e.status)
+	}
+	return e.err.Error()
+}
+
+func (e *statusError) Unwrap() error { return e.err }
+
+func usageError(format string, args ...any) error {
+	return &statusError{statusUsage, fmt.Errorf(format, args...)}
+}
+
+// streams are the program's standard streams.
+type streams struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+// run is main without the process: it returns the exit status.
+func run(ctx context.Context, args []string, in io.Reader, out, errw io.Writer) int {
+	root := newRoot(&streams{in, out, errw})
+	root.SetArgs(args)
+	root.SetIn(in)
+	root.SetOut(out)
+	root.SetErr(errw)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return statusFine
+	}
+	var st *statusError
+	if !errors.As(err, &st) {
+		st = &statusError{statusUsage, err} // cobra's own: an unknown command
+	}
+	if st.err != nil {
+		fmt.Fprintf(errw, "phasetrace: %v\n", st.err)
+		if st.status == statusUsage {
+			fmt.Fprintf(errw, "Try \"phasetrace --help\".\n")
+		}
+	}
+	return st.status
+}
+
+const rootLong = `phasetrace attaches to a running, unmodified program, turns its paired USDT
+markers into strictly nested phases with real thread ids, and tells for every
+phase boundary what the GPU's memory was.
+
+  sudo phasetrace -p PID             attach and stream until Ctrl-C
+  sudo phasetrace run -- CMD ARG…    start a command and trace it from its start
+  phasetrace list -p PID             which markers a program has`
+
+func newRoot(s *streams) *cobra.Command {
+	o := newTraceOptions()
+	root := &cobra.Command{
+		Use:           "phasetrace",
+		Short:         "Trace the phases of a running program, and the GPU memory at each boundary",
+		Long:          rootLong,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cmd.Flags().NFlag() == 0 {
+				return cmd.Help()
+			}
+			return trace(cmd.Context(), o, s)
+		},
+	}
+	o.register(root.Flags(), traceFlags)
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &statusError{statusUsage, err} })
+	root.AddCommand(newTrace(s), newRun(s), newDemo(s), newDemoProgram(), newVersion(s))
+	return root
+}
+
+func noArguments(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	if cmd.HasParent() || cmd.Flags().NFlag() > 0 {
+		return usageError("unexpected argument %q", args[0])
+	}
+	return usageError("unknown command %q", args[0])
+}
+
+func newTrace(s *streams) *cobra.Command {
+	o := newTraceOptions()
+	cmd := &cobra.Command{
+		Use:     "trace -p PID",
+		Short:   "Attach to running processes and stream their phases",
+		Example: "  sudo phasetrace trace -p 4242\n  sudo phasetrace trace -p 4242 -d 10s -o phases.jsonl",
+		Args:    noArguments,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return trace(cmd.Context(), o, s) },
+	}
+	o.register(cmd.Flags(), traceFlags)
+	return cmd
+}
+
+func newRun(s *streams) *cobra.Command {
+	o := newTraceOptions()
+	cmd := &cobra.Command{
+		Use:     "run [flags] -- CMD [ARG…]",
+		Short:   "Start a command and trace it from its first instruction",
+		Example: "  sudo phasetrace run -- ./train --epochs 3\n  sudo phasetrace run -f -o phases.jsonl -- make test",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usageError("no command to run: phasetrace run [flags] -- CMD [ARG…]")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.command = args
+			return trace(cmd.Context(), o, s)
+		},
+	}
+	cmd.Flags().SetInterspersed(false)
+	o.register(cmd.Flags(), runFlags)
+	return cmd
+}
+
