@@ -36,6 +36,6 @@ var hotspot = program{
 }
 
 const (
-	methodProbes  = "start java with -XX:+ExtendedDTraceProbes (before JDK 19) or -XX:+DTraceMethodProbes"
-	monitorProbes = "start java with -XX:+ExtendedDTraceProbes (before JDK 19) or -XX:+DTraceMonitorProbes"
+	methodProbes  = "start java with -XX:+ExtendedDTraceProbes, or from JDK 19 on with -XX:+DTraceMethodProbes"
+	monitorProbes = "start java with -XX:+ExtendedDTraceProbes, or from JDK 19 on with -XX:+DTraceMonitorProbes"
 )

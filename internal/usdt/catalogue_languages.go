@@ -13,7 +13,7 @@ var python = program{
 			on: on, why: "imports of modules that were not loaded yet"},
 		{spec: "python:function__entry/function__return;name=arg1:str;attr.file=arg0:str;attr.line=arg2",
 			on: off, why: "every function call",
-			requires: "CPython 3.10 or earlier: in 3.11 and 3.12 function__entry never fires (cpython#98894)"},
+			requires: "use CPython 3.10 or earlier: from 3.11 on function__entry may never fire (cpython#98894)"},
 	},
 }
 

@@ -10,7 +10,7 @@ var pytorch = program{
 	pairs: []entry{
 		{spec: "pytorch:operator_start/operator_end;name=arg0:str",
 			on: off, why: "every operator, up to millions a second",
-			requires: "a PyTorch built with FBCODE_CAFFE2: released ones do not have these probes"},
+			requires: "use a PyTorch built with FBCODE_CAFFE2: released ones do not have these probes"},
 	},
 }
 

@@ -20,6 +20,7 @@ type testELF struct {
 	base     uint64 // address of .stapsdt.base, 0 for no such section
 	symbols  []elf.Sym64
 	names    string // .strtab
+	dynamic  []elf.Dyn64
 	sections []testSection
 }
 
@@ -73,11 +74,16 @@ func (e *testELF) bytes() []byte {
 		}
 		file.Write(ss[i].data)
 	}
+	dynamic := elf.Prog64{Type: uint32(elf.PT_NULL)}
+	if e.dynamic != nil {
+		dynamic = elf.Prog64{Type: uint32(elf.PT_DYNAMIC), Off: uint64(file.Len()), Filesz: uint64(16 * len(e.dynamic))}
+		write(file, e.dynamic)
+	}
 	shoff := uint64(file.Len())
 	for i := range ss {
 		write(file, ss[i].Section64)
 	}
-	h := elf.Header64{Type: uint16(e.typ), Machine: uint16(e.machine), Version: 1, Phoff: 64, Phentsize: 56, Phnum: 2,
+	h := elf.Header64{Type: uint16(e.typ), Machine: uint16(e.machine), Version: 1, Phoff: 64, Phentsize: 56, Phnum: 3,
 		Shoff: shoff, Shentsize: 64, Shnum: uint16(len(ss)), Shstrndx: uint16(len(ss) - 1), Ehsize: 64}
 	copy(h.Ident[:], elf.ELFMAG)
 	h.Ident[elf.EI_CLASS], h.Ident[elf.EI_DATA], h.Ident[elf.EI_VERSION] = byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB), 1
@@ -86,6 +92,7 @@ func (e *testELF) bytes() []byte {
 	write(&head, h)
 	write(&head, elf.Prog64{Type: uint32(elf.PT_LOAD), Flags: uint32(elf.PF_R | elf.PF_X), Vaddr: codeBase, Filesz: size, Memsz: size})
 	write(&head, elf.Prog64{Type: uint32(elf.PT_LOAD), Flags: uint32(elf.PF_R | elf.PF_W), Vaddr: dataBase, Filesz: size, Memsz: size + 4096})
+	write(&head, dynamic)
 	copy(file.Bytes(), head.Bytes())
 	return file.Bytes()
 }

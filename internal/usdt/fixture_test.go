@@ -148,6 +148,14 @@ func TestFixtureARM64(t *testing.T) {
 	}
 }
 
+// TestFixtureDynamic: a program that needs a loader and a library.
+func TestFixtureDynamic(t *testing.T) {
+	f := readFile(t, build(t, "gcc", "amd64.S", "-m64", "-pie", "-Wl,--no-as-needed", "-lc"))
+	if f.Static || !f.PIE || f.Shared || f.Interp == "" || len(f.Needed) != 1 || !strings.HasPrefix(f.Needed[0], "libc.so") {
+		t.Errorf("linkage: %+v", f)
+	}
+}
+
 func formatArgs(arch Arch, args []Arg) string {
 	var texts []string
 	for _, a := range args {

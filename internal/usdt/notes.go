@@ -14,6 +14,7 @@ import (
 const (
 	maxNoteBytes = 8 << 20
 	maxSites     = 1 << 15
+	maxArgText   = 16 << 10 // bytes of one site's arguments
 	maxBuildID   = 64       // bytes
 	maxIDNotes   = 64 << 10 // bytes of a segment or section searched for the build id
 )
@@ -60,6 +61,9 @@ func align4(n uint64) uint64 { return (n + 3) &^ 3 }
 // the indices of the sites whose arguments name symbols.
 func readSites(f *image, table *symbolTable, p *problems) (sites []Site, symbolic []int) {
 	r := siteReader{f: f, base: f.sdtBase(), table: table, p: p}
+	if len(f.sections) == 0 {
+		p.add("", "the file has no section headers: its probes, if it has any, cannot be found")
+	}
 	left := uint64(maxNoteBytes)
 	for i := range f.sections {
 		s := &f.sections[i]
@@ -133,6 +137,10 @@ func (r *siteReader) site(desc []byte) {
 		r.p.add("", "skip a note without a provider or a name")
 		return
 	}
+	if len(text[0]) > maxProbeName || len(text[1]) > maxProbeName {
+		r.p.add("", "skip a note whose provider or name is longer than %d bytes", maxProbeName)
+		return
+	}
 	s := Site{
 		Provider: string(text[0]), Name: string(text[1]), ArgText: string(text[2]),
 		Location:  binary.LittleEndian.Uint64(desc),
@@ -149,6 +157,10 @@ func (r *siteReader) site(desc []byte) {
 	if !r.place(&s) {
 		return
 	}
+	if len(s.ArgText) > maxArgText {
+		r.p.add(s.probe(), "arguments of %d bytes are left out: more than the limit of %d", len(s.ArgText), maxArgText)
+		s.ArgText = ""
+	}
 	asked := r.table.asked
 	var err error
 	if s.Args, err = ParseArgs(r.f.arch, s.ArgText, Symbols{Lookup: r.table.want, Fixed: r.f.fixed()}); err != nil {
@@ -160,16 +172,8 @@ func (r *siteReader) site(desc []byte) {
 	r.sites = append(r.sites, s)
 }
 
-// probe returns "provider:name", shortened where it is very long.
-func (s *Site) probe() string {
-	cut := func(t string) string {
-		if len(t) > 100 {
-			return t[:100] + "…"
-		}
-		return t
-	}
-	return cut(s.Provider) + ":" + cut(s.Name)
-}
+// probe returns "provider:name".
+func (s *Site) probe() string { return s.Provider + ":" + s.Name }
 
 // place finds the file offsets of a site and what lies there.
 func (r *siteReader) place(s *Site) bool {

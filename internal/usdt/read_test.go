@@ -72,6 +72,8 @@ func TestReadKeepsGoing(t *testing.T) {
 		"no provider":                {sdtNote(at, 0, 0, "", "n", ""), 1, "without a provider or a name"},
 		"no name":                    {sdtNote(at, 0, 0, "p", "", ""), 1, "without a provider or a name"},
 		"texts without an end":       {rawNote("stapsdt", 3, at, 0, 0, "p\x00nnn"), 1, "1 of the three texts"},
+		"long name":                  {sdtNote(at, 0, 0, "p", strings.Repeat("n", maxProbeName+1), ""), 1, "longer than 256 bytes"},
+		"long arguments":             {sdtNote(at, 0, 0, "p", "n", strings.Repeat(" ", maxArgText+1)), 2, "p:n: arguments of 16385 bytes are left out"},
 		"another owner":              {rawNote("GNU", 3, at, 0, 0, "p\x00n\x00\x00"), 1, `owner "GNU"`},
 		"another type":               {rawNote("stapsdt", 4, at, 0, 0, "p\x00n\x00\x00"), 1, "type 4"},
 		"short descriptor":           {[]byte("\x08\x00\x00\x00\x08\x00\x00\x00\x03\x00\x00\x00stapsdt\x0012345678"), 1, "8 bytes: too short"},
@@ -146,6 +148,29 @@ func TestReadSymbols(t *testing.T) {
 	}
 }
 
+// TestReadNoSections: probes that cannot be found are not passed over in
+// silence.
+func TestReadNoSections(t *testing.T) {
+	b := (&testELF{}).bytes()
+	copy(b[0x28:0x30], make([]byte, 8)) // e_shoff
+	f, err := readBytes(b)
+	if err != nil || len(f.Sites) != 0 || len(f.Problems) != 1 || !strings.Contains(f.Problems[0].Error(), "no section headers") {
+		t.Errorf("%+v, error %v", f, err)
+	}
+}
+
+// TestReadDynamicTrouble: strings that the dynamic section misplaces are left
+// out, and the probes stay.
+func TestReadDynamicTrouble(t *testing.T) {
+	e := testELF{notes: sdtNote(codeBase+codeAt, 0, 0, "p", "n", ""), dynamic: []elf.Dyn64{
+		{Tag: int64(elf.DT_STRTAB), Val: dataBase + dataAt}, {Tag: int64(elf.DT_NEEDED), Val: 0},
+		{Tag: int64(elf.DT_NEEDED), Val: 1 << 40}, {Tag: int64(elf.DT_SONAME), Val: math.MaxUint64}, {Tag: int64(elf.DT_RUNPATH), Val: 5000}, {}}}
+	f, err := readBytes(e.bytes())
+	if err != nil || len(f.Sites) != 1 || len(f.Needed) != 0 || len(f.RunPath) != 0 {
+		t.Errorf("%+v, error %v", f, err)
+	}
+}
+
 func TestReadRefuses(t *testing.T) {
 	valid := (&testELF{notes: sdtNote(codeBase+codeAt, 0, 0, "p", "n", "")}).bytes()
 	patch := func(at int, b ...byte) []byte {
@@ -189,6 +214,26 @@ func (panicReader) ReadAt([]byte, int64) (int, error) { panic("boom") }
 type failReader struct{}
 
 func (failReader) ReadAt([]byte, int64) (int, error) { return 0, io.ErrClosedPipe }
+
+func TestStrings(t *testing.T) {
+	for want, got := range map[string]string{
+		"amd64": AMD64.String(), "arm64": ARM64.String(), "Arch(0)": Arch(0).String(),
+		"rax": RAX.Name(AMD64), "r15": R15.Name(AMD64), "x29": X29.Name(ARM64), "sp": SP.Name(ARM64), "Reg(31)": SP.Name(AMD64),
+		"mem": ArgMem.String(), "ArgKind(9)": ArgKind(9).String(), "nop1+nop10": Nop1Then10.String(), "Nop(9)": Nop(9).String(),
+		"str(argM)": TypeStrLen.String(), "int": TypeInt.String(), "--pair": OriginFlag.String(), "naming rule": OriginRule.String(),
+		"x:y: " + io.EOF.Error(): Problem{"x:y", io.EOF}.Error(),
+	} {
+		if got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	if !errors.Is(Problem{"x:y", io.EOF}, io.EOF) {
+		t.Error("a problem hides its cause")
+	}
+	if msg := (&OperandError{strings.Repeat("x", 1000), errSize}).Error(); len(msg) > 200 {
+		t.Errorf("error of %d bytes", len(msg))
+	}
+}
 
 func TestFastOffset(t *testing.T) {
 	for _, test := range []struct {

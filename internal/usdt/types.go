@@ -153,7 +153,8 @@ type Site struct {
 	// is set and RefCtr is 0, the semaphore has no place in the file: the
 	// probe can never fire, and a Problem says so.
 	RefCtr uint64
-	// ArgText is the argument string of the note.
+	// ArgText is the argument string of the note; empty where it was too long
+	// to be true, which a Problem says.
 	ArgText string
 	// Args are the arguments in order, at most MaxArgs.
 	Args []Arg
