@@ -97,7 +97,7 @@ func (s *session) watchLibraries(t *tracee) {
 		if offset, ok := functionOffset(h, debuggerHook); ok {
 			pid := t.proc.PID
 			path := fmt.Sprintf("/proc/self/fd/%d", h.Fd())
-			if err := s.tracer.WatchLibraries(pid, path, offset); err != nil {
+			if err := s.tracer.WatchLibraries(pid, path, offset); err != nil && t.proc.Alive() == nil {
 				s.o.Message(fmt.Sprintf("warning: libraries that process %d loads from now on will not be seen: %v", pid, err))
 			}
 			t.watching = true
