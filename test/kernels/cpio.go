@@ -105,6 +105,15 @@ func (c *cpioWriter) addTree(dir string) error {
 	})
 }
 
+// addPath writes the file at path under name.
+func (c *cpioWriter) addPath(path, name string) error {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return err
+	}
+	return c.addFile(path, name, info)
+}
+
 func (c *cpioWriter) addFile(path, name string, info fs.FileInfo) error {
 	switch {
 	case info.IsDir():

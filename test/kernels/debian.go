@@ -33,8 +33,9 @@ func newCache() (*cache, error) {
 
 // image is a kernel ready to boot.
 type image struct {
-	Package string // the Debian package, with its version
-	Path    string // the kernel image
+	Package string   // the Debian package, with its version
+	Path    string   // the kernel image
+	Modules []string // paths of the modules that the guest loads, in order
 }
 
 // kernelImage returns the newest kernel that the package lists offer for k,
@@ -47,7 +48,7 @@ func (c *cache) kernelImage(ctx context.Context, k kernel) (image, error) {
 	}
 	name := strings.TrimSuffix(filepath.Base(deb), ".deb")
 	dir := filepath.Join(c.dir, "images", name)
-	if err := extract(ctx, deb, dir, regexp.MustCompile(`^boot/(vmlinuz|config)-`)); err != nil {
+	if err := extract(ctx, deb, dir, kernelFiles); err != nil {
 		return image{}, fmt.Errorf("unpack %s: %w", name, err)
 	}
 	config, err := only(filepath.Join(dir, "config-*"))
@@ -58,8 +59,17 @@ func (c *cache) kernelImage(ctx context.Context, k kernel) (image, error) {
 		return image{}, fmt.Errorf("%s: %w", name, err)
 	}
 	vmlinuz, err := only(filepath.Join(dir, "vmlinuz-*"))
-	return image{Package: name, Path: vmlinuz}, err
+	if err != nil {
+		return image{}, err
+	}
+	// Compressed modules have another ending.
+	modules, err := filepath.Glob(filepath.Join(dir, "*.ko*"))
+	return image{Package: name, Path: vmlinuz, Modules: modules}, err
 }
+
+// kernelFiles are what is taken out of a kernel's package. The one module is the
+// file system that containers' roots are made of, which tests mount.
+var kernelFiles = regexp.MustCompile(`^boot/(vmlinuz|config)-|/kernel/fs/overlayfs/overlay\.ko(\.xz)?$`)
 
 // busybox returns the path of a static busybox for arch.
 func (c *cache) busybox(ctx context.Context, arch string) (string, error) {

@@ -6,6 +6,16 @@
 # by results.go: lines that start with @@ are its own, everything between
 # "@@begin" and "@@end" is a test binary's output.
 
+# The kernel's first root cannot be pivoted away from, which tests of containers
+# do. A bind mount of it can.
+if [ "$1" != moved ]; then
+	/bin/busybox mkdir -p /root
+	/bin/busybox mount --bind / /root
+	cd /root || exit
+	/bin/busybox mount --move . /
+	exec /bin/busybox chroot . /init moved
+fi
+
 export PATH=/bin:/sbin:/usr/bin:/usr/sbin:/pt HOME=/root TMPDIR=/tmp
 /bin/busybox mkdir -p /proc /sys /dev /tmp /run /root /sbin /usr/bin /usr/sbin /var/tmp
 /bin/busybox --install -s
@@ -23,6 +33,12 @@ mount -t cgroup2 cgroup2 /sys/fs/cgroup
 ip link set lo up
 hostname guest
 ln -s /proc/self/fd /dev/fd
+for module in /pt/modules/*; do
+	case $module in
+	*.xz) unxz "$module" && insmod "${module%.xz}" ;;
+	*.ko) insmod "$module" ;;
+	esac
+done
 
 # Kernel messages go to the log alone, so that they cannot split a test's lines.
 # A panic prints all the same.

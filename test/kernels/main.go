@@ -188,7 +188,7 @@ func (h *harness) runAll(ctx context.Context, chosen []kernel) ([]outcome, error
 func (h *harness) runOne(ctx context.Context, k kernel, img image, p *payload) outcome {
 	out := outcome{Kernel: k, Package: img.Package}
 	logPath := filepath.Join(h.opts.logs, k.ID+".log")
-	initrd, err := p.initramfs(k, guestOptions{Run: h.opts.run, Timeout: h.opts.timeout / 3})
+	initrd, err := p.initramfs(k, img, guestOptions{Run: h.opts.run, Timeout: h.opts.timeout / 3})
 	if err != nil {
 		out.Problems = append(out.Problems, err.Error())
 		return out

@@ -110,7 +110,7 @@ func (p *payload) addSystem(ctx context.Context, c *cache) error {
 }
 
 // libraries are what programs compiled by the tests are linked to.
-var libraries = []string{"libc.so.6", "libm.so.6", "libpthread.so.0", "libdl.so.2", "libgcc_s.so.1"}
+var libraries = []string{"libc.so.6", "libm.so.6", "libpthread.so.0", "libdl.so.2", "libgcc_s.so.1", "libstdc++.so.6"}
 
 // loaders are the dynamic loaders' names, which the ABI fixes.
 var loaders = map[string]string{"amd64": "lib64/ld-linux-x86-64.so.2", "arm64": "lib/ld-linux-aarch64.so.1"}
@@ -173,7 +173,7 @@ func (p *payload) addTests(ctx context.Context, pkg string) error {
 // initramfs writes the archive that kernel k boots with and returns its path,
 // which the caller removes. The archive is not compressed: an emulated processor
 // would need longer to unpack it than this machine to write it.
-func (p *payload) initramfs(k kernel, o guestOptions) (_ string, err error) {
+func (p *payload) initramfs(k kernel, img image, o guestOptions) (_ string, err error) {
 	f, err := os.CreateTemp("", "phasetrace-initrd-")
 	if err != nil {
 		return "", err
@@ -196,6 +196,12 @@ func (p *payload) initramfs(k kernel, o guestOptions) (_ string, err error) {
 	}
 	for name, content := range map[string]string{"pt/plan": planText(p.plan(k)), "pt/env": envText(o)} {
 		archive.add(name, 0o644, int64(len(content)), strings.NewReader(content))
+	}
+	archive.add("pt/modules", fs.ModeDir|0o755, 0, nil)
+	for _, m := range img.Modules {
+		if err := archive.addPath(m, "pt/modules/"+filepath.Base(m)); err != nil {
+			return "", fmt.Errorf("pack the modules: %w", err)
+		}
 	}
 	return f.Name(), errors.Join(archive.close(), w.Flush())
 }

@@ -21,20 +21,23 @@ func toolsFor(arches []string) []tool {
 		case "arm64":
 			tools = append(tools, tool{"qemu-system-aarch64", "qemu-system-arm"})
 		}
-		if p, ok := crossPackages[compiler(a)]; ok {
-			tools = append(tools, tool{compiler(a), p})
-		} else {
-			tools = append(tools, tool{compiler(a), "gcc libc6-dev"})
-		}
+		c, cxx := compilerPackages(a)
+		tools = append(tools, tool{compiler(a), c}, tool{cxxCompiler(a), cxx})
 	}
 	return tools
 }
 
-// crossPackages are the Debian packages of the cross compilers, with the C
-// library's headers.
-var crossPackages = map[string]string{
-	"aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu libc6-dev-arm64-cross",
-	"x86_64-linux-gnu-gcc":  "gcc-x86-64-linux-gnu libc6-dev-amd64-cross",
+// compilerPackages are the Debian packages of the C and the C++ compiler for
+// arch, each with its library.
+func compilerPackages(arch string) (c, cxx string) {
+	switch compiler(arch) {
+	case "aarch64-linux-gnu-gcc":
+		return "gcc-aarch64-linux-gnu libc6-dev-arm64-cross", "g++-aarch64-linux-gnu"
+	case "x86_64-linux-gnu-gcc":
+		return "gcc-x86-64-linux-gnu libc6-dev-amd64-cross", "g++-x86-64-linux-gnu"
+	default:
+		return "gcc libc6-dev", "g++"
+	}
 }
 
 // checkTools returns an error that names everything missing and the one
