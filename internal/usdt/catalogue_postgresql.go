@@ -7,7 +7,8 @@ package usdt
 //   - query__start fires for a message of the simple protocol only, never for
 //     what functions run, so an open query is stale when another starts.
 //   - Parsing and rewriting run no SQL, so they do not nest in themselves
-//     either. Planning and executing do, through functions.
+//     either. Planning and executing do, through functions, and a portal that
+//     modifies rows executes within its own execution.
 //   - statement__status fires when the backend takes up a statement and when
 //     it becomes idle, both outside of everything. It is what ends the stale
 //     phases of drivers that speak the extended protocol, where no query__start
