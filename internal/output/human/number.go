@@ -4,6 +4,7 @@ package human
 
 import (
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -81,10 +82,14 @@ func AppendCount(dst []byte, n uint64) []byte {
 // Count is AppendCount for a string.
 func Count(n uint64) string { return string(AppendCount(nil, n)) }
 
-// Plural is a count with its noun: "1 record", "2,000 records". The plural is
-// the noun with an s.
+// Plural is a count with its noun: "1 record", "2,000 records", "3 boundaries".
 func Plural(n uint64, noun string) string {
-	if n != 1 {
+	stem, y := strings.CutSuffix(noun, "ry")
+	switch {
+	case n == 1:
+	case y:
+		noun = stem + "ries"
+	default:
 		noun += "s"
 	}
 	return Count(n) + " " + noun

@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package summary
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/phasetrace/phasetrace/internal/nvsample"
+	"github.com/phasetrace/phasetrace/internal/output"
+	"github.com/phasetrace/phasetrace/internal/output/human"
+	"github.com/phasetrace/phasetrace/internal/trace"
+)
+
+// Defaults of Options.
+const (
+	DefaultMaxPhases = 200
+	DefaultNameWidth = 48
+	DefaultMaxItems  = 20
+)
+
+// Options of a summary. Zero fields take the defaults.
+type Options struct {
+	// Colour lets the summary use terminal colours; see human.ColourWanted.
+	Colour bool
+	// MaxPhases is how many phases the table shows, those with the largest
+	// total first. How many it leaves out is said.
+	MaxPhases int
+	// NameWidth is the largest width of the phase column, in terminal columns.
+	NameWidth int
+	// MaxItems is how many violations, sites and notes are listed of each.
+	MaxItems int
+}
+
+func (o Options) withDefaults() Options {
+	if o.MaxPhases <= 0 {
+		o.MaxPhases = DefaultMaxPhases
+	}
+	if o.NameWidth <= 0 {
+		o.NameWidth = DefaultNameWidth
+	}
+	if o.MaxItems <= 0 {
+		o.MaxItems = DefaultMaxItems
+	}
+	return o
+}
+
+// Write writes the summary to w in one call of its Write method.
+func Write(w io.Writer, s *trace.Summary, o Options) error {
+	text := Append(nil, s, o)
+	n, err := w.Write(text)
+	if err == nil && n < len(text) {
+		err = io.ErrShortWrite
+	}
+	return output.WriteError("the summary", err)
+}
+
+// Append appends the summary's text to dst.
+func Append(dst []byte, s *trace.Summary, o Options) []byte {
+	p := &printer{b: dst, o: o.withDefaults(), s: s, colour: human.Palette(o.Colour)}
+	p.head()
+	p.phases()
+	p.gpus()
+	p.violations()
+	p.losses()
+	p.sites()
+	p.notes()
+	return p.b
+}
+
+// printer appends a summary part by part.
+type printer struct {
+	b      []byte
+	o      Options
+	s      *trace.Summary
+	colour human.Palette
+}
+
+func (p *printer) printf(format string, args ...any) { p.b = fmt.Appendf(p.b, format, args...) }
+
+// text makes a foreign string fit for a line.
+func text(s string) string { return human.Fit(s, 200) }
+
+// heading appends a part's title; a bad one says that something is wrong.
+func (p *printer) heading(bad bool, format string, args ...any) {
+	title := fmt.Sprintf(format, args...)
+	if bad {
+		title = p.colour.Paint(human.Red, "!! "+title)
+	} else {
+		title = p.colour.Paint(human.Bold, title)
+	}
+	p.printf("\n%s\n", title)
+}
+
+func (p *printer) head() {
+	s := p.s
+	p.printf("%s %s: %s", p.colour.Paint(human.Bold, "session"), text(s.SessionID), human.Duration(s.Elapsed))
+	if s.EndReason != "" {
+		p.printf(", ended by %s", text(strings.ReplaceAll(s.EndReason, "_", " ")))
+	}
+	p.printf("\n%s of %s", human.Plural(s.Boundaries, "boundary"), human.Plural(s.Received, "record"))
+	if s.Synthetic > 0 {
+		p.printf("; %s made by phasetrace itself", human.Count(s.Synthetic))
+	}
+	p.printf("\n%s, %s, %s\n", human.Plural(s.ViolationTotal, "violation"), human.Plural(s.Orphans, "orphan exit"),
+		human.Plural(s.Lost, "lost record"))
+}
+
+// more says how many entries of a list are left out.
+func (p *printer) more(n int, where string) {
+	if n > 0 {
+		p.printf("  %s and %s more%s\n", human.Ellipsis, human.Count(uint64(n)), where)
+	}
+}
+
+func (p *printer) gpus() {
+	s := p.s
+	if len(s.Devices) == 0 {
+		if s.GPUStatus != "" {
+			p.printf("\nno GPU memory: %s\n", text(s.GPUStatus))
+		}
+		return
+	}
+	p.heading(false, "GPU memory (%s)", human.Plural(s.GPUSamples, "sample"))
+	for _, d := range s.Devices {
+		p.printf("  %-8s %s", label(s.Devices, d.ID), nameOf(d))
+		p.printf(": %s\n", p.peakOf(d.ID))
+	}
+}
+
+func (p *printer) peakOf(device int) string {
+	for i := range p.s.RunPeak {
+		r := &p.s.RunPeak[i]
+		if r.Device != device || !r.Used.Known {
+			continue
+		}
+		peak := "peak " + human.Bytes(r.Used.N)
+		switch {
+		case r.Phase.Path != nil:
+			return peak + " in " + text(r.Phase.Path.String())
+		case len(r.Phase.Candidates) > 0:
+			return peak + fmt.Sprintf(" while %d threads were in different phases", len(r.Phase.Candidates))
+		}
+		return peak + " outside every phase"
+	}
+	return "peak " + human.Unknown + " (never read)"
+}
+
+// label is a device's short name, as nvidia-smi counts.
+func label(devices []nvsample.Device, id int) string {
+	for i := range devices {
+		if d := &devices[i]; d.ID == id {
+			return Label(d)
+		}
+	}
+	return fmt.Sprintf("device%d", id)
+}
+
+// Label is a device's short name, as nvidia-smi counts: "gpu0", "gpu1/mig2".
+func Label(d *nvsample.Device) string {
+	if d.MIG >= 0 {
+		return fmt.Sprintf("gpu%d/mig%d", d.Index, d.MIG)
+	}
+	return fmt.Sprintf("gpu%d", d.Index)
+}
+
+func nameOf(d nvsample.Device) string {
+	if d.Name == "" {
+		return "(unnamed)"
+	}
+	return text(d.Name)
+}
+
+func (p *printer) violations() {
+	s := p.s
+	if s.ViolationTotal == 0 {
+		return
+	}
+	p.heading(true, "%s of strict nesting by the traced program (%d distinct)",
+		human.Plural(s.ViolationTotal, "violation"), len(s.Violations))
+	for i := range s.Violations[:min(len(s.Violations), p.o.MaxItems)] {
+		v := &s.Violations[i]
+		p.printf("  %s× %s\n", human.Count(v.Count), human.Escape(v.First.Err.Error()))
+		if m := v.First.Marker; m != nil {
+			p.printf("      by %s\n", site(m))
+		}
+	}
+	p.more(len(s.Violations)-p.o.MaxItems, "")
+}
+
+// site names a marker and where it is.
+func site(m *trace.Marker) string {
+	return fmt.Sprintf("%s:%s at %s+%#x", human.Fit(m.Provider, 40), human.Fit(m.Probe, 60), text(m.Path), m.Offset)
+}
+
+func (p *printer) losses() {
+	s := p.s
+	if s.Orphans > 0 {
+		p.printf("\n%s: the phase was entered before tracing began; no violation\n", human.Plural(s.Orphans, "orphan exit"))
+	}
+	if s.Lost > 0 {
+		p.heading(true, "%s of %s lost by phasetrace: no fault of the program",
+			human.Count(s.Lost), human.Plural(s.Received+s.Lost, "record"))
+		p.printf("  figures of the phases around the gaps are incomplete; trace fewer pairs or give phasetrace more CPU\n")
+	}
+	if s.LostOther > 0 {
+		p.heading(true, "%s about threads and processes lost", human.Plural(s.LostOther, "record"))
+	}
+}
+
+func (p *printer) sites() {
+	zero := p.s.ZeroSites
+	if len(zero) == 0 {
+		return
+	}
+	p.heading(false, "%s never hit", human.Plural(uint64(len(zero)), "attached site"))
+	for i := range zero[:min(len(zero), p.o.MaxItems)] {
+		z := &zero[i]
+		p.printf("  %s\n", site(&z.Marker))
+		if z.Remedy != "" {
+			p.printf("      %s\n", text(z.Remedy))
+		}
+	}
+	p.more(len(zero)-p.o.MaxItems, "")
+}
+
+func (p *printer) notes() {
+	notes := p.s.Notes
+	if len(notes) == 0 {
+		return
+	}
+	p.heading(false, "notes")
+	for i := range notes[:min(len(notes), p.o.MaxItems)] {
+		n := &notes[i]
+		p.printf("  %s", text(n.What))
+		if n.Count > 0 {
+			p.printf(" (%s×)", human.Count(n.Count))
+		}
+		p.printf("\n")
+	}
+	p.more(len(notes)-p.o.MaxItems, "")
+}
+
+// duration is a figure of a phase, or unknown.
+func duration(d time.Duration, known bool) string {
+	if !known {
+		return human.Unknown
+	}
+	return human.Duration(d)
+}

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package summary
+
+import (
+	"strings"
+
+	"github.com/phasetrace/phasetrace/internal/output/human"
+	"github.com/phasetrace/phasetrace/internal/trace"
+)
+
+const (
+	// maxIndent is the depth from which on phases are not indented further.
+	maxIndent = 10
+	// maxDevices is how many devices get columns of their own.
+	maxDevices = 4
+	gap        = "  "
+)
+
+// phases appends the table. text/tabwriter counts colour codes and wide
+// characters wrongly, so the columns are laid out here.
+func (p *printer) phases() {
+	roots, left := tree(p.s.Paths, p.o.MaxPhases)
+	if len(roots) == 0 {
+		p.printf("\nno phase was seen\n")
+		return
+	}
+	devices, others := p.deviceColumns()
+	head := []string{"phase", "count", "total", "self", "p50", "p99", "max"}
+	for _, d := range devices {
+		name := label(p.s.Devices, d)
+		head = append(head, name+" change", name+" peak")
+	}
+	rss := p.hasResident()
+	if rss {
+		head = append(head, "rss peak~")
+	}
+	rows := [][]string{head}
+	var unfinished bool
+	var walk func(nodes []*node, depth int)
+	walk = func(nodes []*node, depth int) {
+		for _, n := range nodes {
+			name := strings.Repeat("  ", min(depth, maxIndent)) + n.path.Name()
+			row, open := p.row(human.Fit(name, p.o.NameWidth), n.stats, devices, rss)
+			unfinished = unfinished || open
+			rows = append(rows, row)
+			walk(n.inner, depth+1)
+		}
+	}
+	walk(roots, 0)
+	p.printf("\n")
+	p.layout(rows)
+	p.more(left, " phases with smaller totals")
+	if others > 0 {
+		p.printf("  %s and %d more devices in the JSON lines\n", human.Ellipsis, others)
+	}
+	if unfinished {
+		p.printf("  * some scopes were closed by phasetrace or still open; their durations are not in the figures\n")
+	}
+}
+
+// row makes the cells of one phase and tells whether it has a mark.
+func (p *printer) row(name string, st *trace.PathStats, devices []int, rss bool) ([]string, bool) {
+	if st == nil {
+		st = &trace.PathStats{}
+	}
+	known := st.Count > st.Synthetic
+	count := human.Count(st.Count + st.Open)
+	marked := st.Synthetic > 0 || st.Open > 0
+	if marked {
+		count += "*"
+	}
+	row := []string{name, count, duration(st.Total, known), duration(st.Self, known),
+		duration(st.P50, known), duration(st.P99, known), duration(st.Max, known)}
+	for _, d := range devices {
+		change, peak := human.Unknown, human.Unknown
+		for _, g := range st.GPU {
+			if g.Device != d {
+				continue
+			}
+			if g.Change.Known {
+				change = human.Change(g.Change.N)
+			}
+			if g.Peak.Known {
+				peak = human.Bytes(g.Peak.N)
+			}
+		}
+		row = append(row, change, peak)
+	}
+	if rss {
+		peak := human.Unknown
+		if st.ResidentPeak > 0 {
+			peak = human.Bytes(st.ResidentPeak)
+		}
+		row = append(row, peak)
+	}
+	return row, marked
+}
+
+// deviceColumns are the devices of which any phase has a figure, and how many
+// more there are than columns.
+func (p *printer) deviceColumns() (devices []int, others int) {
+
+	for _, d := range p.s.Devices {
+		if !p.deviceKnown(d.ID) {
+			continue
+		}
+		if len(devices) == maxDevices {
+			others++
+			continue
+		}
+		devices = append(devices, d.ID)
+	}
+	return devices, others
+}
+
+func (p *printer) deviceKnown(id int) bool {
+	for i := range p.s.Paths {
+		for _, g := range p.s.Paths[i].GPU {
+			if g.Device == id && (g.Change.Known || g.Peak.Known) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (p *printer) hasResident() bool {
+	for i := range p.s.Paths {
+		if p.s.Paths[i].ResidentPeak > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// layout appends rows with the first column left and the others right aligned.
+// The first row is the head.
+func (p *printer) layout(rows [][]string) {
+	widths := make([]int, len(rows[0]))
+	for _, row := range rows {
+		for i, cell := range row {
+			widths[i] = max(widths[i], human.Width(cell))
+		}
+	}
+	for n, row := range rows {
+		if n == 0 {
+			p.b = p.colour.Begin(p.b, human.Bold)
+		}
+		for i, cell := range row {
+			room := widths[i] - human.Width(cell)
+			if i == 0 {
+				p.b = append(p.b, cell...)
+				p.b = append(p.b, strings.Repeat(" ", room)...)
+				continue
+			}
+			p.b = append(append(p.b, gap...), strings.Repeat(" ", room)...)
+			p.b = append(p.b, cell...)
+		}
+		if n == 0 {
+			p.b = p.colour.End(p.b)
+		}
+		p.b = append(p.b, '\n')
+	}
+}
