@@ -17,6 +17,7 @@ type choice struct {
 	bySpec   map[string]*pair
 	lanes    []string
 	warnings []string
+	resets   map[resetSite]*site
 	engine   *Engine
 }
 
@@ -40,6 +41,7 @@ func (c *choice) plan(l *looked) error {
 		c.warnings = append(c.warnings, ch.Warnings...)
 		c.addSites(p, loader.Enter, ch.EnterSites, all, owner, l, fresh)
 		c.addSites(p, loader.Exit, ch.ExitSites, all, owner, l, fresh)
+		c.addResets(p, ch.ResetSites, all, owner, l, fresh)
 	}
 	c.linkResets()
 	for i, f := range l.open {
@@ -65,6 +67,39 @@ func (c *choice) addSites(p *pair, role loader.Role, indexes []int, all []usdt.S
 			c.warnings = append(c.warnings, fmt.Sprintf("%s:%s at %s+%#x: %s", s.Provider, s.Probe, f.path, s.Offset, m))
 		}
 	}
+}
+
+// addResets adds the sites that prove a pair to be over, one for all pairs that
+// share it. Where the probe is the enter of a traced pair, that does it.
+func (c *choice) addResets(p *pair, indexes []int, all []usdt.Site, owner []int, l *looked, fresh []bool) {
+	for _, i := range indexes {
+		f := l.open[owner[i]]
+		if !fresh[owner[i]] {
+			continue
+		}
+		key := resetSite{f.file, all[i].Offset}
+		if s := c.resets[key]; s != nil {
+			s.over = append(s.over, p)
+			continue
+		}
+		s := &site{pair: p, over: []*pair{p}, token: none, key: none, rank: none, name: none, object: none}
+		s.Marker = Marker{Provider: all[i].Provider, Probe: all[i].Name, Path: f.path, Offset: all[i].Offset}
+		if c.resets == nil {
+			c.resets = make(map[resetSite]*site)
+		}
+		c.resets[key] = s
+		f.plan = append(f.plan, loader.Site{
+			ID: uint32(len(c.engine.sites)), Arch: f.elf.Arch, Location: all[i].Location,
+			Offset: all[i].Offset, RefCtr: all[i].RefCtr, Role: loader.Exit, Lane: loader.NoLane,
+		})
+		c.engine.sites = append(c.engine.sites, s)
+	}
+}
+
+// resetSite names a reset site.
+type resetSite struct {
+	file   *file
+	offset uint64
 }
 
 // pair returns the runtime form of a pair, made once.
@@ -113,7 +148,9 @@ func (c *choice) linkResets() {
 func (c *choice) infos() []PairInfo {
 	count := make(map[*pair]int)
 	for _, s := range c.engine.sites {
-		count[s.pair]++
+		if s.over == nil {
+			count[s.pair]++
+		}
 	}
 	var out []PairInfo
 	for _, p := range c.pairs {

@@ -102,6 +102,7 @@ type lane struct {
 	depth   int32             // as the kernel counted it, at the last delivered marker
 	gaps    uint32            // gaps of the thread that this lane has been brought in line with
 	refused uint32            // enters the recorder refused whose exits are still to come
+	late    lateExits
 }
 
 // scope is what the engine keeps about an open scope, by its recorder slot.
@@ -179,6 +180,10 @@ func (e *Engine) marker(ev *loader.Event) {
 		e.gap(th, ev)
 	}
 	th.nextSeq = ev.Seq + 1
+	if s.over != nil {
+		e.dropOver(th, s, ev)
+		return
+	}
 	if s.pair.keyed() {
 		e.keyedMarker(th, s, ev)
 		return

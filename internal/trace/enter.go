@@ -24,6 +24,7 @@ func (e *Engine) enter(th *thread, ln *lane, s *site, ev *loader.Event) {
 	if st.Depth() > 0 {
 		e.dropStale(st, s, ev)
 	}
+	ln.late.expire(s)
 	if _, ok := e.open(th, st, s, ev); !ok {
 		ln.refused++
 	}
@@ -50,6 +51,21 @@ func (e *Engine) dropStale(st *recorder.Stack, s *site, ev *loader.Event) {
 		if sc := e.at(st, i); e.stale(sc, p) {
 			e.closeAbove(st, i, ev.Time, ReasonAbandoned)
 			return
+		}
+	}
+}
+
+// dropOver closes, on the lanes of the pairs that a reset site proves to be
+// over, everything from the outermost scope of such a pair on.
+func (e *Engine) dropOver(th *thread, s *site, ev *loader.Event) {
+	for _, p := range s.over {
+		for _, st := range th.lanes[p.lane].stacks {
+			for i := range st.Depth() {
+				if e.at(st, i).pair == p {
+					e.closeAbove(st, i, ev.Time, ReasonAbandoned)
+					break
+				}
+			}
 		}
 	}
 }

@@ -68,6 +68,10 @@ func (e *Engine) unmatched(th *thread, ln *lane, s *site, ev *loader.Event) {
 		ln.refused-- // its enter was refused and counted
 		return
 	}
+	if ln.late.take(s, ev) {
+		e.stats.late++ // the scope was closed for it, and that has been told
+		return
+	}
 	st := e.stack(th, ln, s.pair)
 	top := e.top(st)
 	switch {
@@ -101,6 +105,9 @@ func (e *Engine) outOfOrder(th *thread, s *site, ev *loader.Event, st *recorder.
 		}
 		e.violation(th, s, ev, err, "what was open inside it was closed")
 	}
+	for i := st.Depth() - 1; i > depth; i-- {
+		th.lanes[s.pair.lane].late.add(e.at(st, i))
+	}
 	e.closeAbove(st, depth+1, ev.Time, reason)
 	e.close(e.top(st), ev.Time, &s.Marker, ReasonNone, ev)
 	e.settle(st, ev.Time)
@@ -117,6 +124,7 @@ func (e *Engine) crossThread(th *thread, ln *lane, s *site, ev *loader.Event, ow
 	}
 	e.violation(th, s, ev, err, "the scope was closed where it was opened")
 	if depth == owner.Depth()-1 {
+		sc.thread.lanes[s.pair.lane].late.add(sc)
 		e.close(sc, ev.Time, &s.Marker, ReasonUnwound, nil)
 		e.settle(owner, ev.Time)
 		return

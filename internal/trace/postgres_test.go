@@ -184,3 +184,32 @@ func TestPostgresFollow(t *testing.T) {
 		}
 	}
 }
+
+// Without a query around them, failing statements are proved over by the
+// server's own status report.
+func TestPostgresReset(t *testing.T) {
+	client := pgtest.Start(t).Connect()
+	client.Do("prepare ok as select 1; prepare bad as select 1/($1 - 1);")
+	tr := attach(t, Options{PIDs: []int{client.Backend}, Pairs: mustPairs(t,
+		"postgresql:query__execute__start/query__execute__done;name=execute;reset=statement__status")})
+	for range 100 {
+		client.Do("execute bad(1);\nexecute ok;")
+	}
+	client.Close()
+	sum := tr.wait()
+	if sum.ViolationTotal != 0 {
+		t.Errorf("%d violations, want none", sum.ViolationTotal)
+	}
+	abandoned := 0
+	for _, b := range tr.boundaries {
+		if b.Path.Depth() > 2 { // EXECUTE runs a statement within its own
+			t.Fatalf("%s: a failed statement stayed open", b.Path)
+		}
+		if b.Synthetic == ReasonAbandoned {
+			abandoned++
+		}
+	}
+	if abandoned < 100 {
+		t.Errorf("%d executions abandoned, want those of the 100 statements that failed", abandoned)
+	}
+}

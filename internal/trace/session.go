@@ -319,7 +319,7 @@ func (s *session) sumPaths(sum *Summary) {
 
 func (s *session) sumSites(sum *Summary) {
 	for _, site := range s.engine.sites {
-		if site.hits == 0 && site.since != 0 {
+		if site.hits == 0 && site.since != 0 && site.over == nil {
 			sum.ZeroSites = append(sum.ZeroSites, ZeroSite{site.Marker, site.pair.spec.Requires})
 		}
 	}

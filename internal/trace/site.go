@@ -43,6 +43,9 @@ type site struct {
 	Marker
 	pair *pair
 	role loader.Role
+	// over holds the pairs of which a hit of this site proves that nothing is
+	// open on the thread; such a site begins and ends nothing itself.
+	over []*pair
 	// since is the boot time, in ns, at which the site was attached: exits of
 	// threads that are older may belong to enters nobody recorded.
 	since uint64

@@ -22,6 +22,7 @@ type statistics struct {
 	tooDeep              uint64 // enters beyond the depth limit
 	tooMany              uint64 // enters beyond the limit of open scopes
 	refused              uint64 // enters refused for other reasons
+	late                 uint64 // exits of scopes that a repair had closed
 	badNames             uint64 // names null, empty or unreadable
 	cutNames             uint64
 	cutAttributes        uint64
