@@ -17,7 +17,12 @@ const maxMarks = 3
 // invisible or unassigned characters and invalid UTF-8 become visible escapes
 // (\n, \x1b, \u202e, \U000e0001; invalid bytes \xff). A backslash stays as it
 // is, so the result is for eyes, not for parsing.
-func AppendEscaped(dst []byte, s string) []byte {
+func AppendEscaped(dst []byte, s string) []byte { return appendEscaped(dst, s) }
+
+// AppendEscapedBytes is AppendEscaped for bytes.
+func AppendEscapedBytes(dst, s []byte) []byte { return appendEscaped(dst, s) }
+
+func appendEscaped[T string | []byte](dst []byte, s T) []byte {
 	plain, marks := 0, 0
 	for i := 0; i < len(s); {
 		c := s[i]
@@ -32,7 +37,7 @@ func AppendEscaped(dst []byte, s string) []byte {
 			plain = i
 			continue
 		}
-		r, n := utf8.DecodeRuneInString(s[i:])
+		r, n := decode(s[i:])
 		if Visible(r) && !(r == utf8.RuneError && n == 1) {
 			if !unicode.Is(unicode.M, r) {
 				marks = 0
@@ -53,6 +58,12 @@ func AppendEscaped(dst []byte, s string) []byte {
 		plain = i
 	}
 	return append(dst, s[plain:]...)
+}
+
+// decode is utf8.DecodeRune for either type, without allocation.
+func decode[T string | []byte](s T) (rune, int) {
+	var first [utf8.UTFMax]byte
+	return utf8.DecodeRune(first[:copy(first[:], s)])
 }
 
 // Escape is AppendEscaped for a string. It returns s itself when nothing needs

@@ -61,10 +61,26 @@ func Width(s string) int {
 	return n
 }
 
+// WidthOf is Width for bytes.
+func WidthOf(b []byte) int {
+	n := 0
+	for len(b) > 0 {
+		r, size := utf8.DecodeRune(b)
+		n += RuneWidth(r)
+		b = b[size:]
+	}
+	return n
+}
+
 // AppendFit appends s escaped and cut to at most width columns, with an
 // ellipsis where it was cut. A width below 1 counts as 1. It looks at no more
 // of s than it may need.
-func AppendFit(dst []byte, s string, width int) []byte {
+func AppendFit(dst []byte, s string, width int) []byte { return appendFit(dst, s, width) }
+
+// AppendFitBytes is AppendFit for bytes.
+func AppendFitBytes(dst, s []byte, width int) []byte { return appendFit(dst, s, width) }
+
+func appendFit[T string | []byte](dst []byte, s T, width int) []byte {
 	width = max(width, 1)
 	from := len(dst)
 	// A column holds at most one character and a few marks of up to four
@@ -72,7 +88,7 @@ func AppendFit(dst []byte, s string, width int) []byte {
 	if most := (width + 2) * utf8.UTFMax * (maxMarks + 1); len(s) > most {
 		s = s[:most]
 	}
-	dst = AppendEscaped(dst, s)
+	dst = appendEscaped(dst, s)
 	columns, cut := 0, from
 	for i := from; i < len(dst); {
 		r, n := utf8.DecodeRune(dst[i:])
@@ -95,13 +111,7 @@ func Fit(s string, width int) string { return string(AppendFit(nil, s, width)) }
 // AppendPad appends spaces until what was appended since from is width columns
 // wide.
 func AppendPad(dst []byte, from, width int) []byte {
-	n := 0
-	for i := from; i < len(dst); {
-		r, size := utf8.DecodeRune(dst[i:])
-		n += RuneWidth(r)
-		i += size
-	}
-	for ; n < width; n++ {
+	for n := WidthOf(dst[from:]); n < width; n++ {
 		dst = append(dst, ' ')
 	}
 	return dst

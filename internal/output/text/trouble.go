@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package text
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/phasetrace/phasetrace/internal/output/human"
+	"github.com/phasetrace/phasetrace/internal/recorder"
+	"github.com/phasetrace/phasetrace/internal/trace"
+)
+
+const maxPath = 120
+
+// alarm begins a line that says that something is wrong.
+func (s *Sink) alarm(t int64, thread *trace.Thread, what string) []byte {
+	b := s.line(t, thread)
+	b = s.colour.Begin(b, human.Red)
+	b = append(append(b, "!! "...), what...)
+	return s.colour.End(b)
+}
+
+// detail appends a line under an alarm.
+func (s *Sink) detail(b []byte, key, value string) []byte {
+	b = append(b, '\n')
+	for range timeWidth + 2 {
+		b = append(b, ' ')
+	}
+	b = append(s.colour.Begin(b, human.Red), "!!"...)
+	b = append(s.colour.End(b), ' ')
+	from := len(b)
+	b = human.AppendPad(append(b, key...), from, 10)
+	return append(append(b, ' '), value...)
+}
+
+// Violation writes what broke nesting, the two scopes, the site and the repair.
+func (s *Sink) Violation(v *trace.Violation) error {
+	b := s.alarm(v.Time, v.Thread, "VIOLATION by the traced program: "+v.Err.Kind.Error())
+	b = s.detail(b, "closing", scope(&v.Err.Closing, v.ClosingStart, v.Time))
+	if v.Err.Top.Known() {
+		b = s.detail(b, "innermost", scope(&v.Err.Top, v.TopStart, v.Time))
+	}
+	if v.Marker != nil {
+		b = s.detail(b, "by", site(v.Marker))
+	}
+	if v.Thread != nil && v.Thread.Process != nil {
+		p := v.Thread.Process
+		b = s.detail(b, "process", fmt.Sprintf("%d %s", p.PID, human.Fit(p.Comm, maxName)))
+	}
+	if v.Repaired != "" {
+		b = s.detail(b, "repair", human.Fit(v.Repaired, maxPath))
+	}
+	return s.end(b)
+}
+
+// scope describes a scope of a violation.
+func scope(r *recorder.ScopeRef, start, now int64) string {
+	if !r.Known() {
+		return "an unknown phase"
+	}
+	text := "(path unknown)"
+	if r.Path != nil {
+		text = human.Fit(r.Path.String(), maxPath)
+	}
+	text += ", scope " + human.Fit(r.ScopeID(), maxName)
+	if start != 0 {
+		text += ", entered " + human.Duration(time.Duration(now-start)) + " before"
+	}
+	if r.ThreadID != 0 {
+		text += " on thread " + strconv.Itoa(r.ThreadID)
+	}
+	if r.ThreadName != "" {
+		text += " (" + human.Fit(r.ThreadName, maxThreadWidth) + ")"
+	}
+	if r.Lane != "" {
+		text += ", lane " + human.Fit(r.Lane, 20)
+	}
+	return text
+}
+
+func site(m *trace.Marker) string {
+	return fmt.Sprintf("%s:%s at %s+%#x", human.Fit(m.Provider, 40), human.Fit(m.Probe, 60), human.Fit(m.Path, maxPath), m.Offset)
+}
+
+// Orphan writes one line: an orphan is no violation.
+func (s *Sink) Orphan(o *trace.Orphan) error {
+	b := s.line(o.Time, o.Thread)
+	b = append(b, "<- (orphan exit)"...)
+	if o.Marker != nil {
+		b = human.AppendFit(append(b, "  "...), o.Marker.Provider, 40)
+		b = human.AppendFit(append(b, ':'), o.Marker.Probe, 60)
+	}
+	return s.end(append(append(b, "  "...), orphaned(o.Reason)...))
+}
+
+// orphaned explains why an exit has no enter.
+func orphaned(reason string) string {
+	switch reason {
+	case "before_attach":
+		return "entered before tracing began"
+	case "untraced":
+		return "entered while nobody was tracing"
+	case "inherited":
+		return "entered by the parent process, before the fork"
+	case "records_lost":
+		return "the record of its enter was lost"
+	}
+	return human.Fit(reason, maxName)
+}
+
+// Loss writes where records are missing.
+func (s *Sink) Loss(r *trace.Loss) error {
+	b := s.alarm(r.Time, r.Thread, human.Plural(r.Count, "record")+" LOST by phasetrace before this line")
+	return s.end(append(b, ": no fault of the program"...))
+}
+
+// Process writes that a process joined or left.
+func (s *Sink) Process(c *trace.ProcessChange) error {
+	s.process(c.Process)
+	b := s.general(c.Time)
+	p := c.Process
+	b = strconv.AppendInt(append(b, "== process "...), int64(p.PID), 10)
+	b = human.AppendFit(append(b, ' '), p.Comm, maxName)
+	switch {
+	case c.Started && c.Exec:
+		b = human.AppendFit(append(b, " runs "...), p.Exe, maxPath)
+	case c.Started && p.Parent != 0:
+		b = strconv.AppendInt(append(b, " started, child of "...), int64(p.Parent), 10)
+	case c.Started:
+		b = append(b, " started"...)
+	default:
+		b = append(append(b, " ended"...), exitStatus(c)...)
+	}
+	return s.end(b)
+}
+
+// exitStatus puts wait(2)'s status into words.
+func exitStatus(c *trace.ProcessChange) string {
+	if !c.HasExit {
+		return ""
+	}
+	if signal := c.ExitCode & 0x7f; signal != 0 {
+		text := " by signal " + strconv.Itoa(signal)
+		if c.ExitCode&0x80 != 0 {
+			text += ", core dumped"
+		}
+		return text
+	}
+	return " with status " + strconv.Itoa(c.ExitCode>>8&0xff)
+}
+
+// GPUSample writes a line when Options.GPUSamples asks for it.
+func (s *Sink) GPUSample(g *trace.GPUSample) error {
+	s.device(&g.Device)
+	if !s.o.GPUSamples {
+		return nil
+	}
+	b := s.general(g.Mid)
+	b = append(append(b, ".. "...), s.labels[g.Device.ID]...)
+	if g.Used.Known {
+		b = append(human.AppendBytes(append(b, ' '), g.Used.N), " used"...)
+	} else {
+		b = append(append(b, " "+human.Unknown+" "...), g.Status.String()...)
+	}
+	if g.Phase.Path != nil {
+		b = human.AppendFit(append(b, " in "...), g.Phase.Path.String(), maxPath)
+	}
+	return s.end(b)
+}
