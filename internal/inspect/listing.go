@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package inspect
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/phasetrace/phasetrace/internal/target"
+	"github.com/phasetrace/phasetrace/internal/usdt"
+)
+
+// Listing is what was found in files or in a process. Its fields are the
+// caller's; nothing here is safe for concurrent writes.
+type Listing struct {
+	// Process is nil when files were listed.
+	Process *Process
+	// Files are all that were looked at, in the order given or, for a
+	// process, of their addresses.
+	Files []File
+	// Sites are those of all files together, in the order of Files.
+	Sites []usdt.Site
+	// Owner has, for each site, the index of its file.
+	Owner []int
+	// Choices are all pairs that the sites could form, chosen ones and others.
+	Choices []usdt.Choice
+}
+
+// Process is the process that was looked at.
+type Process struct {
+	PID    int
+	NSPIDs []int // its PID in each namespace from ours inwards
+	Comm   string
+	Exe    string // as the process names it
+	// Truncated says that a bound was reached and files are missing.
+	Truncated bool
+}
+
+// File is one file that was looked at.
+type File struct {
+	Path    string // as it was given or as the process names it
+	Deleted bool   // of a process: no longer in the file system under that name
+	Main    bool   // of a process: its executable
+	// ELF is what the file says, nil when Err is not. Its Sites are those of
+	// Listing.Sites.
+	ELF *usdt.File
+	Err error
+}
+
+// ErrNoProbes says that no file has a USDT probe.
+var ErrNoProbes = errors.New("no USDT probes")
+
+// Files lists files as if one program had them all mapped. A file that cannot
+// be read is in the listing with its error. pairs are as in [usdt.Choose].
+func Files(paths []string, pairs []usdt.PairSpec) *Listing {
+	var l Listing
+	for _, path := range paths {
+		elf, err := readFile(func() (*os.File, error) { return openPath(path) })
+		l.add(File{Path: path, ELF: elf, Err: err})
+	}
+	l.Choices = usdt.Choose(l.Sites, pairs)
+	return &l
+}
+
+// OfProcess lists the files that a running process has mapped with code. proc
+// stays the caller's. The error is about the process as a whole.
+func OfProcess(proc *target.Process, pairs []usdt.PairSpec) (*Listing, error) {
+	modules, err := proc.Modules()
+	truncated := errors.Is(err, target.ErrTruncated)
+	if err != nil && !truncated {
+		return nil, fmt.Errorf("process %d: %w", proc.PID, err)
+	}
+	l := Listing{Process: &Process{
+		PID: proc.PID, NSPIDs: slices.Clone(proc.NSPIDs), Comm: proc.Comm, Exe: proc.Exe, Truncated: truncated,
+	}}
+	for i := range modules {
+		m := &modules[i]
+		f := File{Path: m.Path, Deleted: m.Deleted, Main: m.Main, Err: m.Err}
+		if m.Err == nil {
+			f.ELF, f.Err = readFile(m.Open)
+		}
+		l.add(f)
+	}
+	l.Choices = usdt.Choose(l.Sites, pairs)
+	return &l, nil
+}
+
+func (l *Listing) add(f File) {
+	if f.ELF != nil {
+		for range f.ELF.Sites {
+			l.Owner = append(l.Owner, len(l.Files))
+		}
+		l.Sites = append(l.Sites, f.ELF.Sites...)
+	}
+	l.Files = append(l.Files, f)
+}
+
+// openPath opens a file without waiting for what is not one, such as a pipe
+// that nobody writes to.
+func openPath(path string) (*os.File, error) {
+	return os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+}
+
+func readFile(open func() (*os.File, error)) (*usdt.File, error) {
+	f, err := open()
+	if err != nil {
+		return nil, unwrapPath(err)
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return nil, unwrapPath(err)
+	}
+	if !st.Mode().IsRegular() {
+		return nil, fmt.Errorf("%w: not a regular file", usdt.ErrNotELF)
+	}
+	return usdt.Read(io.NewSectionReader(f, 0, st.Size()), st.Size())
+}
+
+// unwrapPath drops the path, which is shown beside the error anyway.
+func unwrapPath(err error) error {
+	var pe *os.PathError
+	if errors.As(err, &pe) {
+		return pe.Err
+	}
+	return err
+}
+
+// Failed returns the files that could not be read.
+func (l *Listing) Failed() []File {
+	var fs []File
+	for _, f := range l.Files {
+		if f.Err != nil {
+			fs = append(fs, f)
+		}
+	}
+	return fs
+}
+
+// Chosen returns how many pairs a trace would take.
+func (l *Listing) Chosen() int {
+	n := 0
+	for i := range l.Choices {
+		if l.Choices[i].Chosen {
+			n++
+		}
+	}
+	return n
+}
+
+// NoProbes returns nil when there is a probe, else an error that wraps
+// [ErrNoProbes] and names the files looked at.
+func (l *Listing) NoProbes() error {
+	if len(l.Sites) > 0 {
+		return nil
+	}
+	var read []string
+	for _, f := range l.Files {
+		if f.Err == nil {
+			read = append(read, f.Path)
+		}
+	}
+	if len(read) == 0 {
+		return fmt.Errorf("%w: no file could be read", ErrNoProbes)
+	}
+	const shown = 20
+	more := ""
+	if len(read) > shown {
+		more = fmt.Sprintf(" and %d more", len(read)-shown)
+		read = read[:shown]
+	}
+	return fmt.Errorf("%w in %s%s; a program gets them from phasetrace.h or sys/sdt.h, or from a package built with them",
+		ErrNoProbes, strings.Join(read, ", "), more)
+}
+
+// Role says what a site does in a pair.
+type Role string
+
+// Roles of a site.
+const (
+	RoleEnter Role = "enter"
+	RoleExit  Role = "exit"
+	// RoleReset: when it fires, no instance of the pair can be open any more.
+	RoleReset Role = "reset"
+)
+
+// membership is one pair that a site belongs to.
+type membership struct {
+	choice int // index into Listing.Choices
+	role   Role
+}
+
+// memberships returns, for each site, the pairs it belongs to in the order of
+// the choices.
+func (l *Listing) memberships() [][]membership {
+	of := make([][]membership, len(l.Sites))
+	for i := range l.Choices {
+		c := &l.Choices[i]
+		for _, part := range []struct {
+			role  Role
+			sites []int
+		}{{RoleEnter, c.EnterSites}, {RoleExit, c.ExitSites}, {RoleReset, c.ResetSites}} {
+			for _, s := range part.sites {
+				of[s] = append(of[s], membership{i, part.role})
+			}
+		}
+	}
+	return of
+}
+
+// argName returns how a pair shows an argument: its type and its key, both
+// empty where the pair does not use it.
+func argUse(p *usdt.PairSpec, role Role, arg int) (typ, key string) {
+	switch {
+	case arg == p.TokenArg:
+		return "", "token"
+	case arg == p.KeyArg:
+		return "", "key"
+	case role != RoleEnter:
+		return "", ""
+	case arg == p.RankArg:
+		return "", "rank"
+	case arg == p.AttrsJSON:
+		return "str", "attributes"
+	}
+	for _, a := range specs(p) {
+		switch {
+		case a.Arg == arg && a.Type == usdt.TypeStrLen:
+			return fmt.Sprintf("str(arg%d)", a.LenArg), a.Key
+		case a.Arg == arg && a.Type != usdt.TypeInt:
+			return a.Type.String(), a.Key
+		case a.Arg == arg:
+			return "", a.Key
+		case a.Type == usdt.TypeStrLen && a.LenArg == arg:
+			return "", a.Key + " length"
+		}
+	}
+	return "", ""
+}
+
+// specs returns what a pair captures, its name first.
+func specs(p *usdt.PairSpec) []usdt.AttrSpec {
+	if p.NameArg == nil {
+		return p.Attrs
+	}
+	name := *p.NameArg
+	name.Key = "name"
+	return append([]usdt.AttrSpec{name}, p.Attrs...)
+}
+
+// valueType names the value that an argument has by itself.
+func valueType(a *usdt.Arg) string {
+	switch {
+	case a.Err != nil || a.Size == 0:
+		return "unsupported"
+	case a.Signed:
+		return fmt.Sprintf("int%d", a.Size*8)
+	}
+	return fmt.Sprintf("uint%d", a.Size*8)
+}
+
+// kindOf names what kind of ELF file it is.
+func kindOf(f *usdt.File) string {
+	switch {
+	case f.Shared:
+		return "shared library"
+	case f.Static && f.PIE:
+		return "static PIE program"
+	case f.Static:
+		return "static program"
+	case f.PIE:
+		return "PIE program"
+	}
+	return "program"
+}

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package inspect
+
+import (
+	"bufio"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/phasetrace/phasetrace/internal/output/human"
+	"github.com/phasetrace/phasetrace/internal/usdt"
+)
+
+// writePairs writes the pairs, those that a trace would take first.
+func writePairs(b *bufio.Writer, l *Listing, paint human.Palette) {
+	if len(l.Choices) == 0 {
+		if len(l.Sites) > 0 {
+			b.WriteString("No pairs: no two names end as naming rules expect. Join probes yourself with --pair PROVIDER:ENTER/EXIT.\n")
+		}
+		return
+	}
+	order := make([]int, len(l.Choices))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(x, y int) int {
+		switch a, b := l.Choices[x].Chosen, l.Choices[y].Chosen; {
+		case a == b:
+			return 0
+		case a:
+			return -1
+		}
+		return 1
+	})
+	fmt.Fprintf(b, "%s, %d of them traced\n", paint.Paint(human.Bold, human.Plural(uint64(len(order)), "pair")), l.Chosen())
+	pairGrid(l, order).write(b, paint)
+	if n := l.unpaired(); n > 0 {
+		fmt.Fprintf(b, "\n%s in no pair: to trace them, --pair PROVIDER:ENTER/EXIT.\n", human.Plural(uint64(n), "site"))
+	}
+}
+
+func (l *Listing) unpaired() int {
+	n := 0
+	for _, ms := range l.memberships() {
+		if len(ms) == 0 {
+			n++
+		}
+	}
+	return n
+}
+
+func pairGrid(l *Listing, order []int) *grid {
+	return &grid{
+		head: []string{"TRACED", "PHASE", "ENTER", "EXIT", "LANE", "WHY"},
+		rows: len(order),
+		cell: func(r, c int) string {
+			ch := &l.Choices[order[r]]
+			p := &ch.Pair
+			switch c {
+			case 0:
+				return yes(ch.Chosen)
+			case 1:
+				return human.Fit(phase(p), maxColumn)
+			case 2:
+				return probeCell(p.Provider+":"+p.Enter, len(ch.EnterSites))
+			case 3:
+				return probeCell(strings.Join(p.Exits, ","), len(ch.ExitSites))
+			case 4:
+				return laneCell(p)
+			}
+			return human.Fit(ch.Why, maxText)
+		},
+		tint: func(r, c int) human.Colour {
+			if c == 0 && l.Choices[order[r]].Chosen {
+				return human.Green
+			}
+			return ""
+		},
+		below: func(b *bufio.Writer, r int, indent string) { writeNotes(b, &l.Choices[order[r]], indent) },
+	}
+}
+
+// probeCell is a probe, and its number of sites unless that is one.
+func probeCell(name string, sites int) string {
+	if sites == 1 {
+		return human.Fit(name, maxColumn)
+	}
+	count := fmt.Sprintf(" (%d sites)", sites)
+	return human.Fit(name, maxColumn-len(count)) + count
+}
+
+func laneCell(p *usdt.PairSpec) string {
+	switch {
+	case p.KeyArg != usdt.NoArg:
+		return fmt.Sprintf("by arg%d", p.KeyArg)
+	case p.Lane == "":
+		return "-"
+	}
+	return human.Fit(p.Lane, maxColumn)
+}
+
+// writeNotes writes what a pair needs and lacks, below its line.
+func writeNotes(b *bufio.Writer, c *usdt.Choice, indent string) {
+	if c.Pair.Requires != "" {
+		fmt.Fprintf(b, "%sneeds: %s\n", indent, human.Fit(c.Pair.Requires, maxText))
+	}
+	const shown = 4
+	for i, w := range c.Warnings {
+		if i == shown {
+			fmt.Fprintf(b, "%swarning: %d more; --json has them\n", indent, len(c.Warnings)-shown)
+			break
+		}
+		fmt.Fprintf(b, "%swarning: %s\n", indent, human.Fit(w, maxText))
+	}
+}

@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package inspect
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/phasetrace/phasetrace/internal/output/human"
+	"github.com/phasetrace/phasetrace/internal/usdt"
+)
+
+// Widest columns of the tables; a longer text is cut there and ends in an
+// ellipsis. JSON has it whole.
+const (
+	maxColumn = 60
+	maxText   = 2000 // the last column
+)
+
+// WriteTable writes the listing for a person: one line for each site and one
+// for each pair. pairsOnly leaves the sites out. Foreign text is escaped.
+func WriteTable(w io.Writer, l *Listing, pairsOnly bool, paint human.Palette) error {
+	b := bufio.NewWriterSize(w, 64<<10)
+	if p := l.Process; p != nil {
+		writeProcess(b, p)
+	}
+	if !pairsOnly {
+		writeSites(b, l, paint)
+	}
+	writePairs(b, l, paint)
+	return b.Flush()
+}
+
+func writeProcess(b *bufio.Writer, p *Process) {
+	fmt.Fprintf(b, "Process %d, %s (%s)", p.PID, human.Fit(p.Comm, maxColumn), human.Fit(p.Exe, maxText))
+	if n := len(p.NSPIDs); n > 1 {
+		fmt.Fprintf(b, ", in its own namespace %d", p.NSPIDs[n-1])
+	}
+	b.WriteString("\n")
+	if p.Truncated {
+		b.WriteString("Some of its files are missing here: it has more than phasetrace looks at.\n")
+	}
+	b.WriteString("\n")
+}
+
+// grid lays out lines of cells in aligned columns. It asks for the cells
+// twice, so that a large table is never held in memory.
+type grid struct {
+	head []string
+	rows int
+	// cell returns an escaped text; the last column may be long.
+	cell func(row, column int) string
+	// tint returns the colour of a cell, "" for none.
+	tint func(row, column int) human.Colour
+	// below writes what follows a row, at the indent of the last column.
+	below func(b *bufio.Writer, row int, indent string)
+}
+
+func (g *grid) write(b *bufio.Writer, paint human.Palette) {
+	last := len(g.head) - 1
+	widths := make([]int, last)
+	for c := range widths {
+		widths[c] = human.Width(g.head[c])
+		for r := range g.rows {
+			widths[c] = min(max(widths[c], human.Width(g.cell(r, c))), maxColumn)
+		}
+	}
+	indent := 2
+	for _, w := range widths {
+		indent += w + 2
+	}
+	line := func(text func(c int) string, colour func(c int) human.Colour) {
+		for c := range g.head {
+			b.WriteString("  ")
+			t := text(c)
+			if c < last {
+				t = human.Fit(t, widths[c])
+			}
+			shown := t
+			if k := colour(c); k != "" {
+				shown = paint.Paint(k, t)
+			}
+			b.WriteString(shown)
+			if c < last && text(last) != "" {
+				b.WriteString(strings.Repeat(" ", widths[c]-human.Width(t)))
+			}
+		}
+		b.WriteString("\n")
+	}
+	line(func(c int) string { return g.head[c] }, func(int) human.Colour { return human.Dim })
+	for r := range g.rows {
+		line(func(c int) string { return g.cell(r, c) }, func(c int) human.Colour { return g.tint(r, c) })
+		if g.below != nil {
+			g.below(b, r, strings.Repeat(" ", indent))
+		}
+	}
+}
+
+func writeSites(b *bufio.Writer, l *Listing, paint human.Palette) {
+	members, next := l.memberships(), 0
+	var without int
+	for i := range l.Files {
+		f := &l.Files[i]
+		n := f.siteCount()
+		switch {
+		case f.Err != nil:
+			fmt.Fprintf(b, "%s: not read: %s\n\n", human.Fit(f.Path, maxText), human.Fit(f.Err.Error(), maxText))
+		case n == 0 && len(f.ELF.Problems) == 0:
+			without++
+		default:
+			writeFileHead(b, f, paint)
+			if n > 0 {
+				siteGrid(l, members, next, n).write(b, paint)
+			}
+			writeProblems(b, f)
+			b.WriteString("\n")
+		}
+		next += n
+	}
+	if without > 0 {
+		fmt.Fprintf(b, "%s without USDT probes.\n\n", human.Plural(uint64(without), "file"))
+	}
+}
+
+func writeFileHead(b *bufio.Writer, f *File, paint human.Palette) {
+	probes := make(map[[2]string]bool)
+	for i := range f.ELF.Sites {
+		probes[[2]string{f.ELF.Sites[i].Provider, f.ELF.Sites[i].Name}] = true
+	}
+	b.WriteString(paint.Paint(human.Bold, human.Fit(f.Path, maxText)))
+	if f.Deleted {
+		b.WriteString(" (deleted)")
+	}
+	fmt.Fprintf(b, ": %s %s, %s of %s", f.ELF.Arch, kindOf(f.ELF),
+		human.Plural(uint64(len(f.ELF.Sites)), "site"), human.Plural(uint64(len(probes)), "probe"))
+	if f.ELF.BuildID != "" {
+		fmt.Fprintf(b, ", build id %s", human.Fit(f.ELF.BuildID, 16))
+	}
+	b.WriteString("\n")
+}
+
+func writeProblems(b *bufio.Writer, f *File) {
+	const shown = 10
+	for i, p := range f.ELF.Problems {
+		if i == shown {
+			fmt.Fprintf(b, "  problem: %d more; --json has them\n", len(f.ELF.Problems)-shown)
+			return
+		}
+		fmt.Fprintf(b, "  problem: %s\n", human.Fit(p.Error(), maxText))
+	}
+}
+
+func siteGrid(l *Listing, members [][]membership, first, n int) *grid {
+	return &grid{
+		head: []string{"PROBE", "OFFSET", "SEMAPHORE", "NOP", "TRACED", "PAIR", "ARGUMENTS"},
+		rows: n,
+		cell: func(r, c int) string {
+			s, ms := &l.Sites[first+r], members[first+r]
+			switch c {
+			case 0:
+				return human.Fit(s.Provider+":"+s.Name, maxColumn)
+			case 1:
+				return fmt.Sprintf("%#x", s.Offset)
+			case 2:
+				return semaphore(s)
+			case 3:
+				return s.Nop.String()
+			case 4:
+				return yes(l.traced(ms))
+			case 5:
+				return l.pairCell(ms)
+			}
+			return l.argCell(s, ms)
+		},
+		tint: func(r, c int) human.Colour {
+			if c == 4 && l.traced(members[first+r]) {
+				return human.Green
+			}
+			return ""
+		},
+	}
+}
+
+func semaphore(s *usdt.Site) string {
+	switch {
+	case s.RefCtr != 0:
+		return fmt.Sprintf("%#x", s.RefCtr)
+	case s.Semaphore != 0:
+		return "broken"
+	}
+	return "-"
+}
+
+func yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+// traced says whether records are taken at a site with these memberships.
+func (l *Listing) traced(ms []membership) bool {
+	for _, m := range ms {
+		if l.Choices[m.choice].Chosen && m.role != RoleReset {
+			return true
+		}
+	}
+	return false
+}
+
+// pairCell names the pairs of a site. Where it is an end of one, resets say
+// nothing more.
+func (l *Listing) pairCell(ms []membership) string {
+	var b []byte
+	for _, m := range ms {
+		if m.role == RoleReset && len(b) > 0 || len(b) > 4*maxColumn {
+			continue
+		}
+		if len(b) > 0 {
+			b = append(b, ", "...)
+		}
+		b = human.AppendFit(b, phase(&l.Choices[m.choice].Pair), maxColumn)
+		b = append(append(b, ' '), m.role...)
+	}
+	if len(b) == 0 {
+		return "-"
+	}
+	return string(b)
+}
+
+// phase names the phase of a pair; <argN> is one that an argument names.
+func phase(p *usdt.PairSpec) string {
+	if p.NameArg != nil {
+		return fmt.Sprintf("<arg%d>", p.NameArg.Arg)
+	}
+	return p.Name
+}
+
+// argCell is each argument with its number, its type, what its pair calls it,
+// and its operand.
+func (l *Listing) argCell(s *usdt.Site, ms []membership) string {
+	if len(s.Args) == 0 {
+		return "-"
+	}
+	var b []byte
+	for n := range s.Args {
+		a := &s.Args[n]
+		e := l.argEntry(a, n, ms)
+		typ := e.Type
+		if e.As != "" && e.As != usdt.TypeInt.String() && a.Err == nil {
+			typ = e.As
+		}
+		if n > 0 {
+			b = append(b, ", "...)
+		}
+		b = fmt.Appendf(b, "arg%d", n)
+		if e.Key != "" {
+			b = append(b, ' ')
+			b = human.AppendFit(b, e.Key, maxColumn)
+		}
+		b = append(b, ' ')
+		b = append(b, typ...)
+		b = append(b, ' ')
+		b = human.AppendFit(b, a.Text, maxColumn)
+	}
+	return string(b)
+}
