@@ -96,7 +96,7 @@ func newRoot(s *streams) *cobra.Command {
 	}
 	o.register(root.Flags(), traceFlags)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &statusError{statusUsage, err} })
-	root.AddCommand(newTrace(s), newRun(s), newDemo(s), newDemoProgram(), newVersion(s))
+	root.AddCommand(newTrace(s), newRun(s), newDemo(s), newDemoProgram(), newList(s), newVersion(s))
 	return root
 }
 
