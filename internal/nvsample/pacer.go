@@ -13,18 +13,27 @@ const (
 	// burstWindow is the time whose allowance may be spent at once.
 	burstWindow = 100 * time.Millisecond
 	// activeFor is how long after a kick a reader keeps its active interval.
-	activeFor = time.Second
-	// wakeCost is what a read costs besides its call (waking a goroutine,
-	// reading clocks, handing the sample over); charged with every read.
+	activeFor = 250 * time.Millisecond
+	// wakeCost is charged with every read for what it costs around its call
+	// (clocks, handing the sample over), so that calls that cost nothing are
+	// not made without end. Being woken by a timer costs more and is not
+	// charged: docs/gpu.md has the figures.
 	wakeCost = 3 * time.Microsecond
 	// maxCharge bounds what one read costs, so that one very slow call does
 	// not keep a reader silent for minutes.
 	maxCharge = 100 * time.Millisecond
+	// outlier is how many times the usual cost a read must cost to be paid
+	// by instalments: on a busy machine a read that is interrupted looks
+	// slow, and paid at once it would stop reads for a second.
+	outlier = 8
+	// debtWindow is the time whose allowance may be owed by instalments.
+	debtWindow = 5 * time.Second
 )
 
 // pacer decides when one device is read next. It is a token bucket of time
 // spent in calls, so what a read costs is what was measured, and a slower
-// driver is read less often by itself. Kicked reads may empty the bucket; reads
+// driver is read less often by itself. Over a time T it allows the share of T,
+// of burstWindow and of debtWindow, and one read. Kicked reads may empty the bucket; reads
 // nobody asked for leave half of it to them. Not safe for concurrent use.
 type pacer struct {
 	rate             float64 // ns of calls allowed per ns
@@ -33,6 +42,7 @@ type pacer struct {
 	retry            int64   // ns between reads of a device that fails
 
 	tokens    float64 // ns; negative after a read dearer than what was left
+	debt      float64 // ns of past reads that half of the income goes to
 	filled    int64   // when tokens was brought up to date
 	latency   float64 // ns, moving average
 	last      int64   // end of the last read
@@ -75,14 +85,22 @@ func (p *pacer) affordable(now int64, keep float64) int64 {
 	if missing <= 0 {
 		return now
 	}
-	return now + int64(math.Ceil(missing/p.rate))
+	wait := missing / p.rate
+	if p.debt > 0 {
+		wait *= 2 // or less, when the debt is paid before
+	}
+	return now + int64(math.Ceil(wait))
 }
 
 func (p *pacer) fill(now int64) {
-	if now > p.filled {
-		p.tokens = min(p.size, p.tokens+float64(now-p.filled)*p.rate)
-		p.filled = now
+	if now <= p.filled {
+		return
 	}
+	income := float64(now-p.filled) * p.rate
+	instalment := min(p.debt, income/2)
+	p.debt -= instalment
+	p.tokens = min(p.size, p.tokens+income-instalment)
+	p.filled = now
 }
 
 // done records a read that began at start and ended at end, and what came of it.
@@ -93,11 +111,21 @@ func (p *pacer) done(start, end int64, s Status) {
 	if s == StatusTimeout {
 		p.tokens = min(p.tokens, 0) // it waited for the driver and burned no core
 	} else {
-		p.tokens -= p.cost(spent)
-		p.latency += (min(spent, float64(maxCharge)) - p.latency) / 8
+		p.pay(spent)
 	}
 	p.last = end
 	p.notBefore, p.backoff = p.afterStatus(end, s), p.nextBackoff(s)
+}
+
+// pay takes the price of a read from the tokens, and what is unusual about it
+// from later ones while the debt is within bounds.
+func (p *pacer) pay(spent float64) {
+	usual := min(p.cost(spent), outlier*p.cost(p.latency))
+	owed := min(p.cost(spent)-usual, max(0, p.rate*float64(debtWindow)-p.debt))
+	p.debt += owed
+	p.tokens -= p.cost(spent) - owed
+	p.latency += (min(spent, outlier*p.latency, float64(maxCharge)) - p.latency) / 8
+	p.latency = max(p.latency, float64(time.Microsecond))
 }
 
 func (p *pacer) cost(latency float64) float64 {

@@ -13,14 +13,15 @@ import (
 
 // Options of a [Sampler]. Zero fields take the defaults.
 type Options struct {
-	// Budget is the share of one core that all reads together may take,
-	// above 0 and at most 1. Three quarters go to memory reads and a quarter
-	// to process lists, shared evenly by the devices.
+	// Budget is the share of one core that may be spent in calls into the
+	// driver, above 0 and at most 1. Three quarters go to memory reads and a
+	// quarter to process lists, shared evenly by the devices.
 	Budget float64
 	// Interval is the time between reads while no boundary happens.
 	Interval time.Duration
-	// ActiveInterval is the time between reads during the second after a
-	// [Sampler.Kick], if the budget allows.
+	// ActiveInterval is the time between reads during the quarter of a
+	// second after a [Sampler.Kick], if the budget allows: it bounds the age
+	// of samples where kicks come later than their boundaries.
 	ActiveInterval time.Duration
 	// ProcessInterval is the least time between two reads of a device's
 	// process list; negative: never read it.

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// call is what a memory read costs on real drivers.
+// readCost is what a memory read costs on real drivers.
 const readCost = 12 * time.Microsecond
 
 func TestBaseInterval(t *testing.T) {
@@ -64,13 +64,15 @@ func TestBudgetHolds(t *testing.T) {
 		name    string
 		devices int
 		delay   time.Duration
-		list    time.Duration
 		budget  float64
+		kicks   int
+		spacing time.Duration
 	}{
-		{"usual reads", 1, readCost, 0, 0.01},
-		{"slow reads", 1, 3 * time.Millisecond, 0, 0.01},
-		{"many devices", 8, readCost, 0, 0.01},
-		{"small budget", 2, readCost, 0, 0.001},
+		{"usual reads", 1, readCost, 0.01, 300_000, 10 * time.Microsecond},
+		{"many devices", 8, readCost, 0.01, 300_000, 10 * time.Microsecond},
+		{"small budget", 2, readCost, 0.001, 300_000, 10 * time.Microsecond},
+		{"slow reads", 1, 3 * time.Millisecond, 0.01, 100_000, 5 * time.Millisecond},
+		{"very slow reads", 4, 70 * time.Millisecond, 0.01, 100_000, 50 * time.Millisecond},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -79,15 +81,16 @@ func TestBudgetHolds(t *testing.T) {
 					f.SetDelay(i, tt.delay)
 				}
 				s, _ := startFake(f, Options{Budget: tt.budget, PIDs: []int{1}})
-				for range 200_000 { // 100,000 boundaries a second
+				for range tt.kicks {
 					s.Kick()
-					time.Sleep(10 * time.Microsecond)
+					time.Sleep(tt.spacing)
 				}
 				stats := s.Stats()
 				closeSampler(t, s)
-				// The bucket may be full at first, and each device's last
-				// call may end over its share.
-				allowed := tt.budget*float64(stats.Elapsed+int64(burstWindow)) + 2*float64(tt.devices)*float64(tt.delay)
+				// The bucket may be full at first, the first slow reads are
+				// paid later, and each device's last calls may end over
+				// their share.
+				allowed := tt.budget*float64(stats.Elapsed+int64(burstWindow+debtWindow)) + 2*float64(tt.devices)*float64(tt.delay)
 				spent := float64(stats.Spent())
 				t.Logf("%.4f %% of a core in calls, %d reads of device 0", 100*spent/float64(stats.Elapsed), stats.Devices[0].Memory.Calls)
 				if spent > allowed {
@@ -110,11 +113,11 @@ func TestActiveInterval(t *testing.T) {
 		pass(500 * time.Millisecond)
 		s.Take(nil)
 		s.Kick()
-		pass(500 * time.Millisecond)
-		if n := len(s.Take(nil)); n < 200 {
-			t.Errorf("%d reads in the 500 ms after a kick, want one every 2 to 2.5 ms", n)
+		pass(200 * time.Millisecond)
+		if n := len(s.Take(nil)); n < 60 {
+			t.Errorf("%d reads in the 200 ms after a kick, want one every 2 to 3 ms", n)
 		}
-		pass(600 * time.Millisecond) // the active second ends
+		pass(200 * time.Millisecond) // the active time ends
 		s.Take(nil)
 		pass(time.Second)
 		if n := len(s.Take(nil)); n > 11 {
@@ -245,6 +248,30 @@ func TestNoAllocations(t *testing.T) {
 		if n := testing.AllocsPerRun(100, tt.fn); n != 0 {
 			t.Errorf("%s allocates %v times", tt.name, n)
 		}
+	}
+}
+
+// One read that is interrupted must not stop the reads after it, as long as the
+// share holds in the long run.
+func TestInterruptedReads(t *testing.T) {
+	p := newPacer(0.0075, Options{}.withDefaults(), 0)
+	now, spent, longest := int64(0), int64(0), int64(0)
+	for i := range 100_000 {
+		due := max(now, p.due(now, true))
+		longest = max(longest, due-now)
+		cost := int64(readCost)
+		if i%500 == 499 {
+			cost = int64(5 * time.Millisecond)
+		}
+		now = due + cost
+		spent += cost
+		p.done(due, now, StatusOK)
+	}
+	if share := float64(spent) / float64(now); share > 0.0075 || share < 0.005 {
+		t.Errorf("%.5f of a core in calls", share)
+	}
+	if longest > int64(50*time.Millisecond) {
+		t.Errorf("no reads for %v", time.Duration(longest))
 	}
 }
 
