@@ -4,7 +4,6 @@ package c_test
 
 import (
 	"os"
-	"path/filepath"
 	"regexp"
 	"testing"
 )
@@ -39,11 +38,7 @@ func TestSnippetsOfTheDocumentation(t *testing.T) {
 
 func TestExamplesCompile(t *testing.T) {
 	t.Parallel()
-	files, err := filepath.Glob("../../examples/*/*.c")
-	if err != nil || len(files) < 2 {
-		t.Fatalf("examples: %v, %v", files, err)
-	}
-	for _, file := range files {
+	for _, file := range []string{"../../examples/demo/demo.c", "../../examples/hello/hello.c"} {
 		for _, c := range cCompilers(t) {
 			checkNotes(t, c.run(t, append([]string{"-O2", "-pthread", file}, warnings[:3]...)...))
 		}
