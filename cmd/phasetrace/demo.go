@@ -4,6 +4,8 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -27,7 +29,11 @@ loader threads, about three seconds) and traces it live.`,
 				return &statusError{statusFailed, errors.New(
 					"this build contains no C code and so no demo program: compile examples/demo/demo.c and use \"phasetrace run -- ./demo\"")}
 			}
-			o.command = []string{"/proc/self/exe", demoProgram}
+			self, err := os.Executable()
+			if err != nil {
+				return &statusError{statusFailed, fmt.Errorf("find the demo program: %w", err)}
+			}
+			o.command = []string{self, demoProgram}
 			return trace(cmd.Context(), o, s)
 		},
 	}

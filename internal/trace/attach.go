@@ -191,8 +191,17 @@ func (s *session) attachedMessage(took time.Duration) string {
 	for _, p := range s.engine.Processes() {
 		who = append(who, fmt.Sprintf("%s (pid %d)", p.Comm, p.PID))
 	}
-	return fmt.Sprintf("attached to %s: %d pairs, %d sites in %d files, in %s",
-		list(who), len(s.choice.pairs), s.attached.sites, s.attached.files, took.Round(time.Millisecond))
+	return fmt.Sprintf("attached to %s: %s, %s in %s, in %s", list(who),
+		count(len(s.choice.pairs), "pair"), count(s.attached.sites, "site"), count(s.attached.files, "file"),
+		took.Round(time.Millisecond))
+}
+
+// count is a number with its noun.
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 func (s *session) tellWarnings() {
