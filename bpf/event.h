@@ -1,69 +1,24 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
 /*
- * The contract between the BPF programs and internal/loader: site specs going
- * down, records coming up. Little endian, natural alignment, no implicit
- * padding. internal/loader checks its own view of every struct against the
- * BTF of the compiled object.
+ * The contract between the BPF programs and internal/loader: the state that
+ * generated instructions fill in, and the records. Little endian, natural
+ * alignment, no implicit padding. internal/loader checks its own view of every
+ * struct against the BTF of the compiled object.
  */
 #ifndef PHASETRACE_EVENT_H
 #define PHASETRACE_EVENT_H
 
 #define MAX_CAPTURES 12	  /* a USDT note has at most 12 arguments */
-#define MAX_SPECS 1024	  /* distinct ways to read arguments in one run */
 #define MAX_LANES 8	  /* independent stacks per thread */
 #define NO_LANE 0xff	  /* keyed pairs take no part in a thread's depth */
 #define STR_MAX 1024	  /* longest string that one capture may ask for, in bytes */
 #define DATA_MAX 3072	  /* all strings of one record together, in bytes */
 #define COMM_LEN 16	  /* TASK_COMM_LEN, include/linux/sched.h */
-
-enum operand_kind {
-	OPERAND_CONST = 1,
-	OPERAND_REG = 2,
-	OPERAND_MEM = 3,
-};
-
-/* Where one argument is found. Registers are named by their offset in the
- * pt_regs of the machine; OPERAND_MEM reads at base + (index << shift) + value.
- */
-struct operand {
-	__s64 value;	 /* constant, or displacement */
-	__u16 base;	 /* pt_regs offset in bytes */
-	__u16 index;
-	__u8 kind;
-	__u8 size;	 /* 1, 2, 4 or 8 bytes */
-	__u8 is_signed;
-	__u8 shift;	 /* of the index; of a register: right shift in bits (8 for %ah) */
-	__u8 has_base;
-	__u8 has_index;
-	__u8 pad[6];
-};
-
-enum capture_type {
-	CAPTURE_NONE = 0,
-	CAPTURE_INT = 1,
-	CAPTURE_STR = 2,   /* NUL-terminated */
-	CAPTURE_BYTES = 3, /* pointer and length */
-};
-
-struct capture {
-	struct operand arg;
-	struct operand len; /* CAPTURE_BYTES only */
-	__u16 max;	    /* longest string to keep, in bytes, <= STR_MAX */
-	__u8 type;
-	__u8 pad[5];
-};
+#define PAYLOAD_SIZE (MAX_CAPTURES * 8 + DATA_MAX + STR_MAX + 8)
 
 enum site_role {
 	ROLE_ENTER = 1,
 	ROLE_EXIT = 2,
-};
-
-struct site_spec {
-	__u8 role;
-	__u8 lane;
-	__u8 ncaptures;
-	__u8 pad[5];
-	struct capture captures[MAX_CAPTURES];
 };
 
 enum record_type {
@@ -126,6 +81,26 @@ struct identity {
 struct thread_record {
 	struct record rec;
 	struct identity who;
+};
+
+struct lane_state {
+	__s32 depth;
+	__s32 low;
+};
+
+/* Everything about one thread, the record under construction included: the
+ * memory belongs to the thread, so a program that sleeps or is preempted in
+ * the middle shares it with nobody.
+ */
+struct thread_state {
+	__u64 seq;
+	__u64 start_time;
+	__u64 comm[2]; /* as last told */
+	__u32 told;
+	__u32 used; /* bytes of payload */
+	struct lane_state lanes[MAX_LANES];
+	struct record rec;
+	__u8 payload[PAYLOAD_SIZE]; /* slots, then strings; sent together with rec */
 };
 
 /* Loss by thread: touched only when a record is lost. */

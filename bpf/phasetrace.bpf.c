@@ -6,9 +6,9 @@
  * thread's state forward, put one record into the ring buffer.
  *
  * Knows sites, threads and processes; nothing of phases or of how pairs are
- * named. The same marker program exists twice: marker_any looks its spec up by
- * the BPF cookie and serves every site; marker_one carries one spec as a
- * constant, so that the verifier removes what the site does not need.
+ * named. How a site's arguments are found is not data that is interpreted at
+ * every hit: internal/loader writes the body of fetch_arguments anew for the
+ * sites of each program it loads.
  */
 #include "kernel.h"
 #include "event.h"
@@ -20,7 +20,6 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 #define NSEC_PER_MSEC 1000000ULL
 
 /* Set by the loader before loading. */
-const volatile struct site_spec constant_spec = {};
 const volatile __u8 sleepable = 0;	  /* bpf_copy_from_user is allowed */
 const volatile __u8 filter_processes = 0; /* attached without a PID: look at targets */
 const volatile __u8 follow_forks = 0;
@@ -31,37 +30,13 @@ const volatile __u32 wake_bytes = 1 << 20; /* unread bytes that wake the reader 
 __u32 tracer_level = 0;
 __u64 last_wake = 0;
 
-#define PAYLOAD_SIZE (MAX_CAPTURES * 8 + DATA_MAX + STR_MAX + 8)
-
 /* Types of event.h reach the Go side through BTF only when something global uses them. */
 const struct thread_record *unused_thread_record __attribute__((unused));
 const struct string_slot *unused_string_slot __attribute__((unused));
-const enum operand_kind *unused_operand_kind __attribute__((unused));
-const enum capture_type *unused_capture_type __attribute__((unused));
 const enum site_role *unused_site_role __attribute__((unused));
 const enum record_type *unused_record_type __attribute__((unused));
 const enum string_flag *unused_string_flag __attribute__((unused));
 const enum drop_counter *unused_drop_counter __attribute__((unused));
-
-struct lane_state {
-	__s32 depth;
-	__s32 low;
-};
-
-/* Everything about one thread, the record under construction included: the
- * memory belongs to the thread, so a program that sleeps or is preempted in
- * the middle shares it with nobody.
- */
-struct thread_state {
-	__u64 seq;
-	__u64 start_time;
-	__u64 comm[2]; /* as last told */
-	__u32 told;
-	__u32 pad;
-	struct lane_state lanes[MAX_LANES];
-	struct record rec;
-	__u8 payload[PAYLOAD_SIZE]; /* slots, then strings; sent together with rec */
-};
 
 struct {
 	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
@@ -74,14 +49,6 @@ struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 1 << 24);
 } ring SEC(".maps");
-
-/* What to capture, by number. A site's cookie: its id, and above it this number. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, MAX_SPECS);
-	__type(key, __u32);
-	__type(value, struct site_spec);
-} argument_specs SEC(".maps");
 
 /* Traced processes by their id in the tracer's pid namespace. */
 struct {
@@ -182,6 +149,8 @@ static __noinline long tell_thread(struct thread_state *st)
 	stamp(&tr.rec, task, RECORD_THREAD);
 	identify(task, &tr.who);
 	st->start_time = tr.who.start_time;
+	st->rec.tgid = tr.rec.tgid;
+	st->rec.tid = tr.rec.tid;
 	__builtin_memcpy(st->comm, tr.who.comm, COMM_LEN);
 	if (bpf_ringbuf_output(&ring, &tr, sizeof(tr), BPF_RB_NO_WAKEUP))
 		return -1;
@@ -209,95 +178,6 @@ static __noinline int lose(__u32 which)
 
 /* ---- arguments ---------------------------------------------------------- */
 
-/*
- * Two ways to a register: marker_one knows its offsets when it is verified and
- * is left with the loads it needs, the verifier removes the other cases;
- * marker_any reads at an offset known only at run time.
- */
-#define REG_CASE(n)                                                       \
-	case (n) * 8:                                                     \
-		asm volatile("%0 = *(u64 *)(%1 + %2)"                     \
-			     : "=r"(value)                                \
-			     : "r"(ctx), "i"((n) * 8));                   \
-		break;
-
-static __noinline __u64 constant_register(void *ctx, __u16 offset)
-{
-	__u64 value = 0;
-
-	switch (offset) {
-		REG_CASE(0) REG_CASE(1) REG_CASE(2) REG_CASE(3) REG_CASE(4) REG_CASE(5)
-		REG_CASE(6) REG_CASE(7) REG_CASE(8) REG_CASE(9) REG_CASE(10) REG_CASE(11)
-		REG_CASE(12) REG_CASE(13) REG_CASE(14) REG_CASE(15) REG_CASE(16) REG_CASE(17)
-		REG_CASE(18) REG_CASE(19) REG_CASE(20) REG_CASE(21) REG_CASE(22) REG_CASE(23)
-		REG_CASE(24) REG_CASE(25) REG_CASE(26) REG_CASE(27) REG_CASE(28) REG_CASE(29)
-		REG_CASE(30) REG_CASE(31) REG_CASE(32)
-	}
-	return value;
-}
-
-static __always_inline __u64 any_register(void *ctx, __u16 offset)
-{
-	__u64 value = 0;
-
-	bpf_probe_read_kernel(&value, sizeof(value), ctx + offset);
-	return value;
-}
-
-static __always_inline __u64 read_register(void *ctx, __u16 offset, bool constant)
-{
-	return constant ? constant_register(ctx, offset) : any_register(ctx, offset);
-}
-
-static __always_inline __u64 fit(__u64 value, __u8 size, __u8 is_signed)
-{
-	switch (size) {
-	case 1:
-		return is_signed ? (__u64)(__s64)(__s8)value : (__u8)value;
-	case 2:
-		return is_signed ? (__u64)(__s64)(__s16)value : (__u16)value;
-	case 4:
-		return is_signed ? (__u64)(__s64)(__s32)value : (__u32)value;
-	default:
-		return value;
-	}
-}
-
-/* Read up to 8 bytes of the target's memory, faulting the page in if allowed. */
-static __always_inline long read_memory(__u64 *value, __u8 size, __u64 addr)
-{
-	long err;
-
-	if (size > 8)
-		size = 8;
-	err = bpf_probe_read_user(value, size, (void *)addr);
-	if (err && sleepable)
-		err = bpf_copy_from_user(value, size, (void *)addr);
-	return err;
-}
-
-static __always_inline long fetch(void *ctx, const volatile struct operand *op, bool constant,
-				  __u64 *out)
-{
-	__u64 value = op->value;
-	long err = 0;
-
-	if (op->kind == OPERAND_REG) {
-		value = read_register(ctx, op->base, constant) >> (op->shift & 63);
-	} else if (op->kind == OPERAND_MEM) {
-		__u64 addr = value;
-
-		if (op->has_base)
-			addr += read_register(ctx, op->base, constant);
-		if (op->has_index)
-			addr += read_register(ctx, op->index, constant) << (op->shift & 63);
-		value = 0;
-		err = read_memory(&value, op->size, addr);
-	}
-	*out = fit(value, op->size, op->is_signed);
-	return err;
-}
-
 /* Bring a page of the target in. Returns 0 when it can be read now. */
 static __always_inline long touch(__u64 addr)
 {
@@ -308,14 +188,12 @@ static __always_inline long touch(__u64 addr)
 
 #define PAGE_MASK_4K 4095ULL
 
-static __always_inline long read_string(char *dst, __u32 size, __u64 addr)
+static __noinline long read_absent_string(char *dst, __u32 size, __u64 addr)
 {
-	long n = bpf_probe_read_user_str(dst, size, (void *)addr);
+	long n = -EFAULT;
 
-	if (n >= 0 || !sleepable)
-		return n;
-	/* Not resident: a string of STR_MAX bytes lies on two pages at most. */
-	if (touch(addr))
+	/* A string of STR_MAX bytes lies on two pages at most. */
+	if (!dst || size > STR_MAX + 2 || touch(addr))
 		return n;
 	n = bpf_probe_read_user_str(dst, size, (void *)addr);
 	if (n >= 0 || touch((addr | PAGE_MASK_4K) + 1))
@@ -323,73 +201,91 @@ static __always_inline long read_string(char *dst, __u32 size, __u64 addr)
 	return bpf_probe_read_user_str(dst, size, (void *)addr);
 }
 
-static __always_inline long read_bytes(char *dst, __u32 size, __u64 addr)
+/* Writes slot i, of a string of which `len` bytes are kept behind `st->used`. */
+static __always_inline int set_slot(struct thread_state *st, __u32 i, __u32 len, __u16 flags)
 {
-	long err = bpf_probe_read_user(dst, size, (void *)addr);
+	struct string_slot slot = {
+		.len = len,
+		.offset = st->used - st->rec.nslots * 8,
+		.flags = flags,
+	};
 
-	if (err && sleepable)
-		err = bpf_copy_from_user(dst, size, (void *)addr);
-	return err;
+	*(struct string_slot *)&st->payload[i * 8] = slot;
+	st->used += len;
+	return 0;
 }
 
 /*
- * Copies one string behind the slots and returns its length in bytes. `at` is
- * its place in the payload.
+ * Copies a NUL-terminated string of at most max bytes behind the slots, and
+ * tells of it in slot i. Called by generated instructions.
  */
-static __always_inline __u32 copy_string(void *ctx, const volatile struct capture *cap,
-					 bool constant, struct thread_state *st, __u32 at,
-					 __u64 addr, __u16 *flags)
+static __noinline int copy_string(struct thread_state *st, __u32 i, __u64 addr, __u32 max)
 {
-	__u32 max = cap->max;
-	__u64 len = 0;
+	__u32 at;
+	char *dst;
 	long n;
 
-	*flags = STRING_UNREADABLE;
-	if (max > STR_MAX)
-		max = STR_MAX;
-	if (cap->type == CAPTURE_STR) {
-		/* one byte more than is kept, so that a cut is seen */
-		n = read_string((char *)st->payload + at, max + 2, addr);
-		if (n <= 0)
-			return 0;
-		len = n - 1;
-	} else {
-		if (fetch(ctx, &cap->len, constant, &len))
-			return 0;
-		n = len > max ? max : len;
-		if (read_bytes((char *)st->payload + at, n & 2047, addr))
-			return 0;
-	}
-	*flags = len > max ? STRING_TRUNCATED : 0;
-	return len > max ? max : len;
+	if (!st || i >= MAX_CAPTURES || max > STR_MAX)
+		return 0;
+	at = st->used;
+	if (at > MAX_CAPTURES * 8 + DATA_MAX)
+		return set_slot(st, i, 0, STRING_TRUNCATED);
+	dst = (char *)st->payload + at;
+	/* one byte more than is kept, so that a cut is seen */
+	n = bpf_probe_read_user_str(dst, max + 2, (void *)addr);
+	if (n < 0 && sleepable)
+		n = read_absent_string(dst, max + 2, addr);
+	if (n <= 0)
+		return set_slot(st, i, 0, STRING_UNREADABLE);
+	if (n - 1 > max)
+		return set_slot(st, i, max, STRING_TRUNCATED);
+	return set_slot(st, i, n - 1, 0);
 }
 
-/* Captures one value into slot i; returns the bytes of strings used so far. */
-static __always_inline __u32 capture(void *ctx, const volatile struct capture *cap, bool constant,
-				     struct thread_state *st, __u32 i, __u32 ncaptures,
-				     __u32 used)
+/* The same for a string that comes with its length. */
+static __noinline int copy_bytes(struct thread_state *st, __u32 i, __u64 addr, __u32 max, __u64 len)
 {
-	struct string_slot slot = { .offset = used };
-	__u64 value = 0;
-	long err = fetch(ctx, &cap->arg, constant, &value);
+	__u32 n = len > max ? max : len;
+	__u32 at;
+	char *dst;
+	long err;
 
-	if (i >= MAX_CAPTURES || ncaptures > MAX_CAPTURES)
-		return used;
-	if (cap->type == CAPTURE_INT) {
-		*(__u64 *)&st->payload[i * 8] = value;
-		return used;
-	}
+	if (!st || i >= MAX_CAPTURES || n > STR_MAX)
+		return 0;
+	at = st->used;
+	if (at > MAX_CAPTURES * 8 + DATA_MAX)
+		return set_slot(st, i, 0, STRING_TRUNCATED);
+	dst = (char *)st->payload + at;
+	err = bpf_probe_read_user(dst, n, (void *)addr);
+	if (err && sleepable)
+		err = bpf_copy_from_user(dst, n, (void *)addr);
 	if (err)
-		slot.flags = STRING_UNREADABLE;
-	else if (!value)
-		slot.flags = STRING_NULL;
-	else if (used > DATA_MAX)
-		slot.flags = STRING_TRUNCATED;
-	else
-		slot.len = copy_string(ctx, cap, constant, st, ncaptures * 8 + used, value,
-				       &slot.flags);
-	*(struct string_slot *)&st->payload[i * 8] = slot;
-	return used + (slot.len & 2047);
+		return set_slot(st, i, 0, STRING_UNREADABLE);
+	return set_slot(st, i, n, len > max ? STRING_TRUNCATED : 0);
+}
+
+#define opaque(value) asm volatile("" : "+r"(value))
+
+/*
+ * Fetches what a site captures: fills the payload's slots, st->used, and type,
+ * lane, nslots and role of the record. `spec` is the number, in its program, of
+ * the way in which the site is read.
+ *
+ * This body is never loaded; internal/loader/generate.go writes the one that
+ * is. It calls what the generated one may call, so that it is linked.
+ */
+static __noinline int fetch_arguments(void *ctx, struct thread_state *st, __u32 spec)
+{
+	__u64 addr = (__u64)ctx, len = spec;
+	__u32 i = spec, max = spec;
+
+	opaque(addr);
+	opaque(len);
+	opaque(i);
+	opaque(max);
+	copy_string(st, i, addr, max);
+	copy_bytes(st, i, addr, max, len);
+	return 0;
 }
 
 /* ---- one marker ---------------------------------------------------------- */
@@ -429,9 +325,6 @@ static __always_inline struct lane_state *advance(struct record *rec, struct thr
 
 static __always_inline void fill(struct record *rec, struct task_struct *task)
 {
-	rec->tgid = task->tgid;
-	rec->tid = task->pid;
-	rec->type = RECORD_MARKER;
 	rec->voluntary_switches = task->nvcsw;
 	rec->involuntary_switches = task->nivcsw;
 	rec->minor_faults = task->min_flt;
@@ -486,22 +379,28 @@ static __always_inline bool is_told(struct thread_state *st, struct task_struct 
 	return st->told && st->comm[0] == comm[0] && st->comm[1] == comm[1];
 }
 
-static __always_inline int finish(struct thread_state *st, struct task_struct *task,
-				  const volatile struct site_spec *spec, __u32 used,
-				  __u32 site)
+SEC("uprobe")
+int marker(void *ctx)
 {
-	struct lane_state *ls = advance(&st->rec, st, spec->lane, spec->role);
-	__u64 seq = st->seq++;
-	__u32 size = spec->ncaptures * 8 + used;
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct thread_state *st = current_state(task);
+	__u64 cookie = bpf_get_attach_cookie(ctx);
+	struct lane_state *ls;
+	__u32 size;
+	__u64 seq;
 
-	fill(&st->rec, task);
+	if (!st)
+		return 0;
+	st->rec.time = bpf_ktime_get_ns();
+	st->rec.site = cookie;
+	fetch_arguments(ctx, st, cookie >> 32);
+	ls = advance(&st->rec, st, st->rec.lane, st->rec.role);
+	seq = st->seq++;
 	st->rec.seq = seq;
-	st->rec.site = site;
-	st->rec.lane = spec->lane;
-	st->rec.role = spec->role;
-	st->rec.nslots = spec->ncaptures;
+	fill(&st->rec, task);
 	if (!is_told(st, task) && tell_thread(st))
 		return lose(DROP_MARKER);
+	size = st->used;
 	if (size > PAYLOAD_SIZE)
 		size = PAYLOAD_SIZE;
 	if (bpf_ringbuf_output(&ring, &st->rec, sizeof(struct record) + size,
@@ -510,57 +409,6 @@ static __always_inline int finish(struct thread_state *st, struct task_struct *t
 	if (ls)
 		ls->low = ls->depth;
 	return 0;
-}
-
-SEC("uprobe")
-int marker_one(void *ctx)
-{
-	struct task_struct *task = bpf_get_current_task_btf();
-	struct thread_state *st = current_state(task);
-	const volatile struct site_spec *spec = &constant_spec;
-	__u32 used = 0;
-
-	if (!st)
-		return 0;
-	st->rec.time = bpf_ktime_get_ns();
-#pragma unroll
-	for (__u32 i = 0; i < MAX_CAPTURES; i++) {
-		if (i < spec->ncaptures)
-			used = capture(ctx, &spec->captures[i], true, st, i, spec->ncaptures, used);
-	}
-	return finish(st, task, spec, used, (__u32)bpf_get_attach_cookie(ctx));
-}
-
-static __noinline __u32 capture_any(void *ctx, struct site_spec *spec, struct thread_state *st,
-				    __u32 i, __u32 used)
-{
-	if (i >= MAX_CAPTURES)
-		return used;
-	return capture(ctx, &spec->captures[i], false, st, i, spec->ncaptures, used);
-}
-
-SEC("uprobe")
-int marker_any(void *ctx)
-{
-	struct task_struct *task = bpf_get_current_task_btf();
-	struct thread_state *st = current_state(task);
-	__u64 cookie = bpf_get_attach_cookie(ctx);
-	__u32 number = cookie >> 32;
-	struct site_spec *spec;
-	__u32 used = 0;
-
-	if (!st)
-		return 0;
-	st->rec.time = bpf_ktime_get_ns();
-	spec = bpf_map_lookup_elem(&argument_specs, &number);
-	if (!spec)
-		return 0;
-	for (__u32 i = 0; i < MAX_CAPTURES; i++) {
-		if (i >= spec->ncaptures)
-			break;
-		used = capture_any(ctx, spec, st, i, used);
-	}
-	return finish(st, task, spec, used, (__u32)cookie);
 }
 
 /* The floor of every measurement: what the kernel's trap alone costs. */
@@ -609,8 +457,12 @@ int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(process_exec, struct task_struct *task, int old_pid)
 {
+	struct thread_state *st = bpf_task_storage_get(&threads, task, 0, 0);
 	struct thread_record tr = {};
 
+	/* A thread that execs takes its process's first id: it has to be told anew. */
+	if (st)
+		st->told = 0;
 	if (!is_target(task))
 		return 0;
 	stamp(&tr.rec, task, RECORD_EXEC);

@@ -13,24 +13,6 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-type PhasetraceCapture struct {
-	_    structs.HostLayout
-	Arg  PhasetraceOperand
-	Len  PhasetraceOperand
-	Max  uint16
-	Type uint8
-	Pad  [5]uint8
-}
-
-type PhasetraceCaptureType uint32
-
-const (
-	PhasetraceCaptureTypeCAPTURE_NONE  PhasetraceCaptureType = 0
-	PhasetraceCaptureTypeCAPTURE_INT   PhasetraceCaptureType = 1
-	PhasetraceCaptureTypeCAPTURE_STR   PhasetraceCaptureType = 2
-	PhasetraceCaptureTypeCAPTURE_BYTES PhasetraceCaptureType = 3
-)
-
 type PhasetraceDropCounter uint32
 
 const (
@@ -57,28 +39,6 @@ type PhasetraceLossKey struct {
 	Tgid      uint32
 	Tid       uint32
 }
-
-type PhasetraceOperand struct {
-	_        structs.HostLayout
-	Value    int64
-	Base     uint16
-	Index    uint16
-	Kind     uint8
-	Size     uint8
-	IsSigned uint8
-	Shift    uint8
-	HasBase  uint8
-	HasIndex uint8
-	Pad      [6]uint8
-}
-
-type PhasetraceOperandKind uint32
-
-const (
-	PhasetraceOperandKindOPERAND_CONST PhasetraceOperandKind = 1
-	PhasetraceOperandKindOPERAND_REG   PhasetraceOperandKind = 2
-	PhasetraceOperandKindOPERAND_MEM   PhasetraceOperandKind = 3
-)
 
 type PhasetraceRecord struct {
 	_                   structs.HostLayout
@@ -120,15 +80,6 @@ const (
 	PhasetraceSiteRoleROLE_EXIT  PhasetraceSiteRole = 2
 )
 
-type PhasetraceSiteSpec struct {
-	_         structs.HostLayout
-	Role      uint8
-	Lane      uint8
-	Ncaptures uint8
-	Pad       [5]uint8
-	Captures  [12]PhasetraceCapture
-}
-
 type PhasetraceStringFlag uint32
 
 const (
@@ -157,7 +108,7 @@ type PhasetraceThreadState struct {
 	StartTime uint64
 	Comm      [2]uint64
 	Told      uint32
-	Pad       uint32
+	Used      uint32
 	Lanes     [8]struct {
 		_     structs.HostLayout
 		Depth int32
@@ -171,7 +122,6 @@ type PhasetraceThreadState struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	PhasetraceMapArgumentSpecs      = "argument_specs"
 	PhasetraceMapDrops              = "drops"
 	PhasetraceMapLost               = "lost"
 	PhasetraceMapRing               = "ring"
@@ -179,21 +129,17 @@ const (
 	PhasetraceMapThreads            = "threads"
 	PhasetraceProgLibraryChange     = "library_change"
 	PhasetraceProgLocateTracer      = "locate_tracer"
-	PhasetraceProgMarkerAny         = "marker_any"
+	PhasetraceProgMarker            = "marker"
 	PhasetraceProgMarkerEmpty       = "marker_empty"
-	PhasetraceProgMarkerOne         = "marker_one"
 	PhasetraceProgProcessExec       = "process_exec"
 	PhasetraceProgProcessExit       = "process_exit"
 	PhasetraceProgProcessFork       = "process_fork"
-	PhasetraceVarConstantSpec       = "constant_spec"
 	PhasetraceVarFilterProcesses    = "filter_processes"
 	PhasetraceVarFollowForks        = "follow_forks"
 	PhasetraceVarLastWake           = "last_wake"
 	PhasetraceVarSleepable          = "sleepable"
 	PhasetraceVarTracerLevel        = "tracer_level"
-	PhasetraceVarUnusedCaptureType  = "unused_capture_type"
 	PhasetraceVarUnusedDropCounter  = "unused_drop_counter"
-	PhasetraceVarUnusedOperandKind  = "unused_operand_kind"
 	PhasetraceVarUnusedRecordType   = "unused_record_type"
 	PhasetraceVarUnusedSiteRole     = "unused_site_role"
 	PhasetraceVarUnusedStringFlag   = "unused_string_flag"
@@ -247,9 +193,8 @@ type PhasetraceSpecs struct {
 type PhasetraceProgramSpecs struct {
 	LibraryChange *ebpf.ProgramSpec `ebpf:"library_change"`
 	LocateTracer  *ebpf.ProgramSpec `ebpf:"locate_tracer"`
-	MarkerAny     *ebpf.ProgramSpec `ebpf:"marker_any"`
+	Marker        *ebpf.ProgramSpec `ebpf:"marker"`
 	MarkerEmpty   *ebpf.ProgramSpec `ebpf:"marker_empty"`
-	MarkerOne     *ebpf.ProgramSpec `ebpf:"marker_one"`
 	ProcessExec   *ebpf.ProgramSpec `ebpf:"process_exec"`
 	ProcessExit   *ebpf.ProgramSpec `ebpf:"process_exit"`
 	ProcessFork   *ebpf.ProgramSpec `ebpf:"process_fork"`
@@ -259,27 +204,23 @@ type PhasetraceProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type PhasetraceMapSpecs struct {
-	ArgumentSpecs *ebpf.MapSpec `ebpf:"argument_specs"`
-	Drops         *ebpf.MapSpec `ebpf:"drops"`
-	Lost          *ebpf.MapSpec `ebpf:"lost"`
-	Ring          *ebpf.MapSpec `ebpf:"ring"`
-	Targets       *ebpf.MapSpec `ebpf:"targets"`
-	Threads       *ebpf.MapSpec `ebpf:"threads"`
+	Drops   *ebpf.MapSpec `ebpf:"drops"`
+	Lost    *ebpf.MapSpec `ebpf:"lost"`
+	Ring    *ebpf.MapSpec `ebpf:"ring"`
+	Targets *ebpf.MapSpec `ebpf:"targets"`
+	Threads *ebpf.MapSpec `ebpf:"threads"`
 }
 
 // PhasetraceVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type PhasetraceVariableSpecs struct {
-	ConstantSpec       *ebpf.VariableSpec `ebpf:"constant_spec"`
 	FilterProcesses    *ebpf.VariableSpec `ebpf:"filter_processes"`
 	FollowForks        *ebpf.VariableSpec `ebpf:"follow_forks"`
 	LastWake           *ebpf.VariableSpec `ebpf:"last_wake"`
 	Sleepable          *ebpf.VariableSpec `ebpf:"sleepable"`
 	TracerLevel        *ebpf.VariableSpec `ebpf:"tracer_level"`
-	UnusedCaptureType  *ebpf.VariableSpec `ebpf:"unused_capture_type"`
 	UnusedDropCounter  *ebpf.VariableSpec `ebpf:"unused_drop_counter"`
-	UnusedOperandKind  *ebpf.VariableSpec `ebpf:"unused_operand_kind"`
 	UnusedRecordType   *ebpf.VariableSpec `ebpf:"unused_record_type"`
 	UnusedSiteRole     *ebpf.VariableSpec `ebpf:"unused_site_role"`
 	UnusedStringFlag   *ebpf.VariableSpec `ebpf:"unused_string_flag"`
@@ -309,17 +250,15 @@ func (o *PhasetraceObjects) Close() error {
 //
 // It can be passed to LoadPhasetraceObjects or ebpf.CollectionSpec.LoadAndAssign.
 type PhasetraceMaps struct {
-	ArgumentSpecs *ebpf.Map `ebpf:"argument_specs"`
-	Drops         *ebpf.Map `ebpf:"drops"`
-	Lost          *ebpf.Map `ebpf:"lost"`
-	Ring          *ebpf.Map `ebpf:"ring"`
-	Targets       *ebpf.Map `ebpf:"targets"`
-	Threads       *ebpf.Map `ebpf:"threads"`
+	Drops   *ebpf.Map `ebpf:"drops"`
+	Lost    *ebpf.Map `ebpf:"lost"`
+	Ring    *ebpf.Map `ebpf:"ring"`
+	Targets *ebpf.Map `ebpf:"targets"`
+	Threads *ebpf.Map `ebpf:"threads"`
 }
 
 func (m *PhasetraceMaps) Close() error {
 	return _PhasetraceClose(
-		m.ArgumentSpecs,
 		m.Drops,
 		m.Lost,
 		m.Ring,
@@ -332,15 +271,12 @@ func (m *PhasetraceMaps) Close() error {
 //
 // It can be passed to LoadPhasetraceObjects or ebpf.CollectionSpec.LoadAndAssign.
 type PhasetraceVariables struct {
-	ConstantSpec       *ebpf.Variable `ebpf:"constant_spec"`
 	FilterProcesses    *ebpf.Variable `ebpf:"filter_processes"`
 	FollowForks        *ebpf.Variable `ebpf:"follow_forks"`
 	LastWake           *ebpf.Variable `ebpf:"last_wake"`
 	Sleepable          *ebpf.Variable `ebpf:"sleepable"`
 	TracerLevel        *ebpf.Variable `ebpf:"tracer_level"`
-	UnusedCaptureType  *ebpf.Variable `ebpf:"unused_capture_type"`
 	UnusedDropCounter  *ebpf.Variable `ebpf:"unused_drop_counter"`
-	UnusedOperandKind  *ebpf.Variable `ebpf:"unused_operand_kind"`
 	UnusedRecordType   *ebpf.Variable `ebpf:"unused_record_type"`
 	UnusedSiteRole     *ebpf.Variable `ebpf:"unused_site_role"`
 	UnusedStringFlag   *ebpf.Variable `ebpf:"unused_string_flag"`
@@ -356,9 +292,8 @@ type PhasetraceVariables struct {
 type PhasetracePrograms struct {
 	LibraryChange *ebpf.Program `ebpf:"library_change"`
 	LocateTracer  *ebpf.Program `ebpf:"locate_tracer"`
-	MarkerAny     *ebpf.Program `ebpf:"marker_any"`
+	Marker        *ebpf.Program `ebpf:"marker"`
 	MarkerEmpty   *ebpf.Program `ebpf:"marker_empty"`
-	MarkerOne     *ebpf.Program `ebpf:"marker_one"`
 	ProcessExec   *ebpf.Program `ebpf:"process_exec"`
 	ProcessExit   *ebpf.Program `ebpf:"process_exit"`
 	ProcessFork   *ebpf.Program `ebpf:"process_fork"`
@@ -368,9 +303,8 @@ func (p *PhasetracePrograms) Close() error {
 	return _PhasetraceClose(
 		p.LibraryChange,
 		p.LocateTracer,
-		p.MarkerAny,
+		p.Marker,
 		p.MarkerEmpty,
-		p.MarkerOne,
 		p.ProcessExec,
 		p.ProcessExit,
 		p.ProcessFork,

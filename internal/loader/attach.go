@@ -5,7 +5,6 @@ package loader
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"sync"
 
@@ -38,82 +37,91 @@ func (t *Tracer) Attach(pid int, path string, sites []Site) (failed []SiteError,
 	if err != nil {
 		return nil, fmt.Errorf("attach to %s: %w", path, err)
 	}
-	groups := make(map[*ebpf.Program][]boundSite)
-	for _, s := range sites {
-		prog, c, err := t.bind(s)
-		if err != nil {
-			failed = append(failed, SiteError{s.ID, err})
-			continue
-		}
-		groups[prog] = append(groups[prog], boundSite{s, c})
+	bound, failed, err := t.bind(sites)
+	if err != nil {
+		return failed, err
 	}
-	for _, prog := range slices.Collect(maps.Keys(groups)) {
-		failed = append(failed, t.attachGroup(ex, pid, prog, groups[prog])...)
+	groups := make(map[*ebpf.Program][]boundSite)
+	for _, s := range bound {
+		groups[s.program] = append(groups[s.program], s)
+	}
+	for prog, group := range groups {
+		failed = append(failed, t.attachGroup(ex, pid, prog, group)...)
 	}
 	return failed, nil
 }
 
+// boundSite is a site and the program that serves it.
 type boundSite struct {
 	Site
-	cookie uint64
+	binding
 }
 
-// bind finds or makes the program that serves a site.
-func (t *Tracer) bind(s Site) (*ebpf.Program, uint64, error) {
-	spec, err := s.compile()
-	if err != nil {
-		return nil, 0, err
-	}
-	n, fresh := t.table.add(spec)
-	if n >= bpfMaxSpecs {
-		return nil, 0, fmt.Errorf("more than %d different ways to read arguments in one run", bpfMaxSpecs)
-	}
-	if fresh {
-		if err := t.maps[bpf.PhasetraceMapArgumentSpecs].Put(n, spec); err != nil {
-			return nil, 0, fmt.Errorf("store the argument spec: %w", err)
-		}
-	}
-	prog, err := t.programFor(n, spec)
-	if err != nil {
-		return nil, 0, err
-	}
-	for int(s.ID) >= len(t.shapes) {
-		t.shapes = append(t.shapes, shape{})
-	}
-	t.shapes[s.ID] = s.shape()
-	return prog, cookie(s.ID, n), nil
+// binding is the place of a spec: a program, and its number there.
+type binding struct {
+	program *ebpf.Program
+	number  uint32
 }
 
-// bpfMaxSpecs is MAX_SPECS of bpf/event.h.
-const bpfMaxSpecs = 1024
+func (b boundSite) cookie() uint64 { return cookie(b.ID, b.number) }
 
-func (t *Tracer) programFor(n uint32, spec bpf.PhasetraceSiteSpec) (*ebpf.Program, error) {
-	if p := t.bySpec[n]; p != nil {
-		return p, nil
-	}
-	if t.opts.Without.Constants || len(t.bySpec) >= maxConstantPrograms {
-		return t.anyProgram()
-	}
-	if err := t.spec.Variables[bpf.PhasetraceVarConstantSpec].Set(spec); err != nil {
-		return nil, fmt.Errorf("set the constant spec: %w", err)
-	}
-	programs, _, err := t.loadPrograms(t.asMarker, bpf.PhasetraceProgMarkerOne)
-	if err != nil {
-		return nil, err
-	}
-	t.bySpec[n] = programs[bpf.PhasetraceProgMarkerOne]
-	return t.bySpec[n], nil
-}
-
-func (t *Tracer) anyProgram() (*ebpf.Program, error) {
-	if t.any == nil {
-		programs, _, err := t.loadPrograms(t.asMarker, bpf.PhasetraceProgMarkerAny)
+// bind finds or makes the programs that serve sites.
+func (t *Tracer) bind(sites []Site) (bound []boundSite, failed []SiteError, err error) {
+	specs := make([]siteSpec, 0, len(sites))
+	for _, s := range sites {
+		spec, err := s.compile()
 		if err != nil {
-			return nil, err
+			failed = append(failed, SiteError{s.ID, err})
+			continue
 		}
-		t.any = programs[bpf.PhasetraceProgMarkerAny]
+		specs = append(specs, spec)
+		bound = append(bound, boundSite{Site: s})
 	}
-	return t.any, nil
+	if err := t.makePrograms(specs); err != nil {
+		return nil, failed, err
+	}
+	for i := range bound {
+		b := &bound[i]
+		b.binding = t.bindings[specs[i]]
+		for int(b.ID) >= len(t.shapes) {
+			t.shapes = append(t.shapes, shape{})
+		}
+		t.shapes[b.ID] = b.shape()
+	}
+	return bound, failed, nil
+}
+
+// makePrograms makes programs for the specs that have none yet.
+func (t *Tracer) makePrograms(specs []siteSpec) error {
+	var fresh []siteSpec
+	queued := make(map[siteSpec]bool)
+	for _, s := range specs {
+		if _, ok := t.bindings[s]; !ok && !queued[s] {
+			queued[s] = true
+			fresh = append(fresh, s)
+		}
+	}
+	for chunk := range slices.Chunk(fresh, specsPerProgram) {
+		prog, err := t.loadMarker(chunk)
+		if err != nil {
+			return err
+		}
+		for i, s := range chunk {
+			t.bindings[s] = binding{prog, uint32(i)}
+		}
+	}
+	return nil
+}
+
+// loadMarker loads a marker program that serves specs.
+func (t *Tracer) loadMarker(specs []siteSpec) (*ebpf.Program, error) {
+	body := generateFetch(specs, t.features.Sleepable)
+	programs, _, err := t.loadPrograms(func(p *ebpf.ProgramSpec) (err error) {
+		t.asMarker(p)
+		p.Instructions, err = replaceFetch(p.Instructions, body)
+		return err
+	}, bpf.PhasetraceProgMarker)
+	return programs[bpf.PhasetraceProgMarker], err
 }
 
 // attachGroup attaches the sites that share a program. Where the kernel
@@ -146,7 +154,7 @@ func (t *Tracer) attachOne(ex *link.Executable, pid int, prog *ebpf.Program, s b
 		return attachMulti(ex, pid, prog, []boundSite{s})
 	}
 	return ex.Uprobe("", prog, &link.UprobeOptions{
-		Address: s.Offset, PID: pid, RefCtrOffset: s.RefCtr, Cookie: s.cookie,
+		Address: s.Offset, PID: pid, RefCtrOffset: s.RefCtr, Cookie: s.cookie(),
 	})
 }
 
@@ -155,7 +163,7 @@ func attachMulti(ex *link.Executable, pid int, prog *ebpf.Program, sites []bound
 	for _, s := range sites {
 		opts.Addresses = append(opts.Addresses, s.Offset)
 		opts.RefCtrOffsets = append(opts.RefCtrOffsets, s.RefCtr)
-		opts.Cookies = append(opts.Cookies, s.cookie)
+		opts.Cookies = append(opts.Cookies, s.cookie())
 	}
 	return ex.UprobeMulti(nil, prog, opts)
 }
@@ -170,10 +178,11 @@ func (t *Tracer) WatchLibraries(pid int, path string, offset uint64) error {
 		return fmt.Errorf("watch for libraries: %w", err)
 	}
 	if t.library == nil {
-		programs, _, err := t.loadPrograms(func(p *ebpf.ProgramSpec) {
+		programs, _, err := t.loadPrograms(func(p *ebpf.ProgramSpec) error {
 			if t.features.UprobeMulti {
 				asMulti(p)
 			}
+			return nil
 		}, bpf.PhasetraceProgLibraryChange)
 		if err != nil {
 			return err
@@ -188,7 +197,7 @@ func (t *Tracer) WatchLibraries(pid int, path string, offset uint64) error {
 	return nil
 }
 
-// Sites returns how many links hold the attached sites.
+// Links returns how many links hold the attached sites.
 func (t *Tracer) Links() int { return len(t.links) }
 
 // detachers bounds how many links are closed at once: each waits for the

@@ -5,15 +5,46 @@ package loader
 import (
 	"fmt"
 
-	"github.com/phasetrace/phasetrace/bpf"
 	"github.com/phasetrace/phasetrace/internal/usdt"
 )
 
+// operandKind says where an argument is found.
+type operandKind uint8
+
 const (
-	operandConst = uint8(bpf.PhasetraceOperandKindOPERAND_CONST)
-	operandReg   = uint8(bpf.PhasetraceOperandKindOPERAND_REG)
-	operandMem   = uint8(bpf.PhasetraceOperandKindOPERAND_MEM)
+	operandConst operandKind = iota + 1
+	operandReg
+	operandMem // at base + (index << shift) + value
 )
+
+// operand is one argument, as instructions are generated for it.
+type operand struct {
+	kind     operandKind
+	value    int64  // constant, or displacement
+	base     uint16 // registers: offsets in the machine's pt_regs, in bytes
+	index    uint16
+	size     uint8 // 1, 2, 4 or 8 bytes
+	shift    uint8 // of the index; of a register: right shift in bits (8 for %ah)
+	signed   bool
+	hasBase  bool
+	hasIndex bool
+}
+
+// captureSpec is one value to fetch.
+type captureSpec struct {
+	arg, len operand // len: CaptureBytes only
+	typ      CaptureType
+	max      uint16 // longest string to keep, in bytes
+}
+
+// siteSpec is all that generated instructions depend on: sites with equal
+// specs are served by the same ones.
+type siteSpec struct {
+	role     Role
+	lane     uint8
+	n        uint8
+	captures [MaxCaptures]captureSpec
+}
 
 // amd64Offsets are the offsets in bytes of the general registers in struct
 // pt_regs (arch/x86/include/asm/ptrace.h), by their number in instructions.
@@ -50,27 +81,27 @@ func pcOffset(arch usdt.Arch) uint16 {
 	return amd64PC
 }
 
-// compileArg turns a note's argument into the operand that the BPF program
-// evaluates. location is the site's address in the file: a symbol operand is
-// found relative to it, so that no load bias is needed and every process is
-// served by the same program.
-func compileArg(arch usdt.Arch, a usdt.Arg, location uint64) (bpf.PhasetraceOperand, error) {
-	op := bpf.PhasetraceOperand{Size: uint8(a.Size)}
-	if a.Signed {
-		op.IsSigned = 1
+// compileArg turns a note's argument into the operand that is generated from.
+// location is the site's address in the file: a symbol operand is found
+// relative to it, so that no load bias is needed and every process is served
+// by the same program.
+func compileArg(arch usdt.Arch, a usdt.Arg, location uint64) (operand, error) {
+	op := operand{size: uint8(a.Size), signed: a.Signed}
+	if a.Size != 1 && a.Size != 2 && a.Size != 4 && a.Size != 8 {
+		return op, fmt.Errorf("argument %q cannot be decoded: %d bytes", a.Text, a.Size)
 	}
 	var err error
 	switch a.Kind {
 	case usdt.ArgConst:
-		op.Kind, op.Value = operandConst, a.Const
+		op.kind, op.value = operandConst, a.Const
 	case usdt.ArgReg:
-		op.Kind, op.Shift, op.HasBase = operandReg, a.Shift, 1
-		op.Base, err = registerOffset(arch, a.Base)
+		op.kind, op.shift, op.hasBase = operandReg, a.Shift&63, true
+		op.base, err = registerOffset(arch, a.Base)
 	case usdt.ArgSym:
-		op.Kind, op.HasBase, op.Base = operandMem, 1, pcOffset(arch)
-		op.Value = int64(a.Addr - location)
+		op.kind, op.hasBase, op.base = operandMem, true, pcOffset(arch)
+		op.value = int64(a.Addr - location)
 	case usdt.ArgMem:
-		op.Kind, op.Value = operandMem, a.Disp
+		op.kind, op.value = operandMem, a.Disp
 		err = compileAddress(arch, a, &op)
 	default:
 		err = fmt.Errorf("argument %q cannot be decoded: %w", a.Text, a.Err)
@@ -78,17 +109,17 @@ func compileArg(arch usdt.Arch, a usdt.Arg, location uint64) (bpf.PhasetraceOper
 	return op, err
 }
 
-func compileAddress(arch usdt.Arch, a usdt.Arg, op *bpf.PhasetraceOperand) error {
+func compileAddress(arch usdt.Arch, a usdt.Arg, op *operand) error {
 	var err error
 	if a.HasBase {
-		op.HasBase = 1
-		if op.Base, err = registerOffset(arch, a.Base); err != nil {
+		op.hasBase = true
+		if op.base, err = registerOffset(arch, a.Base); err != nil {
 			return err
 		}
 	}
 	if a.HasIndex {
-		op.HasIndex, op.Shift = 1, a.Shift
-		op.Index, err = registerOffset(arch, a.Index)
+		op.hasIndex, op.shift = true, a.Shift&63
+		op.index, err = registerOffset(arch, a.Index)
 	}
 	return err
 }

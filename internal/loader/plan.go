@@ -5,7 +5,6 @@ package loader
 import (
 	"fmt"
 
-	"github.com/phasetrace/phasetrace/bpf"
 	"github.com/phasetrace/phasetrace/internal/usdt"
 )
 
@@ -14,9 +13,9 @@ type CaptureType uint8
 
 // The types of a capture.
 const (
-	CaptureInt   = CaptureType(bpf.PhasetraceCaptureTypeCAPTURE_INT)   // the value itself
-	CaptureStr   = CaptureType(bpf.PhasetraceCaptureTypeCAPTURE_STR)   // a pointer to a C string
-	CaptureBytes = CaptureType(bpf.PhasetraceCaptureTypeCAPTURE_BYTES) // a pointer, and a length in another argument
+	CaptureInt   = CaptureType(iota + 1) // the value itself
+	CaptureStr                           // a pointer to a C string
+	CaptureBytes                         // a pointer, and a length in another argument
 )
 
 // Capture is one value to fetch when a site is hit.
@@ -39,9 +38,9 @@ type Site struct {
 	Captures []Capture
 }
 
-// compile turns a site into what the BPF programs read.
-func (s Site) compile() (bpf.PhasetraceSiteSpec, error) {
-	spec := bpf.PhasetraceSiteSpec{Role: uint8(s.Role), Lane: s.Lane, Ncaptures: uint8(len(s.Captures))}
+// compile turns a site into what instructions are generated from.
+func (s Site) compile() (siteSpec, error) {
+	spec := siteSpec{role: s.Role, lane: s.Lane, n: uint8(len(s.Captures))}
 	if len(s.Captures) > MaxCaptures {
 		return spec, fmt.Errorf("plan site %d: %d values to capture, at most %d", s.ID, len(s.Captures), MaxCaptures)
 	}
@@ -49,19 +48,19 @@ func (s Site) compile() (bpf.PhasetraceSiteSpec, error) {
 		return spec, fmt.Errorf("plan site %d: lane %d, at most %d lanes", s.ID, s.Lane, MaxLanes)
 	}
 	for i, c := range s.Captures {
-		out := &spec.Captures[i]
+		out := &spec.captures[i]
 		var err error
-		if out.Arg, err = compileArg(s.Arch, c.Arg, s.Location); err != nil {
+		if out.arg, err = compileArg(s.Arch, c.Arg, s.Location); err != nil {
 			return spec, fmt.Errorf("plan site %d: %w", s.ID, err)
 		}
-		out.Type, out.Max = uint8(c.Type), uint16(min(max(c.Max, 1), MaxString))
-		if c.Type == CaptureInt {
-			out.Max = 0
+		out.typ = c.Type
+		if c.Type != CaptureInt {
+			out.max = uint16(min(max(c.Max, 1), MaxString))
 		}
 		if c.Type != CaptureBytes {
 			continue
 		}
-		if out.Len, err = compileArg(s.Arch, c.Len, s.Location); err != nil {
+		if out.len, err = compileArg(s.Arch, c.Len, s.Location); err != nil {
 			return spec, fmt.Errorf("plan site %d: length: %w", s.ID, err)
 		}
 	}
@@ -78,26 +77,6 @@ func (s Site) shape() shape {
 	return sh
 }
 
-// specTable gives every distinct spec a number; sites that read the same
-// arguments the same way share one.
-type specTable struct {
-	index map[bpf.PhasetraceSiteSpec]uint32
-	specs []bpf.PhasetraceSiteSpec
-}
-
-func (t *specTable) add(spec bpf.PhasetraceSiteSpec) (n uint32, fresh bool) {
-	if n, ok := t.index[spec]; ok {
-		return n, false
-	}
-	if t.index == nil {
-		t.index = make(map[bpf.PhasetraceSiteSpec]uint32)
-	}
-	n = uint32(len(t.specs))
-	t.index[spec] = n
-	t.specs = append(t.specs, spec)
-	return n, true
-}
-
 // cookie is what the kernel hands to the BPF program at a site: its id, and
-// the number of its spec.
+// the number of its spec in the program.
 func cookie(site, spec uint32) uint64 { return uint64(spec)<<32 | uint64(site) }

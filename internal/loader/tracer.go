@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
 	"github.com/cilium/ebpf/rlimit"
@@ -19,10 +20,6 @@ import (
 // DefaultRingBytes is the size of the ring buffer: at a million markers a
 // second it holds what 100 ms produce.
 const DefaultRingBytes = 16 << 20
-
-// maxConstantPrograms bounds how many programs are made for one spec each;
-// sites beyond share one program that looks its spec up.
-const maxConstantPrograms = 24
 
 // Options of a Tracer. The zero value traces single processes with defaults.
 type Options struct {
@@ -46,13 +43,12 @@ type Tracer struct {
 	opts     Options
 	features Features
 	spec     *ebpf.CollectionSpec
+	types    *btf.Cache           // the kernel's, read once
 	maps     map[string]*ebpf.Map // shared by every program
 	programs []*ebpf.Program
 	links    []link.Link // of sites
 	hooks    []link.Link // of lifecycle tracepoints
-	table    specTable
-	bySpec   map[uint32]*ebpf.Program
-	any      *ebpf.Program
+	bindings map[siteSpec]binding
 	library  *ebpf.Program
 	shapes   shapes
 	reader   *ringbuf.Reader
@@ -75,7 +71,7 @@ func Open(opts Options) (*Tracer, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Tracer{opts: opts, features: features, bySpec: make(map[uint32]*ebpf.Program)}
+	t := &Tracer{opts: opts, features: features, types: btf.NewCache(), bindings: make(map[siteSpec]binding)}
 	if err := t.load(); err != nil {
 		return nil, errors.Join(err, t.Close())
 	}
@@ -151,21 +147,25 @@ func (t *Tracer) loadLifecycle() error {
 
 // loadPrograms loads the named programs on the shared maps, and makes the maps
 // the first time. change edits each program's spec.
-func (t *Tracer) loadPrograms(change func(*ebpf.ProgramSpec), names ...string) (map[string]*ebpf.Program, map[string]*ebpf.Map, error) {
+func (t *Tracer) loadPrograms(change func(*ebpf.ProgramSpec) error, names ...string) (_ map[string]*ebpf.Program, _ map[string]*ebpf.Map, err error) {
 	spec := t.spec.Copy()
 	wanted := make(map[string]*ebpf.ProgramSpec)
 	for _, name := range names {
 		wanted[name] = spec.Programs[name]
-		if change != nil {
-			change(wanted[name])
+		if change == nil {
+			continue
+		}
+		if err := change(wanted[name]); err != nil {
+			return nil, nil, err
 		}
 	}
 	spec.Programs = wanted
-	opts := ebpf.CollectionOptions{MapReplacements: make(map[string]*ebpf.Map)}
+	opts := ebpf.CollectionOptions{MapReplacements: make(map[string]*ebpf.Map), Cache: t.types}
+	if opts.Programs.KernelTypes, err = t.types.Kernel(); err != nil {
+		return nil, nil, explainLoad(err)
+	}
 	for name, m := range t.maps {
-		if name != rodata {
-			opts.MapReplacements[name] = m
-		}
+		opts.MapReplacements[name] = m
 	}
 	coll, err := ebpf.NewCollectionWithOptions(spec, opts)
 	if err != nil {
@@ -183,9 +183,6 @@ func (t *Tracer) loadPrograms(change func(*ebpf.ProgramSpec), names ...string) (
 	}
 	return programs, maps, nil
 }
-
-// rodata is the map of constants: every constant program has its own.
-const rodata = ".rodata"
 
 // asMarker makes a program fit for how sites are attached here.
 func (t *Tracer) asMarker(spec *ebpf.ProgramSpec) {
