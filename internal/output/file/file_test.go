@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/phasetrace/phasetrace/internal/testenv"
 )
 
 func create(t *testing.T, path string) *File {
@@ -65,22 +67,22 @@ func TestExistingFileIsEmptiedAndKept(t *testing.T) {
 }
 
 func TestSudoGivesTheFileAway(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Log("without root only the lookup is tested")
-	} else {
-		t.Setenv("SUDO_UID", "12345")
-		t.Setenv("SUDO_GID", "23456")
-		path := filepath.Join(t.TempDir(), "out")
-		create(t, path)
-		info, err := os.Stat(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		st := info.Sys().(*syscall.Stat_t)
-		if st.Uid != 12345 || st.Gid != 23456 || info.Mode() != 0o600 {
-			t.Errorf("owner %d:%d, mode %v", st.Uid, st.Gid, info.Mode())
-		}
+	testenv.Require(t, os.Geteuid() == 0, "only root can give a file away")
+	t.Setenv("SUDO_UID", "12345")
+	t.Setenv("SUDO_GID", "23456")
+	path := filepath.Join(t.TempDir(), "out")
+	create(t, path)
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
 	}
+	st := info.Sys().(*syscall.Stat_t)
+	if st.Uid != 12345 || st.Gid != 23456 || info.Mode() != 0o600 {
+		t.Errorf("owner %d:%d, mode %v", st.Uid, st.Gid, info.Mode())
+	}
+}
+
+func TestInvoker(t *testing.T) {
 	for _, test := range []struct {
 		euid     int
 		uid, gid string
@@ -134,9 +136,7 @@ func TestLinks(t *testing.T) {
 }
 
 func TestForeignFile(t *testing.T) {
-	if os.Geteuid() != 0 {
-		return // only root can make another user's file
-	}
+	testenv.Require(t, os.Geteuid() == 0, "only root can make another user's file")
 	public := t.TempDir()
 	if err := os.Chmod(public, 0o777); err != nil { // not sticky: the kernel itself would refuse
 		t.Fatal(err)
