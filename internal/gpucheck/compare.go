@@ -33,13 +33,14 @@ type done struct {
 
 // line is what the check reads of a JSON line of phasetrace.
 type line struct {
-	EventType string    `json:"event_type"`
-	ScopeID   string    `json:"scope_id"`
-	Path      []string  `json:"path"`
-	Context   string    `json:"context"`
-	Synthetic string    `json:"synthetic"`
-	Count     int64     `json:"count"`
-	GPU       []reading `json:"gpu"`
+	ScopeID   string   `json:"scope_id"`
+	Path      []string `json:"path"`
+	Context   string   `json:"context"`
+	Synthetic string   `json:"synthetic"`
+	Count     int64    `json:"count"`
+	Metadata  struct {
+		GPU []reading `json:"gpu"`
+	} `json:"metadata"`
 }
 
 type reading struct {
@@ -108,8 +109,8 @@ func compare(log, trace io.Reader, tolerance int64) (*report, error) {
 		}
 		exit := exits[0]
 		t.exits[path] = exits[1:]
-		enter := pick(t.enters[exit.ScopeID].GPU, r.Device)
-		r.Rows = append(r.Rows, judge(p, enter, pick(exit.GPU, r.Device), tolerance))
+		enter := pick(t.enters[exit.ScopeID].Metadata.GPU, r.Device)
+		r.Rows = append(r.Rows, judge(p, enter, pick(exit.Metadata.GPU, r.Device), tolerance))
 	}
 	for path, left := range t.exits {
 		if len(left) > 0 {
@@ -194,11 +195,9 @@ func readTrace(trace io.Reader) (*traced, error) {
 	lines := bufio.NewScanner(trace)
 	lines.Buffer(nil, 16<<20)
 	for n := 1; lines.Scan(); n++ {
-		var l line
-		if err := json.Unmarshal(lines.Bytes(), &l); err != nil {
+		if err := t.add(lines.Bytes()); err != nil {
 			return nil, fmt.Errorf("read the trace: line %d: %w", n, err)
 		}
-		t.add(l)
 	}
 	if err := lines.Err(); err != nil {
 		return nil, fmt.Errorf("read the trace: %w", err)
@@ -206,8 +205,23 @@ func readTrace(trace io.Reader) (*traced, error) {
 	return t, nil
 }
 
-func (t *traced) add(l line) {
-	switch l.EventType {
+// add takes one line. Lines of other types have fields of the same names with
+// other meanings.
+func (t *traced) add(text []byte) error {
+	var l line
+	var kind struct {
+		EventType string `json:"event_type"`
+	}
+	if err := json.Unmarshal(text, &kind); err != nil {
+		return err
+	}
+	switch kind.EventType {
+	case "phase_enter", "phase_exit", "protocol_error", "orphan_exit", "records_lost":
+		if err := json.Unmarshal(text, &l); err != nil {
+			return err
+		}
+	}
+	switch kind.EventType {
 	case "phase_enter":
 		t.enters[l.ScopeID] = l
 	case "phase_exit":
@@ -217,8 +231,9 @@ func (t *traced) add(l line) {
 			t.problems = append(t.problems, "phase "+path+" was closed for the program: "+l.Synthetic)
 		}
 	case "protocol_error", "orphan_exit":
-		t.problems = append(t.problems, l.EventType+": "+l.Context)
+		t.problems = append(t.problems, kind.EventType+": "+l.Context)
 	case "records_lost":
 		t.problems = append(t.problems, fmt.Sprintf("%d records were lost", l.Count))
 	}
+	return nil
 }

@@ -17,15 +17,15 @@ const cannedLog = `{"device":1,"name":"NVIDIA Fake","cuda_version":12040,"uuid":
 
 // The device's other user takes 7000 bytes all the time; device 0 is another.
 const cannedTrace = `{"event_type":"session_start"}
-{"event_type":"phase_enter","scope_id":"s:1","path":["context"],"gpu":[{"device_id":1,"uuid":"GPU-11-22","used_bytes":7000,"status":"ok"}]}
-{"event_type":"phase_exit","scope_id":"s:1","path":["context"],"gpu":[{"device_id":1,"uuid":"GPU-11-22","used_bytes":7900,"change_bytes":900,"peak_used_bytes":8000,"samples":3,"status":"ok"}]}
-{"event_type":"phase_enter","scope_id":"s:2","path":["train"],"gpu":[{"device_id":0,"uuid":"GPU-99","used_bytes":5,"status":"ok"},{"device_id":1,"uuid":"GPU-11-22","used_bytes":8000,"status":"ok"}]}
-{"event_type":"phase_enter","scope_id":"s:3","path":["train","step"],"gpu":[{"device_id":1,"uuid":"GPU-11-22","used_bytes":8000,"status":"ok","age_ns":-5}]}
-{"event_type":"phase_exit","scope_id":"s:3","path":["train","step"],"gpu":[{"device_id":1,"uuid":"GPU-11-22","used_bytes":8200,"change_bytes":200,"peak_used_bytes":8900,"samples":3,"status":"ok","age_ns":7}]}
-{"event_type":"phase_enter","scope_id":"s:4","path":["train","step"],"gpu":[{"device_id":1,"uuid":"GPU-11-22","used_bytes":8200,"status":"ok"}]}
-{"event_type":"phase_exit","scope_id":"s:4","path":["train","step"],"gpu":[{"device_id":1,"uuid":"GPU-11-22","used_bytes":8200,"change_bytes":0,"peak_used_bytes":8200,"samples":3,"status":"ok"}]}
-{"event_type":"phase_exit","scope_id":"s:2","path":["train"],"gpu":[{"device_id":1,"uuid":"GPU-11-22","used_bytes":8200,"change_bytes":200,"peak_used_bytes":8900,"samples":3,"status":"ok"}]}
-{"event_type":"session_end"}
+{"event_type":"phase_enter","scope_id":"s:1","path":["context"],"metadata":{"gpu":[{"device_id":1,"uuid":"GPU-11-22","used_bytes":7000,"status":"ok"}]}}
+{"event_type":"phase_exit","scope_id":"s:1","path":["context"],"metadata":{"gpu":[{"device_id":1,"uuid":"GPU-11-22","used_bytes":7900,"change_bytes":900,"peak_used_bytes":8000,"samples":3,"status":"ok"}]}}
+{"event_type":"phase_enter","scope_id":"s:2","path":["train"],"metadata":{"gpu":[{"device_id":0,"uuid":"GPU-99","used_bytes":5,"status":"ok"},{"device_id":1,"uuid":"GPU-11-22","used_bytes":8000,"status":"ok"}]}}
+{"event_type":"phase_enter","scope_id":"s:3","path":["train","step"],"metadata":{"gpu":[{"device_id":1,"uuid":"GPU-11-22","used_bytes":8000,"status":"ok","age_ns":-5}]}}
+{"event_type":"phase_exit","scope_id":"s:3","path":["train","step"],"metadata":{"gpu":[{"device_id":1,"uuid":"GPU-11-22","used_bytes":8200,"change_bytes":200,"peak_used_bytes":8900,"samples":3,"status":"ok","age_ns":7}]}}
+{"event_type":"phase_enter","scope_id":"s:4","path":["train","step"],"metadata":{"gpu":[{"device_id":1,"uuid":"GPU-11-22","used_bytes":8200,"status":"ok"}]}}
+{"event_type":"phase_exit","scope_id":"s:4","path":["train","step"],"metadata":{"gpu":[{"device_id":1,"uuid":"GPU-11-22","used_bytes":8200,"change_bytes":0,"peak_used_bytes":8200,"samples":3,"status":"ok"}]}}
+{"event_type":"phase_exit","scope_id":"s:2","path":["train"],"metadata":{"gpu":[{"device_id":1,"uuid":"GPU-11-22","used_bytes":8200,"change_bytes":200,"peak_used_bytes":8900,"samples":3,"status":"ok"}]}}
+{"event_type":"session_end","synthetic":0,"count":[],"path":7}
 `
 
 func TestCompare(t *testing.T) {
@@ -45,9 +45,9 @@ func TestCompare(t *testing.T) {
 		{"no reading", `"gpu":[{"device_id":1,"uuid":"GPU-11-22","used_bytes":8200,"change_bytes":0`, `"gpu":[{"device_id":0,"uuid":"GPU-99","used_bytes":8200,"change_bytes":0`, false, "no reading", 0},
 		{"found by number", `GPU-11-22`, ``, true, "all phases agree", 0},
 		{"missing phase", `"path":["train","step"]`, `"path":["train","other"]`, false, "is missing in the trace", 0},
-		{"too many phases", `{"event_type":"session_end"}`, `{"event_type":"phase_exit","scope_id":"s:9","path":["x"]}`, false, "too often", 0},
-		{"records lost", `{"event_type":"session_end"}`, `{"event_type":"records_lost","count":3}`, false, "3 records were lost", 0},
-		{"violation", `{"event_type":"session_end"}`, `{"event_type":"protocol_error","context":"not LIFO"}`, false, "not LIFO", 0},
+		{"too many phases", `{"event_type":"session_start"}`, `{"event_type":"phase_exit","scope_id":"s:9","path":["x"]}`, false, "too often", 0},
+		{"records lost", `{"event_type":"session_start"}`, `{"event_type":"records_lost","count":3}`, false, "3 records were lost", 0},
+		{"violation", `{"event_type":"session_start"}`, `{"event_type":"protocol_error","context":"not LIFO"}`, false, "not LIFO", 0},
 		{"closed by phasetrace", `"event_type":"phase_exit","scope_id":"s:2"`, `"event_type":"phase_exit","synthetic":"thread_exit","scope_id":"s:2"`, false, "thread_exit", 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -122,16 +122,16 @@ func traceOf(t *testing.T, log []byte, samples []nvsample.Sample) []byte {
 
 func write(t *testing.T, w io.Writer, kind string, path []string, scope uint32, readings []nvsample.Reading) {
 	t.Helper()
-	l := line{EventType: kind, ScopeID: fmt.Sprintf("s:%d", scope), Path: path}
+	l := line{ScopeID: fmt.Sprintf("s:%d", scope), Path: path}
 	for _, r := range readings {
 		x := reading{DeviceID: r.Device, Status: r.Status.String(), Age: &r.Age, Latency: &r.Latency, Samples: int64(r.Samples)}
 		x.Used, x.Peak = number(r.Used), number(r.Peak)
 		if r.Change.Known {
 			x.Change = &r.Change.N
 		}
-		l.GPU = append(l.GPU, x)
+		l.Metadata.GPU = append(l.Metadata.GPU, x)
 	}
-	text, err := json.Marshal(map[string]any{"event_type": l.EventType, "scope_id": l.ScopeID, "path": l.Path, "gpu": l.GPU})
+	text, err := json.Marshal(map[string]any{"event_type": kind, "scope_id": l.ScopeID, "path": l.Path, "metadata": l.Metadata})
 	if err != nil {
 		t.Fatal(err)
 	}
