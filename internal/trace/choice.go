@@ -38,7 +38,7 @@ func (c *choice) plan(l *looked) error {
 		if err != nil {
 			return err
 		}
-		c.warnings = append(c.warnings, ch.Warnings...)
+		c.warn(ch.Warnings)
 		c.addSites(p, loader.Enter, ch.EnterSites, all, owner, l, fresh)
 		c.addSites(p, loader.Exit, ch.ExitSites, all, owner, l, fresh)
 		c.addResets(p, ch.ResetSites, all, owner, l, fresh)
@@ -63,8 +63,16 @@ func (c *choice) addSites(p *pair, role loader.Role, indexes []int, all []usdt.S
 		plan.ID = uint32(len(c.engine.sites))
 		c.engine.sites = append(c.engine.sites, s)
 		f.plan = append(f.plan, plan)
-		for _, m := range missing {
-			c.warnings = append(c.warnings, fmt.Sprintf("%s:%s at %s+%#x: %s", s.Provider, s.Probe, f.path, s.Offset, m))
+		c.warn(missing)
+	}
+}
+
+// warn adds warnings that have not been given before: a file is looked at
+// again whenever another process maps it.
+func (c *choice) warn(warnings []string) {
+	for _, w := range warnings {
+		if !slices.Contains(c.warnings, w) {
+			c.warnings = append(c.warnings, w)
 		}
 	}
 }

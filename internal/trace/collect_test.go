@@ -69,7 +69,10 @@ func attach(t testing.TB, o Options) *tracing {
 	tr := &tracing{collector: &collector{}, t: t, done: make(chan error, 1)}
 	ready := make(chan struct{})
 	o.Sink = tr.collector
-	o.Without = testenv.Without(t)
+	forced := testenv.Without(t)
+	o.Without.UprobeMulti = o.Without.UprobeMulti || forced.UprobeMulti
+	o.Without.Sleepable = o.Without.Sleepable || forced.Sleepable
+	o.Without.Constants = o.Without.Constants || forced.Constants
 	if o.SessionID == "" {
 		o.SessionID = "test"
 	}

@@ -3,6 +3,7 @@
 package trace
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/phasetrace/phasetrace/internal/loader"
@@ -68,7 +69,7 @@ type attrSlot struct {
 type planner struct {
 	in       *usdt.Site
 	captures []loader.Capture
-	missing  []string // what cannot be had here, and why
+	missing  []string // what there is no room for; usdt.Choose warns of the rest
 }
 
 // arg returns the index of the capture of argument i, or none when the site
@@ -78,17 +79,14 @@ func (p *planner) arg(i int, typ loader.CaptureType, lenArg, max int, what strin
 		return none
 	}
 	usable := func(i int) bool {
-		switch {
-		case i >= len(p.in.Args):
-			p.missing = append(p.missing, what+": the probe has no such argument")
-		case p.in.Args[i].Kind == usdt.ArgUnsupported:
-			p.missing = append(p.missing, what+": "+p.in.Args[i].Err.Error())
-		default:
-			return true
-		}
-		return false
+		return i < len(p.in.Args) && p.in.Args[i].Kind != usdt.ArgUnsupported
 	}
-	if !usable(i) || len(p.captures) >= loader.MaxCaptures {
+	if !usable(i) {
+		return none
+	}
+	if len(p.captures) >= loader.MaxCaptures {
+		p.missing = append(p.missing, fmt.Sprintf("%s:%s: no %s: a marker carries %d values at most",
+			p.in.Provider, p.in.Name, what, loader.MaxCaptures))
 		return none
 	}
 	c := loader.Capture{Arg: p.in.Args[i], Type: typ, Max: max}
@@ -112,8 +110,8 @@ func captureType(t usdt.ArgType) loader.CaptureType {
 	return loader.CaptureInt
 }
 
-// planSite lays out one site of a pair. missing says which of the pair's
-// values this site cannot give; they are left out there.
+// planSite lays out one site of a pair. Values that the site does not have are
+// left out there; missing says which ones there was no room for.
 func planSite(p *pair, role loader.Role, arch usdt.Arch, in *usdt.Site) (s *site, out loader.Site, missing []string) {
 	s = &site{pair: p, role: role}
 	s.Marker = Marker{Provider: in.Provider, Probe: in.Name, Offset: in.Offset}
