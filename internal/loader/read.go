@@ -54,6 +54,9 @@ func (t *Tracer) Drain(handle func(*Event)) error {
 		if errors.Is(err, ringbuf.ErrFlushed) {
 			return nil
 		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			continue // left over from the last Read: the reader tells it once
+		}
 		if err != nil {
 			return fmt.Errorf("drain the ring buffer: %w", err)
 		}
