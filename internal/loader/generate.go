@@ -27,8 +27,8 @@ const (
 	fnCopyBytes  = "copy_bytes"
 )
 
-// specsPerProgram bounds the generated body: 64 specs of the largest kind stay
-// within the reach of a BPF jump (32,767 instructions).
+// specsPerProgram bounds the generated body: the jump over half of 64 specs of
+// the largest kind stays within reach (32,767 instructions).
 const specsPerProgram = 64
 
 // Offsets in struct thread_state.
