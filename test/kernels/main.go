@@ -27,6 +27,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -147,7 +148,10 @@ func (h *harness) runAll(ctx context.Context, chosen []kernel) ([]outcome, error
 	}
 	pkgs := testPackages
 	if h.opts.pkgs != "" {
-		pkgs = strings.Split(h.opts.pkgs, ",")
+		pkgs = nil
+		for dir := range strings.SplitSeq(h.opts.pkgs, ",") {
+			pkgs = append(pkgs, testPackage{Dir: strings.TrimPrefix(path.Clean(dir), "./"), Modes: true})
+		}
 	}
 	payloads := map[string]*payload{}
 	for _, arch := range archesOf(chosen) {

@@ -53,13 +53,19 @@ var kernels = []kernel{
 	{ID: "arm64-6.12", Arch: "arm64", Pattern: `^linux-image-6\.12\.[0-9].*-cloud-arm64$`, Modes: []mode{native, noMulti, noSleepable, as515}},
 }
 
-// testPackages are the packages whose tests run in the guests, relative to the
-// repository's root: those that load BPF programs or look at other processes.
-var testPackages = []string{
-	"./internal/target",
-	"./internal/loader",
-	"./internal/trace",
-	"./cmd/phasetrace",
+// testPackage is a package whose tests run in the guests.
+type testPackage struct {
+	Dir   string // relative to the repository's root
+	Modes bool   // it loads BPF programs: run it in every mode, not in native alone
+}
+
+// testPackages are all of them: those that load BPF programs or look at other
+// processes.
+var testPackages = []testPackage{
+	{Dir: "internal/target"},
+	{Dir: "internal/loader", Modes: true},
+	{Dir: "internal/trace", Modes: true},
+	{Dir: "cmd/phasetrace", Modes: true},
 }
 
 // requiredConfig are the build options without which a kernel is of no use
