@@ -38,7 +38,7 @@ func openOutput(o *traceOptions, s *streams) (*output, error) {
 		}
 		out.file, w, name = f, f, o.output
 	}
-	onTerminal := isTerminal(w)
+	onTerminal := out.file == nil && isTerminal(w) || out.file != nil && out.file.IsTerminal()
 	options := summary.Options{Colour: human.ColourWanted(onTerminal, os.Getenv)}
 	switch o.outputFormat() {
 	case "jsonl":
@@ -81,10 +81,10 @@ func (out *output) finish(sum *tracing.Summary) error {
 	return errors.Join(errs...)
 }
 
-// abandon closes the file of a session that did not begin.
+// abandon gives up the output of a session that did not begin.
 func (out *output) abandon() error {
 	if out.file == nil {
 		return nil
 	}
-	return out.file.Close()
+	return out.file.Abandon()
 }

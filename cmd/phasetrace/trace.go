@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/phasetrace/phasetrace/internal/output/file"
 	"github.com/phasetrace/phasetrace/internal/target"
 	tracing "github.com/phasetrace/phasetrace/internal/trace"
 )
@@ -141,9 +142,5 @@ func createReady(path string) error {
 // isTerminal reports whether a stream is one.
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
-	return err == nil
+	return ok && file.IsTerminal(f)
 }

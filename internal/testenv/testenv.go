@@ -22,17 +22,26 @@ func Require(t testing.TB, ok bool, reason string) {
 	if ok {
 		return
 	}
-	if os.Getenv(RequireEnv) != "" || os.Getenv("CI") != "" {
+	if Required() {
 		t.Fatalf("this machine must run this test, and cannot: %s", reason)
 	}
 	t.Skip(reason)
 }
 
+// Required reports whether a test that cannot run fails instead of being
+// skipped.
+func Required() bool { return os.Getenv(RequireEnv) != "" || os.Getenv("CI") != "" }
+
+// CanBPF returns why BPF programs cannot be loaded here, nil if they can.
+func CanBPF() error {
+	_, err := loader.DetectFeatures(loader.Without{})
+	return err
+}
+
 // BPF requires that BPF programs can be loaded.
 func BPF(t testing.TB) {
 	t.Helper()
-	_, err := loader.DetectFeatures(loader.Without{})
-	if err != nil {
+	if err := CanBPF(); err != nil {
 		Require(t, false, err.Error())
 	}
 }

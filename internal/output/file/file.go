@@ -24,25 +24,64 @@ const Stdout = "-"
 
 // File is an open output.
 type File struct {
-	*os.File
-	name   string
-	stdout bool
+	file    *os.File
+	name    string
+	stdout  bool
+	created bool // by Create
+	emptied bool // of what it held before
 }
 
 // Create opens a path for writing from its beginning; "-" is standard output.
 //
 // A new file gets mode 0600 and, under sudo, belongs to the invoking user. An
-// existing one keeps mode and owner and loses its contents. In a directory that
-// everybody can write to, a symbolic link or a file of another user is refused.
+// existing one keeps mode and owner; it loses its contents with the first Write
+// or at Close, and keeps them when the output is abandoned before. In a directory
+// that everybody can write to, a symbolic link or a file of another user is
+// refused.
 func Create(path string) (*File, error) {
 	if path == Stdout {
-		return &File{File: os.Stdout, name: "standard output", stdout: true}, nil
+		return &File{file: os.Stdout, name: "standard output", stdout: true}, nil
 	}
+	_, before := os.Lstat(path)
 	f, err := open(path, invoker(os.Geteuid(), os.Getenv))
 	if err != nil {
 		return nil, fmt.Errorf("create output file: %w: %s", err, advice(err))
 	}
-	return &File{File: f, name: path}, nil
+	return &File{file: f, name: path, created: errors.Is(before, fs.ErrNotExist)}, nil
+}
+
+// Write writes to the file, which loses what it held before.
+func (f *File) Write(b []byte) (int, error) {
+	if err := f.empty(); err != nil {
+		return 0, err
+	}
+	return f.file.Write(b)
+}
+
+// empty drops the contents from before, once. What is no regular file has none.
+func (f *File) empty() error {
+	if f.stdout || f.emptied {
+		return nil
+	}
+	f.emptied = true
+	if info, err := f.file.Stat(); err != nil || !info.Mode().IsRegular() {
+		return err
+	}
+	return f.file.Truncate(0)
+}
+
+// Abandon closes an output that nothing was written to, and leaves everything
+// as it was before Create.
+func (f *File) Abandon() error {
+	if f.stdout {
+		return nil
+	}
+	if f.created && !f.emptied {
+		if err := os.Remove(f.name); err != nil {
+			return errors.Join(fmt.Errorf("remove the empty output file: %w", err), f.file.Close())
+		}
+	}
+	return f.file.Close()
 }
 
 // Name is the path, or "standard output".
@@ -52,7 +91,7 @@ func (f *File) Name() string { return f.name }
 func (f *File) IsStdout() bool { return f.stdout }
 
 // IsTerminal reports whether somebody may be looking.
-func (f *File) IsTerminal() bool { return IsTerminal(f.File) }
+func (f *File) IsTerminal() bool { return IsTerminal(f.file) }
 
 // Close closes the file; standard output stays open. Its error says that the
 // contents may be incomplete.
@@ -60,7 +99,7 @@ func (f *File) Close() error {
 	if f.stdout {
 		return nil
 	}
-	if err := f.File.Close(); err != nil {
+	if err := errors.Join(f.empty(), f.file.Close()); err != nil {
 		return fmt.Errorf("close %s: %w: its end may be missing; write elsewhere with --output", f.name, err)
 	}
 	return nil
@@ -179,7 +218,7 @@ func follow(path string, u user, public bool) (*os.File, error) {
 	return reuse(f, u, public && err == nil)
 }
 
-// reuse empties a file that existed.
+// reuse checks a file that existed.
 func reuse(f *os.File, u user, public bool) (*os.File, error) {
 	var st unix.Stat_t
 	err := unix.Fstat(int(f.Fd()), &st)
@@ -188,8 +227,6 @@ func reuse(f *os.File, u user, public bool) (*os.File, error) {
 	case err != nil:
 	case regular && public && !u.owns(st.Uid):
 		err = &fs.PathError{Op: "open", Path: f.Name(), Err: errForeignFile}
-	case regular:
-		err = f.Truncate(0)
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())

@@ -20,7 +20,7 @@ func create(t *testing.T, path string) *File {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = f.File.Close() })
+	t.Cleanup(func() { _ = f.file.Close() })
 	return f
 }
 
@@ -29,7 +29,7 @@ func TestNewFileIsPrivate(t *testing.T) {
 	defer syscall.Umask(old)
 	path := filepath.Join(t.TempDir(), "out")
 	f := create(t, path)
-	if _, err := f.WriteString("x"); err != nil {
+	if _, err := f.Write([]byte("x")); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.Close(); err != nil {
@@ -56,7 +56,9 @@ func TestExistingFileIsEmptiedAndKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	create(t, path)
+	if err := create(t, path).Close(); err != nil {
+		t.Fatal(err)
+	}
 	after, err := os.Stat(path)
 	if err != nil {
 		t.Fatal(err)
@@ -191,5 +193,30 @@ func TestErrors(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%q: error %v, want %q", test.path, err, test.want)
 		}
+	}
+}
+
+// A session that does not begin leaves an existing file as it was and no new
+// one behind.
+func TestAbandon(t *testing.T) {
+	dir := t.TempDir()
+	old, fresh := filepath.Join(dir, "old"), filepath.Join(dir, "fresh")
+	if err := os.WriteFile(old, []byte("kept"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{old, fresh} {
+		f, err := Create(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Abandon(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if b, err := os.ReadFile(old); err != nil || string(b) != "kept" {
+		t.Errorf("the old file holds %q (%v), want what it held", b, err)
+	}
+	if _, err := os.Stat(fresh); err == nil {
+		t.Error("an empty file was left behind")
 	}
 }
