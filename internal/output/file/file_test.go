@@ -165,7 +165,7 @@ func TestDevices(t *testing.T) {
 
 func TestStdout(t *testing.T) {
 	f := create(t, Stdout)
-	if !f.IsStdout() || f.Name() != "standard output" || f.File != os.Stdout {
+	if !f.IsStdout() || f.Name() != "standard output" || f.file != os.Stdout {
 		t.Errorf("%+v", f)
 	}
 	if err := f.Close(); err != nil {
