@@ -193,7 +193,7 @@ func (l *Listing) siteEntry(i int, members []membership) SiteEntry {
 	}
 	for _, m := range members {
 		e.Pairs = append(e.Pairs, PairRef{m.choice, m.role})
-		e.Traced = e.Traced || l.Choices[m.choice].Chosen && m.role != RoleReset
+		e.Traced = e.Traced || l.Choices[m.choice].Chosen
 	}
 	for n := range s.Args {
 		e.Arguments = append(e.Arguments, l.argEntry(&s.Args[n], n, members))
@@ -241,20 +241,25 @@ func appendJSON(b *bufio.Writer, v any) {
 	writeSafe(b, text)
 }
 
-// writeSafe writes JSON text with what a terminal would act upon as \u
-// escapes; what a parser reads is the same.
 func writeSafe(b *bufio.Writer, text []byte) {
+	_, _ = b.Write(SafeJSON(b.AvailableBuffer(), text)) // the error stays for Flush
+}
+
+// SafeJSON appends JSON text with what a terminal would act upon as \u
+// escapes; what a parser reads is the same.
+func SafeJSON(dst, text []byte) []byte {
 	for len(text) > 0 {
 		r, n := utf8.DecodeRune(text)
 		switch {
 		case r < utf8.RuneSelf && r != 0x7f || human.Visible(r):
-			b.Write(text[:n])
+			dst = append(dst, text[:n]...)
 		case r > 0xffff:
 			r -= 0x10000
-			fmt.Fprintf(b, `\u%04x\u%04x`, 0xd800+r>>10, 0xdc00+r&0x3ff)
+			dst = fmt.Appendf(dst, `\u%04x\u%04x`, 0xd800+r>>10, 0xdc00+r&0x3ff)
 		default:
-			fmt.Fprintf(b, `\u%04x`, r)
+			dst = fmt.Appendf(dst, `\u%04x`, r)
 		}
 		text = text[n:]
 	}
+	return dst
 }

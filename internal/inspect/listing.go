@@ -214,7 +214,7 @@ func (l *Listing) memberships() [][]membership {
 	return of
 }
 
-// argName returns how a pair shows an argument: its type and its key, both
+// argUse returns how a pair shows an argument: its type and its key, both
 // empty where the pair does not use it.
 func argUse(p *usdt.PairSpec, role Role, arg int) (typ, key string) {
 	switch {

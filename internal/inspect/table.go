@@ -203,7 +203,7 @@ func yes(b bool) string {
 // traced says whether records are taken at a site with these memberships.
 func (l *Listing) traced(ms []membership) bool {
 	for _, m := range ms {
-		if l.Choices[m.choice].Chosen && m.role != RoleReset {
+		if l.Choices[m.choice].Chosen {
 			return true
 		}
 	}

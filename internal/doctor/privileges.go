@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package doctor
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// judgePrivileges says which capabilities are held. docs/doctor.md has the
+// experiment that tells which are needed. needAdmin says that probes can only
+// be made with CAP_SYS_ADMIN here.
+func judgePrivileges(s surroundings, needAdmin bool) []Check {
+	has := func(bit uint) bool { return s.effective>>bit&1 != 0 }
+	admin := has(unix.CAP_SYS_ADMIN)
+	var cs []Check
+	add := func(bit uint, name string, required bool, purpose, remedy string) {
+		c := Check{Group: GroupPrivileges, Name: name, Purpose: purpose, Required: required, Result: OK, Detail: "held"}
+		switch {
+		case has(bit):
+		case admin && (bit == unix.CAP_BPF || bit == unix.CAP_PERFMON):
+			c.Detail = "not held, but CAP_SYS_ADMIN is, which includes it"
+		case remedy == "":
+			c.Detail = "not held, and not needed"
+		default:
+			c.Result, c.Detail, c.Remedy = Missing, "not held", remedy
+		}
+		cs = append(cs, c)
+	}
+	const grant = "run as root, or: setcap cap_bpf,cap_perfmon,cap_sys_ptrace+ep on the phasetrace file"
+	add(unix.CAP_BPF, "CAP_BPF", true, "load BPF programs and maps", grant)
+	add(unix.CAP_PERFMON, "CAP_PERFMON", true, "attach probes and read the memory of programs", grant)
+	add(unix.CAP_SYS_PTRACE, "CAP_SYS_PTRACE", false, "look at processes of other users, and at those that hide from their own", grant)
+	forAdmin := ""
+	if needAdmin {
+		forAdmin = "run as root, or give CAP_SYS_ADMIN as well: without uprobe_multi, probes need it"
+	}
+	add(unix.CAP_SYS_ADMIN, "CAP_SYS_ADMIN", needAdmin, "stand in for CAP_BPF and CAP_PERFMON; attach where there is no uprobe_multi", forAdmin)
+	add(unix.CAP_SYS_RESOURCE, "CAP_SYS_RESOURCE", false, "lock memory for BPF before Linux 5.11", "")
+	if s.ownUsers {
+		cs = append(cs, Check{
+			Group: GroupPrivileges, Name: "user_namespace", Result: Warn, Purpose: "have the capabilities count for the whole machine",
+			Detail: "in a user namespace of its own: capabilities held here do not count for BPF",
+			Remedy: "run phasetrace outside of it: on the host, or in a container without user namespaces",
+		})
+	}
+	return cs
+}
+
+// judgeSystem says what of the machine's settings stands in the way. Those
+// that a capability overrides are told and not held against it.
+func judgeSystem(s surroundings) []Check {
+	cs := []Check{
+		judgeLockdown(s.lockdown),
+		setting("unprivileged_bpf_disabled", "whether BPF needs CAP_BPF", s.unprivileged, "not in the way: phasetrace has CAP_BPF or does not run"),
+		setting("perf_event_paranoid", "whether perf events need CAP_PERFMON", s.paranoid, "not in the way: CAP_PERFMON overrides it"),
+		judgePtraceScope(s.ptraceScope),
+	}
+	jit := Check{Group: GroupSystem, Name: "bpf_jit", Result: OK, Purpose: "run programs as machine code", Detail: "on"}
+	switch s.jit {
+	case "":
+		jit.Result, jit.Detail = Unknown, "net.core.bpf_jit_enable cannot be read"
+	case "0":
+		jit.Result, jit.Detail, jit.Remedy = Warn, "off: each hit of a marker costs several times as much", "sysctl net.core.bpf_jit_enable=1"
+	}
+	cs = append(cs, jit)
+	if s.bpfStats == "1" {
+		cs = append(cs, Check{Group: GroupSystem, Name: "bpf_stats", Result: Warn, Purpose: "keep each hit cheap",
+			Detail: "the kernel measures every BPF program, which costs time at each hit", Remedy: "sysctl kernel.bpf_stats_enabled=0"})
+	}
+	return append(cs, judgeTracefs(s), judgeContainer(s))
+}
+
+func setting(name, purpose, value, meaning string) Check {
+	c := Check{Group: GroupSystem, Name: name, Result: OK, Purpose: purpose, Detail: value + ", " + meaning}
+	if value == "" {
+		c.Detail = "this kernel does not have the setting"
+	}
+	return c
+}
+
+func judgeLockdown(mode string) Check {
+	c := Check{Group: GroupSystem, Name: "lockdown", Result: OK, Purpose: "let programs read memory", Detail: mode}
+	switch mode {
+	case "":
+		c.Detail = "none"
+	case "confidentiality":
+		c.Result = Missing
+		c.Required = true
+		c.Detail = "confidentiality: the kernel lets no BPF program read memory"
+		c.Remedy = "boot without lockdown=confidentiality; integrity is fine"
+	}
+	return c
+}
+
+func judgePtraceScope(value string) Check {
+	c := setting("ptrace_scope", "look at processes that are not phasetrace's children", value, "CAP_SYS_PTRACE overrides it")
+	if value == "3" {
+		c.Result = Warn
+		c.Detail = "3: no process may be traced with ptrace, whatever its capabilities"
+		c.Remedy = "attaching with -p works; phasetrace run cannot hold a command until it is attached. The setting lasts until a reboot"
+	}
+	return c
+}
+
+func judgeTracefs(s surroundings) Check {
+	c := Check{Group: GroupSystem, Name: "tracefs", Result: OK, Purpose: "make uprobes where perf events cannot", Detail: "not needed: perf events can make uprobes"}
+	switch {
+	case s.uprobesByPerf && s.tracefs:
+		c.Detail = "mounted, and not needed: perf events can make uprobes"
+	case s.uprobesByPerf:
+	case s.tracefs:
+		c.Detail = "mounted"
+	default:
+		c.Result, c.Detail, c.Remedy = Missing, "not mounted, and perf events cannot make uprobes here", "mount -t tracefs tracefs /sys/kernel/tracing"
+	}
+	return c
+}
+
+func judgeContainer(s surroundings) Check {
+	c := Check{Group: GroupSystem, Name: "container", Result: OK, Purpose: "name processes as the rest of the machine does", Detail: "the machine's own PID namespace"}
+	if s.ownPIDs {
+		c.Detail = "in a PID namespace of its own: it can trace processes in there, by the PIDs that they have there"
+	}
+	if s.seccomp != "" && s.seccomp != "0" {
+		c.Result = Warn
+		c.Detail += fmt.Sprintf("; a filter of system calls (seccomp mode %s) is on phasetrace itself", s.seccomp)
+		c.Remedy = "if BPF programs cannot be loaded above, allow the bpf and perf_event_open system calls"
+	}
+	return c
+}

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package doctor
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/phasetrace/phasetrace/internal/output/human"
+	"github.com/phasetrace/phasetrace/internal/usdt"
+)
+
+// judgeProcess says what stands between a process and its trace.
+func judgeProcess(s subject, nops nopKind) []Check {
+	alive := Check{Group: GroupProcess, Name: "process", Required: true, Purpose: "look at the process", Result: OK}
+	if s.err != nil {
+		alive.Result, alive.Detail = Missing, s.err.Error()
+		alive.Remedy = "give the PID of a running process, such as pidof prints"
+		if errors.Is(s.err, fs.ErrPermission) {
+			alive.Remedy = "run as root or with CAP_SYS_PTRACE"
+		}
+		return []Check{alive}
+	}
+	alive.Detail = fmt.Sprintf("%s, user %d, %s", s.comm, s.uid, human.Plural(uint64(s.threads), "thread"))
+	cs := []Check{alive, s.judgeState(), s.judgeNamespaces(), s.judgeSeccomp(), s.judgeFiles()}
+	if s.ourselves() {
+		cs[0].Result, cs[0].Required = Warn, false
+		cs[0].Detail += "; this is doctor itself"
+	}
+	cs = append(cs, judgeNops(s.listing.Sites, tracedSites(s.listing.Choices), nops)...)
+	pairs, dead := s.judgePairs()
+	return append(append(cs, s.judgeMarkers(dead)), pairs...)
+}
+
+func (s *subject) judgeState() Check {
+	c := Check{Group: GroupProcess, Name: "running", Result: OK, Purpose: "have it reach its markers", Detail: s.state}
+	switch {
+	case s.tracer != 0:
+		c.Result = Warn
+		c.Detail = fmt.Sprintf("%s; traced by %s (pid %d)", s.state, s.tracerName, s.tracer)
+		c.Remedy = "markers are traced as usual, but whenever the other tracer stops the program, its phases grow longer"
+	case s.stopped():
+		c.Result, c.Remedy = Warn, fmt.Sprintf("no marker fires until it goes on: kill -CONT %d", s.pid)
+	}
+	return c
+}
+
+func (s *subject) judgeNamespaces() Check {
+	c := Check{Group: GroupProcess, Name: "namespaces", Result: OK, Purpose: "find its files and name its threads", Detail: "the same as phasetrace's"}
+	if s.container {
+		c.Detail = "in namespaces of its own, as in a container; its files are found through /proc"
+		if n := len(s.nsPIDs); n > 1 {
+			c.Detail = fmt.Sprintf("in namespaces of its own, where it is process %d; its files are found through /proc", s.nsPIDs[n-1])
+		}
+	}
+	return c
+}
+
+func (s *subject) judgeSeccomp() Check {
+	c := Check{Group: GroupProcess, Name: "seccomp", Result: OK, Purpose: "hit a marker without a forbidden system call", Detail: "no filter"}
+	if s.seccomp != "" && s.seccomp != "0" {
+		c.Detail = fmt.Sprintf("mode %s, not in the way: a hit of a marker is no system call", s.seccomp)
+	}
+	return c
+}
+
+func (s *subject) judgeFiles() Check {
+	c := Check{Group: GroupProcess, Name: "files", Result: OK, Purpose: "read where its markers are"}
+	failed := s.listing.Failed()
+	c.Detail = human.Plural(uint64(len(s.listing.Files)), "file") + " read"
+	if n := len(failed); n > 0 {
+		c.Result = Warn
+		c.Detail = fmt.Sprintf("%d of %s not read: %s: %v", n, human.Plural(uint64(len(s.listing.Files)), "file"), failed[0].Path, failed[0].Err)
+		c.Remedy = "markers in there are not traced; \"phasetrace list -p PID\" names every file"
+	}
+	problems := 0
+	for _, f := range s.listing.Files {
+		if f.ELF != nil {
+			problems += len(f.ELF.Problems)
+		}
+	}
+	if problems > 0 {
+		c.Result = Warn
+		c.Detail += fmt.Sprintf("; %s with their markers", human.Plural(uint64(problems), "problem"))
+		c.Remedy = "\"phasetrace list -p PID\" names them"
+	}
+	return c
+}
+
+// judgeMarkers says whether a trace would have anything to take. dead is the
+// number of chosen pairs that cannot fire.
+func (s *subject) judgeMarkers(dead int) Check {
+	c := Check{Group: GroupProcess, Name: "markers", Required: true, Result: OK, Purpose: "have phases to trace"}
+	sites, chosen := len(s.listing.Sites), s.listing.Chosen()
+	c.Count = sites
+	c.Detail = fmt.Sprintf("%s, %s, %d of them traced", human.Plural(uint64(sites), "site"), human.Plural(uint64(len(s.listing.Choices)), "pair"), chosen)
+	switch {
+	case sites == 0:
+		c.Result, c.Detail = Missing, "no USDT probe in its files"
+		c.Remedy = "include phasetrace.h in the program, or use a package that is built with USDT probes; a library that comes later: --library FILE"
+	case chosen == 0:
+		c.Result, c.Remedy = Missing, "choose with --pair; \"phasetrace list -p PID\" shows what there is"
+	case dead == chosen:
+		c.Result, c.Detail = Missing, c.Detail+", and none of these can fire as the process runs now"
+		c.Remedy = "see the pairs below"
+	}
+	return c
+}
+
+func tracedSites(choices []usdt.Choice) map[int]bool {
+	traced := make(map[int]bool)
+	for i := range choices {
+		c := &choices[i]
+		if !c.Chosen {
+			continue
+		}
+		for _, part := range [][]int{c.EnterSites, c.ExitSites, c.ResetSites} {
+			for _, s := range part {
+				traced[s] = true
+			}
+		}
+	}
+	return traced
+}
+
+// judgeNops says what the instruction under each site means on this kernel:
+// one check for each kind there is.
+func judgeNops(sites []usdt.Site, traced map[int]bool, kernel nopKind) []Check {
+	var cs []Check
+	for _, kind := range []usdt.Nop{usdt.Nop1, usdt.Nop1Then10, usdt.NopARM, usdt.Nop5, usdt.Nop10, usdt.NopNone} {
+		var n, taken int
+		for i := range sites {
+			if sites[i].Nop != kind {
+				continue
+			}
+			n++
+			if traced[i] {
+				taken++
+			}
+		}
+		if n == 0 {
+			continue
+		}
+		c := Check{Group: GroupProcess, Name: "nop:" + kind.String(), Purpose: "probe the instruction under a marker", Count: n}
+		var meaning string
+		c.Result, meaning, c.Remedy = nopMeaning(kind, kernel)
+		c.Detail = fmt.Sprintf("%s, %d traced: %s", human.Plural(uint64(n), "site"), taken, meaning)
+		cs = append(cs, c)
+	}
+	return cs
+}
+
+func nopMeaning(kind usdt.Nop, kernel nopKind) (r Result, meaning, remedy string) {
+	switch kind {
+	case usdt.Nop1:
+		return OK, "one-byte nops, safe on every kernel", ""
+	case usdt.Nop1Then10:
+		return OK, "one-byte nops with a ten-byte nop behind, safe on every kernel", ""
+	case usdt.NopARM:
+		return OK, "nops, safe on every kernel", ""
+	case usdt.Nop5:
+		return nop5Meaning(kernel)
+	case usdt.Nop10:
+		return nop10Meaning(kernel)
+	}
+	return Warn, "not nops: works, but each hit may cost microseconds more", "rebuild the program with the markers of phasetrace.h or sys/sdt.h"
+}
+
+func nop5Meaning(kernel nopKind) (r Result, meaning, remedy string) {
+	const rebuild = "rebuild the program with one-byte nops (phasetrace.h, sys/sdt.h), or use a kernel that does not rewrite five-byte nops (before 6.18, from 7.3 on)"
+	switch kernel {
+	case nopsFive:
+		return Warn, "five-byte nops, UNSAFE on this kernel: it overwrites the program's stack below the stack pointer, and a child forked after the first hit dies at the probe", rebuild
+	case nopsUnknown:
+		return Unknown, "five-byte nops, unsafe on some kernels, and this one does not tell", rebuild
+	}
+	return OK, "five-byte nops, trapped as others here", ""
+}
+
+func nop10Meaning(kernel nopKind) (r Result, meaning, remedy string) {
+	const rebuild = "rebuild the program with one-byte nops in front (phasetrace.h), or use Linux 7.3 or later"
+	switch kernel {
+	case nopsTen:
+		return OK, "ten-byte nops, fast on this kernel", ""
+	case nopsUnknown:
+		return Unknown, "ten-byte nops, dead on some kernels, and this one does not tell", rebuild
+	}
+	return Missing, "ten-byte nops, DEAD on this kernel: a probe is accepted and never fires", rebuild
+}

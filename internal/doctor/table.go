@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package doctor
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/phasetrace/phasetrace/internal/output/human"
+)
+
+// maxCell bounds what of a text is shown: details quote other programs.
+const maxCell = 1000
+
+var titles = []struct{ group, title string }{
+	{GroupKernel, "Kernel"},
+	{GroupPrivileges, "Privileges of phasetrace"},
+	{GroupSystem, "System"},
+	{GroupGPU, "GPU"},
+	{GroupProcess, "Process"},
+}
+
+// WriteTable writes the report for a person: a line for each check, and what
+// it is for and what to do below those that are not fine.
+func WriteTable(w io.Writer, r *Report, paint human.Palette) error {
+	b := bufio.NewWriter(w)
+	width := 0
+	for _, c := range r.Checks {
+		width = max(width, human.Width(human.Escape(c.Name)))
+	}
+	fmt.Fprintf(b, "Linux %s, %s\n", human.Escape(r.Kernel), r.Architecture)
+	said := "" // a remedy is said once where it helps several checks in a row
+	for _, t := range titles {
+		first := true
+		for i := range r.Checks {
+			c := &r.Checks[i]
+			if c.Group != t.group {
+				continue
+			}
+			if first {
+				title := t.title
+				if c.Group == GroupProcess {
+					title = fmt.Sprintf("%s %d", title, r.PID)
+				}
+				fmt.Fprintf(b, "\n%s\n", paint.Paint(human.Bold, title))
+				first = false
+			}
+			writeCheck(b, c, width, c.Remedy != said, paint)
+			if c.Result != OK {
+				said = c.Remedy
+			}
+		}
+	}
+	b.WriteString("\n")
+	writeVerdict(b, r, paint)
+	return b.Flush()
+}
+
+func writeCheck(b *bufio.Writer, c *Check, width int, remedy bool, paint human.Palette) {
+	name := human.Escape(c.Name)
+	fmt.Fprintf(b, "  %s%s  %s%s  %s\n",
+		paint.Paint(c.colour(), string(c.Result)), strings.Repeat(" ", len(Missing)-len(c.Result)),
+		name, strings.Repeat(" ", width-human.Width(name)), human.Fit(c.Detail, maxCell))
+	if c.Result == OK {
+		return
+	}
+	indent := strings.Repeat(" ", 2+len(Missing)+2+width+2)
+	fmt.Fprintf(b, "%sfor: %s\n", indent, c.Purpose)
+	if c.Remedy != "" && remedy {
+		fmt.Fprintf(b, "%sdo:  %s\n", indent, human.Fit(c.Remedy, maxCell))
+	}
+}
+
+func (c *Check) colour() human.Colour {
+	switch {
+	case c.Result == OK:
+		return human.Green
+	case c.Required && c.Result != Warn:
+		return human.Red
+	}
+	return human.Yellow
+}
+
+func writeVerdict(b *bufio.Writer, r *Report, paint human.Palette) {
+	what := "Tracing works on this machine."
+	if r.PID != 0 {
+		what = fmt.Sprintf("Tracing process %d works.", r.PID)
+	}
+	if r.Works {
+		fmt.Fprintf(b, "%s\n", paint.Paint(human.Green, what))
+		return
+	}
+	var names []string
+	for _, c := range r.Broken() {
+		names = append(names, human.Escape(c.Name))
+	}
+	what = strings.Replace(what, " works", " does not work", 1)
+	fmt.Fprintf(b, "%s\n", paint.Paint(human.Red, strings.TrimSuffix(what, ".")+": see "+strings.Join(names, ", ")+"."))
+}
