@@ -96,7 +96,7 @@ func newRoot(s *streams) *cobra.Command {
 	}
 	o.register(root.Flags(), traceFlags)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &statusError{statusUsage, err} })
-	root.AddCommand(newTrace(s), newRun(s), newDemo(s), newDemoProgram(), newList(s), newVersion(s))
+	root.AddCommand(newTrace(s), newRun(s), newDemo(s), newDemoProgram(), newList(s), newDoctor(s), newVersion(s))
 	return root
 }
 
@@ -144,4 +144,3 @@ func newRun(s *streams) *cobra.Command {
 	o.register(cmd.Flags(), runFlags)
 	return cmd
 }
-
