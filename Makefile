@@ -6,6 +6,11 @@ GO      ?= go
 CLANG   ?= clang
 DIST    ?= dist
 export CGO_ENABLED ?= 1
+# The NVML binding needs lazy binding: bound at start, the program would not run
+# where there is no NVIDIA library. The rest are cgo's own defaults, and silence
+# for the binding's deprecated declarations.
+export CGO_LDFLAGS ?= -O2 -g -Wl,-z,lazy
+export CGO_CFLAGS  ?= -O2 -g -Wno-deprecated-declarations
 
 MULTIARCH := $(shell $(CC) -print-multiarch 2>/dev/null)
 
@@ -49,6 +54,9 @@ fuzz: ## run every fuzz target for FUZZTIME
 		for f in $$($(GO) test -list '^Fuzz' $$pkg 2>/dev/null | grep '^Fuzz'); do \
 			echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
 		done; done
+
+gpu-check: build ## compare traced GPU memory with what a program did (needs an NVIDIA GPU)
+	$(GO) run ./internal/gpucheck -phasetrace ./phasetrace
 
 test-kernels: ## run the privileged tests on older kernels and on arm64, under qemu
 	$(GO) run ./test/kernels
