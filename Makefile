@@ -61,5 +61,8 @@ gpu-check: build ## compare traced GPU memory with what a program did (needs an 
 test-kernels: ## run the privileged tests on older kernels and on arm64, under qemu
 	$(GO) run ./test/kernels
 
+dist: ## release archives of both architectures, with checksums
+	tools/dist.sh $(DIST)
+
 clean:
 	rm -rf phasetrace build $(DIST)

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+//go:build !mkdocs
+
 // Command phasetrace turns the USDT markers of a running, unmodified program
 // into strictly nested phases and tells for every phase boundary what the
 // GPU's memory was. This package is the command line only.

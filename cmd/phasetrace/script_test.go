@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -121,5 +122,23 @@ func wantStatus(ts *testscript.TestScript, _ bool, a []string) {
 	}
 	if want, _ := strconv.Atoi(a[0]); got != want {
 		ts.Fatalf("exit status %d, want %d", got, want)
+	}
+}
+
+// newFIFO makes a named pipe, to be given to --ready-file.
+func newFIFO(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "ready")
+	if err := unix.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// awaitFIFO returns when somebody has written to the pipe.
+func awaitFIFO(t *testing.T, path string) {
+	t.Helper()
+	if _, err := os.ReadFile(path); err != nil {
+		t.Fatal(err)
 	}
 }
