@@ -39,7 +39,7 @@ struct record {
 	__u64 seq;  /* markers: number of this one on its thread, from 0, lost ones counted */
 	__u32 tgid; /* of the initial pid namespace */
 	__u32 tid;
-	__u32 site;
+	__u32 site; /* forks: id of the parent in the tracer's pid namespace */
 	__u8 type;
 	__u8 lane;
 	__u8 nslots;

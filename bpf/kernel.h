@@ -13,8 +13,11 @@
 
 #define core_type __attribute__((preserve_access_index))
 
+struct pid_namespace;
+
 struct upid {
 	int nr;
+	struct pid_namespace *ns;
 } core_type;
 
 struct pid {

@@ -26,7 +26,8 @@ const volatile __u8 follow_forks = 0;
 const volatile __u64 wake_interval = 0;	  /* ns between wakeups of the reader; 0: only when the ring fills */
 const volatile __u32 wake_bytes = 1 << 20; /* unread bytes that wake the reader */
 
-/* Level of the tracer's pid namespace, found by locate_tracer. */
+/* The tracer's pid namespace and its level, found by locate_tracer. */
+__u64 tracer_ns = 0;
 __u32 tracer_level = 0;
 __u64 last_wake = 0;
 
@@ -82,38 +83,51 @@ static __always_inline void count_drop(__u32 which)
 		(*n)++;
 }
 
-/* Number of task in the pid namespace at a level; 0 where it has none. */
-static __always_inline __u32 pid_at(struct task_struct *task, __u32 level)
+/* What a task is called in the pid namespace at a level; false where it has no
+ * name there.
+ */
+static __always_inline bool pid_at(struct task_struct *task, __u32 level, __u32 *nr, __u64 *ns)
 {
 	struct pid *pid = BPF_CORE_READ(task, thread_pid);
-	struct upid *numbers;
-	__u32 nr = 0;
+	struct upid *upid;
 
 	if (!pid || level > BPF_CORE_READ(pid, level))
-		return 0;
-	numbers = (void *)pid + bpf_core_field_offset(pid->numbers);
-	bpf_probe_read_kernel(&nr, sizeof(nr),
-			      (void *)numbers + level * bpf_core_type_size(struct upid) +
-				      bpf_core_field_offset(struct upid, nr));
-	return nr;
+		return false;
+	upid = (void *)pid + bpf_core_field_offset(pid->numbers) +
+	       level * bpf_core_type_size(struct upid);
+	*nr = BPF_CORE_READ(upid, nr);
+	*ns = (__u64)BPF_CORE_READ(upid, ns);
+	return true;
+}
+
+/* Id of a task in the tracer's pid namespace; 0 where it has none: another
+ * namespace of the same level numbers its processes alike.
+ */
+static __always_inline __u32 view_id(struct task_struct *task)
+{
+	__u32 nr;
+	__u64 ns;
+
+	return pid_at(task, tracer_level, &nr, &ns) && ns == tracer_ns ? nr : 0;
 }
 
 static __always_inline __u32 view_tgid(struct task_struct *task)
 {
-	return pid_at(BPF_CORE_READ(task, group_leader), tracer_level);
+	return view_id(BPF_CORE_READ(task, group_leader));
 }
 
 static __always_inline void identify(struct task_struct *task, struct identity *who)
 {
 	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
 	__u32 inner = BPF_CORE_READ(task, thread_pid, level);
+	__u64 ns;
 
 	who->start_time = BPF_CORE_READ(task, start_boottime);
 	BPF_CORE_READ_INTO(&who->comm, task, comm);
-	who->view_tgid = pid_at(leader, tracer_level);
-	who->view_tid = pid_at(task, tracer_level);
-	who->inner_tgid = pid_at(leader, inner);
-	who->inner_tid = pid_at(task, inner);
+	who->view_tgid = view_id(leader);
+	who->view_tid = view_id(task);
+	pid_at(leader, inner, &who->inner_tgid, &ns);
+	pid_at(task, inner, &who->inner_tid, &ns);
 }
 
 static __always_inline void stamp(struct record *rec, struct task_struct *task, __u8 type)
@@ -450,6 +464,7 @@ int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child
 	stamp(&tr.rec, parent, RECORD_FORK);
 	identify(child, &tr.who);
 	tr.rec.aux = child->tgid;
+	tr.rec.site = view_tgid(parent);
 	send_lifecycle(&tr);
 	return 0;
 }
@@ -499,7 +514,9 @@ SEC("syscall")
 int locate_tracer(void *ctx)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
+	__u32 nr;
 
 	tracer_level = BPF_CORE_READ(task, thread_pid, level);
+	pid_at(task, tracer_level, &nr, &tracer_ns);
 	return 0;
 }

@@ -139,6 +139,7 @@ const (
 	PhasetraceVarLastWake           = "last_wake"
 	PhasetraceVarSleepable          = "sleepable"
 	PhasetraceVarTracerLevel        = "tracer_level"
+	PhasetraceVarTracerNs           = "tracer_ns"
 	PhasetraceVarUnusedDropCounter  = "unused_drop_counter"
 	PhasetraceVarUnusedRecordType   = "unused_record_type"
 	PhasetraceVarUnusedSiteRole     = "unused_site_role"
@@ -220,6 +221,7 @@ type PhasetraceVariableSpecs struct {
 	LastWake           *ebpf.VariableSpec `ebpf:"last_wake"`
 	Sleepable          *ebpf.VariableSpec `ebpf:"sleepable"`
 	TracerLevel        *ebpf.VariableSpec `ebpf:"tracer_level"`
+	TracerNs           *ebpf.VariableSpec `ebpf:"tracer_ns"`
 	UnusedDropCounter  *ebpf.VariableSpec `ebpf:"unused_drop_counter"`
 	UnusedRecordType   *ebpf.VariableSpec `ebpf:"unused_record_type"`
 	UnusedSiteRole     *ebpf.VariableSpec `ebpf:"unused_site_role"`
@@ -276,6 +278,7 @@ type PhasetraceVariables struct {
 	LastWake           *ebpf.Variable `ebpf:"last_wake"`
 	Sleepable          *ebpf.Variable `ebpf:"sleepable"`
 	TracerLevel        *ebpf.Variable `ebpf:"tracer_level"`
+	TracerNs           *ebpf.Variable `ebpf:"tracer_ns"`
 	UnusedDropCounter  *ebpf.Variable `ebpf:"unused_drop_counter"`
 	UnusedRecordType   *ebpf.Variable `ebpf:"unused_record_type"`
 	UnusedSiteRole     *ebpf.Variable `ebpf:"unused_site_role"`

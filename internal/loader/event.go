@@ -53,7 +53,7 @@ type Event struct {
 	Lane uint8
 	// Values holds what the site captured, in the order of its plan.
 	NumValues uint8
-	Site      uint32 // the plan's Site.ID
+	Site      uint32 // the plan's Site.ID; of forks the parent's PID in our namespace, 0 if none
 	Time      int64  // ns, CLOCK_MONOTONIC
 	// Seq is the number of this marker on its thread, from 0, lost ones
 	// counted. Of an exit event: how many markers the thread produced.

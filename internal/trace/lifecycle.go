@@ -233,9 +233,9 @@ func (e *Engine) fork(ev *loader.Event) {
 		e.endProcess(old, &ProcessChange{Time: ev.Time}) // its end was lost
 	}
 	child := Process{PID: pid, HostPID: int(ev.Aux), ContainerPID: ev.Who.InnerPID}
-	if parent := e.threads[ev.TID]; parent != nil {
-		child.Parent = parent.process.PID
-		child.Rank, child.RankSource = parent.process.Rank, parent.process.RankSource
+	if parent := e.processes[int(ev.Site)]; parent != nil {
+		child.Parent = parent.PID
+		child.Rank, child.RankSource = parent.Rank, parent.RankSource
 	}
 	e.newProcess(child, ev).inherited = true
 }
