@@ -23,40 +23,31 @@ func cpus() int { return runtime.NumCPU() }
 // privileges beyond reading the targets' files: what the user got wrong is
 // said before anything is loaded.
 func (s *session) prepare() error {
-	pids := s.o.PIDs
-	if s.o.Spawned != nil {
-		pids = append(slices.Clone(pids), s.o.Spawned.PID)
-	}
-	var all looked
-	defer all.close()
-	for _, pid := range pids {
+	var names, skipped []string
+	for _, pid := range s.pids() {
 		t, err := s.openTarget(pid)
 		if err != nil {
 			return err
 		}
-		l := s.files.look(t.modules)
-		all.open, all.names, all.skipped = append(all.open, l.open...), append(all.names, l.names...), append(all.skipped, l.skipped...)
-		if s.o.Spawned != nil && pid == s.o.Spawned.PID {
-			s.lookAhead(&all, t.proc)
+		l, err := s.plan(t)
+		l.close()
+		if err != nil {
+			return err
+		}
+		names, skipped = append(names, l.names...), append(skipped, l.skipped...)
+		if !l.planned() {
+			s.choice.warn([]string{fmt.Sprintf("process %d: %v", pid, s.noMarkers(&l))})
 		}
 	}
-	for _, path := range s.o.Libraries {
-		s.files.lookPath(&all, path, path)
-	}
-	if err := s.choice.plan(&all); err != nil {
-		return err
-	}
 	if len(s.engine.sites) == 0 && !s.mayComeLater() {
-		return s.noMarkers(&all)
+		return s.noMarkers(&looked{names: names, skipped: skipped})
 	}
 	return nil
 }
 
-// mayComeLater reports whether markers can still appear: a program that is
-// only starting can load libraries or run another program.
-func (s *session) mayComeLater() bool {
-	return len(s.o.Pairs) > 0 && len(s.o.Libraries) > 0 || s.o.Spawned != nil && s.o.Follow
-}
+// mayComeLater reports whether markers are to be expected although there is
+// none yet: followed processes run other programs.
+func (s *session) mayComeLater() bool { return s.o.Follow }
 
 func (s *session) openTarget(pid int) (*tracee, error) {
 	if t := s.targets[pid]; t != nil {
@@ -66,13 +57,18 @@ func (s *session) openTarget(pid int) (*tracee, error) {
 	if err != nil {
 		return nil, err // names the process
 	}
-	t := &tracee{proc: proc, done: make(map[fileID]bool)}
-	s.targets[pid] = t
+	t := &tracee{proc: proc, reach: newReach()}
+	t.starting = s.o.Spawned != nil && pid == s.o.Spawned.PID
 	t.modules, err = proc.Modules()
 	if err != nil && !errors.Is(err, target.ErrTruncated) {
+		proc.Close()
 		return nil, err
 	}
+	s.targets[pid] = t
 	p := Process{PID: pid}
+	if !slices.Contains(s.pids(), pid) {
+		p.Parent = proc.Parent
+	}
 	if s.o.RankGiven {
 		p.Rank, p.RankSource = s.o.Rank, "--rank"
 	}
@@ -81,8 +77,8 @@ func (s *session) openTarget(pid int) (*tracee, error) {
 	return t, nil
 }
 
-// lookAhead reads the libraries that a held program is about to load, so that
-// their markers are attached before they are mapped.
+// lookAhead reads the libraries that a program that starts is about to load,
+// so that their markers are attached before they are mapped.
 func (s *session) lookAhead(l *looked, proc *target.Process) {
 	env, _ := proc.Environ("LD_LIBRARY_PATH", "LD_PRELOAD")
 	search := target.Search{
@@ -157,7 +153,13 @@ func (s *session) start() error {
 	if len(s.engine.sites) > 0 && s.attached.sites == 0 {
 		return fmt.Errorf("attach: no site could be attached: %s", list(s.attached.failed))
 	}
+	if s.o.Follow {
+		if err := s.adopt(); err != nil {
+			return err
+		}
+	}
 	s.started = monotonic()
+	s.queue.started = s.started
 	if err := s.o.Sink.Start(s.startRecord()); err != nil {
 		return fmt.Errorf("write output: %w", err)
 	}
@@ -167,6 +169,7 @@ func (s *session) start() error {
 			return err
 		}
 	}
+	s.tellSampler()
 	if s.o.Spawned != nil {
 		return s.o.Spawned.Release()
 	}
@@ -211,18 +214,25 @@ func (s *session) tellWarnings() {
 	s.warned = len(s.choice.warnings)
 }
 
-// attachTo attaches the planned sites of the files that a process has mapped,
-// or is about to, and that are not attached for it yet.
-func (s *session) attachTo(t *tracee) error {
+// plan chooses what to trace of the files that a process has mapped, or is
+// about to, and returns them. The caller closes them.
+func (s *session) plan(t *tracee) (looked, error) {
 	l := s.files.look(t.modules)
-	defer l.close()
-	if s.o.Spawned != nil && t.proc.PID == s.o.Spawned.PID {
+	if t.starting {
 		s.lookAhead(&l, t.proc)
 	}
 	for _, path := range s.o.Libraries {
 		s.files.lookPath(&l, path, path)
 	}
-	if err := s.choice.plan(&l); err != nil {
+	return l, s.choice.plan(&l)
+}
+
+// attachTo attaches the planned sites of the files that a process has mapped,
+// or is about to, and that are not attached for it yet.
+func (s *session) attachTo(t *tracee) error {
+	l, err := s.plan(t)
+	defer l.close()
+	if err != nil {
 		return err
 	}
 	for _, f := range l.open {
@@ -235,17 +245,11 @@ func (s *session) attachTo(t *tracee) error {
 }
 
 func (s *session) attachFile(t *tracee, f openFile) error {
-	if t.done[f.id] || len(f.plan) == 0 {
+	reach, pid := s.reachOf(t)
+	if reach.files[f.id] || len(f.plan) == 0 {
 		return nil
 	}
-	t.done[f.id] = true
-	pid := t.proc.PID
-	if s.o.Follow {
-		if s.attachedForAll(t, f.id) {
-			return nil
-		}
-		pid = 0
-	}
+	reach.files[f.id] = true
 	failed, err := s.tracer.Attach(pid, f.attachPath(), f.plan)
 	if err != nil {
 		return err
@@ -268,14 +272,4 @@ func (s *session) attachFile(t *tracee, f openFile) error {
 	s.attached.sites += len(f.plan) - len(failed)
 	s.attached.files++
 	return nil
-}
-
-// attachedForAll reports whether a file has been attached for every process.
-func (s *session) attachedForAll(t *tracee, id fileID) bool {
-	for _, other := range s.targets {
-		if other != t && other.done[id] {
-			return true
-		}
-	}
-	return false
 }

@@ -5,6 +5,7 @@ package trace
 import (
 	"debug/elf"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -22,22 +23,26 @@ type change struct {
 	pid   int
 	since int64 // of the record that said so
 	exec  bool
+	// replaced: the thread that ran exec was not the main one and has taken its
+	// place; probes that were attached for the process are gone with the old.
+	replaced bool
 }
 
 // noteChange remembers a record that calls for another look at a process. The
 // look itself is left for after the batch.
 func (s *session) noteChange(ev *loader.Event) {
-	pid := ev.Who.ViewPID
-	if pid == 0 {
+	c := change{pid: ev.Who.ViewPID, since: ev.Time, exec: ev.Kind == loader.KindExec}
+	if c.pid == 0 {
 		return // a process we cannot name cannot be looked at
 	}
+	c.replaced = c.exec && ev.Aux != ev.TID
 	for i := range s.changes {
-		if s.changes[i].pid == pid {
-			s.changes[i].exec = s.changes[i].exec || ev.Kind == loader.KindExec
+		if old := &s.changes[i]; old.pid == c.pid {
+			old.exec, old.replaced = old.exec || c.exec, old.replaced || c.replaced
 			return
 		}
 	}
-	s.changes = append(s.changes, change{pid, ev.Time, ev.Kind == loader.KindExec})
+	s.changes = append(s.changes, c)
 }
 
 // followChanges attaches to what has appeared since the last batch.
@@ -49,7 +54,7 @@ func (s *session) followChanges() {
 			if err != nil {
 				continue // it has ended; its own record tells
 			}
-			t = &tracee{proc: proc, done: make(map[fileID]bool)}
+			t = &tracee{proc: proc, reach: newReach()}
 			s.targets[c.pid] = t
 		}
 		s.refresh(t, c)
@@ -58,33 +63,48 @@ func (s *session) followChanges() {
 }
 
 func (s *session) refresh(t *tracee, c change) {
-	modules, err := t.proc.Modules()
+	earlier := t.modules
+	if c.exec {
+		earlier, t.starting = nil, true
+		_ = t.proc.Refresh() // if it has ended, the next line finds out
+	}
+	added, modules, err := t.proc.ModulesSince(earlier)
 	if err != nil && modules == nil {
 		return
 	}
+	if c.replaced {
+		t.reach = newReach()
+	}
 	t.modules = modules
-	if c.exec {
-		t.watching = false
-		t.done = make(map[fileID]bool)
+	if len(added) == 0 {
+		return // unloaded, or what look-ahead has attached already
 	}
 	before := s.attached.sites
 	if err := s.attachTo(t); err != nil {
 		s.o.Message(fmt.Sprintf("warning: process %d: %v", c.pid, err))
 		return
 	}
+	t.starting = t.starting && c.exec
 	if n := s.attached.sites - before; n > 0 {
-		s.o.Message(fmt.Sprintf("attached %d more sites in process %d, %s after they were mapped",
-			n, c.pid, time.Duration(monotonic()-c.since).Round(10*time.Microsecond)))
+		s.toldLate(c, n, time.Duration(monotonic()-c.since))
 	}
 	s.tellWarnings()
+}
+
+// toldLate tells of sites that were attached while their process ran.
+func (s *session) toldLate(c change, sites int, after time.Duration) {
+	what, l := "a library was mapped", &s.lateLibraries
+	if c.exec {
+		what, l = "it ran another program", &s.lateExecs
+	}
+	l.add(after)
+	s.o.Message(fmt.Sprintf("attached %d more sites in process %d, %v after %s", sites, c.pid, roundTime(after), what))
 }
 
 // watchLibraries makes the process's dynamic linker tell of libraries that are
 // loaded later. A program without one has none to load.
 func (s *session) watchLibraries(t *tracee) {
-	if t.watching {
-		return
-	}
+	reach, pid := s.reachOf(t)
 	for i := range t.modules {
 		m := &t.modules[i]
 		if m.Err != nil || !isLinker(m.Path) {
@@ -94,15 +114,22 @@ func (s *session) watchLibraries(t *tracee) {
 		if err != nil {
 			continue
 		}
-		if offset, ok := functionOffset(h, debuggerHook); ok {
-			pid := t.proc.PID
-			path := fmt.Sprintf("/proc/self/fd/%d", h.Fd())
-			if err := s.tracer.WatchLibraries(pid, path, offset); err != nil && t.proc.Alive() == nil {
-				s.o.Message(fmt.Sprintf("warning: libraries that process %d loads from now on will not be seen: %v", pid, err))
-			}
-			t.watching = true
+		if id, err := identify(h); err == nil && !reach.linkers[id] {
+			reach.linkers[id] = true
+			s.watchLinker(t, h, pid)
 		}
 		h.Close()
+	}
+}
+
+func (s *session) watchLinker(t *tracee, h *os.File, pid int) {
+	offset, ok := functionOffset(h, debuggerHook)
+	if !ok {
+		return
+	}
+	err := s.tracer.WatchLibraries(pid, fmt.Sprintf("/proc/self/fd/%d", h.Fd()), offset)
+	if err != nil && t.proc.Alive() == nil {
+		s.o.Message(fmt.Sprintf("warning: libraries that process %d loads from now on will not be seen: %v", t.proc.PID, err))
 	}
 }
 

@@ -21,14 +21,14 @@ type choice struct {
 	engine   *Engine
 }
 
-// plan adds the sites of files to the session: those of chosen pairs whose file
-// has no plan yet.
+// plan adds the sites of the files of one process to the session: those of
+// chosen pairs whose file has no plan yet.
 func (c *choice) plan(l *looked) error {
 	all, owner := l.sites()
 	chosen := usdt.Choose(all, c.flags)
 	fresh := make([]bool, len(l.open))
 	for i, f := range l.open {
-		fresh[i] = f.plan == nil
+		fresh[i] = len(f.plan) == 0
 	}
 	for _, ch := range chosen {
 		if !ch.Chosen {
@@ -44,11 +44,6 @@ func (c *choice) plan(l *looked) error {
 		c.addResets(p, ch.ResetSites, all, owner, l, fresh)
 	}
 	c.linkResets()
-	for i, f := range l.open {
-		if fresh[i] && f.plan == nil {
-			f.plan = []loader.Site{} // looked at: nothing to attach
-		}
-	}
 	return nil
 }
 

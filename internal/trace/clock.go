@@ -31,15 +31,17 @@ func newClock() *clock {
 // unix converts a monotonic time.
 func (c *clock) unix(mono int64) int64 { return mono + c.offset }
 
-// check looks at the clocks again when it is time to.
-func (c *clock) check(now int64) {
+// check looks at the clocks again when it is time to, about once a second, and
+// reports whether it was.
+func (c *clock) check(now int64) bool {
 	if now < c.next {
-		return
+		return false
 	}
 	c.next = now + clockLook
 	if fresh := readOffset(); fresh-c.offset > clockStep || c.offset-fresh > clockStep {
 		c.offset = fresh
 	}
+	return true
 }
 
 func readOffset() int64 {

@@ -8,23 +8,42 @@ import (
 	"io"
 	"os"
 	"slices"
-	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/target"
 	"github.com/phasetrace/phasetrace/internal/usdt"
 )
 
-// fileID names a file whatever its path.
-type fileID struct{ dev, ino uint64 }
+// fileID names a file whatever its path. Inode numbers are used again, and
+// soon: the time of birth, in ns, tells such files apart where the file system
+// keeps it.
+type fileID struct {
+	dev, ino uint64
+	born     int64
+}
+
+// identify returns what names an open file.
+func identify(h *os.File) (fileID, error) {
+	var st unix.Statx_t
+	err := unix.Statx(int(h.Fd()), "", unix.AT_EMPTY_PATH, unix.STATX_INO|unix.STATX_BTIME, &st)
+	if err != nil {
+		return fileID{}, fmt.Errorf("look at the file: %w", err)
+	}
+	id := fileID{dev: unix.Mkdev(st.Dev_major, st.Dev_minor), ino: st.Ino}
+	if st.Mask&unix.STATX_BTIME != 0 {
+		id.born = st.Btime.Sec*1e9 + int64(st.Btime.Nsec)
+	}
+	return id, nil
+}
 
 // file is an ELF file with sites, read once however many processes map it.
 type file struct {
-	id    fileID
-	path  string // as the first process that maps it names it
-	elf   *usdt.File
-	plan  []loader.Site
-	first uint32 // Site.ID of plan[0] and on
+	id   fileID
+	path string // as the first process that maps it names it
+	elf  *usdt.File
+	plan []loader.Site
 }
 
 // files are the ELF files of a session.
@@ -49,15 +68,14 @@ func (fs *files) read(path string, open func() (*os.File, error)) (openFile, err
 	if err != nil {
 		return openFile{}, fmt.Errorf("read %s: %w", path, err)
 	}
+	id, err := identify(h)
+	if err != nil {
+		return openFile{}, errors.Join(fmt.Errorf("read %s: %w", path, err), h.Close())
+	}
 	st, err := h.Stat()
 	if err != nil {
 		return openFile{}, errors.Join(fmt.Errorf("read %s: %w", path, err), h.Close())
 	}
-	sys, ok := st.Sys().(*syscall.Stat_t)
-	if !ok {
-		return openFile{}, errors.Join(fmt.Errorf("read %s: no inode number", path), h.Close())
-	}
-	id := fileID{sys.Dev, sys.Ino}
 	if f := fs.known[id]; f != nil {
 		return openFile{f, h}, nil
 	}
@@ -78,6 +96,11 @@ type looked struct {
 	open    []openFile // with sites
 	names   []string   // all files looked at
 	skipped []string   // files that could not be read, and why
+}
+
+// planned reports whether there is anything to attach to.
+func (l *looked) planned() bool {
+	return slices.ContainsFunc(l.open, func(f openFile) bool { return len(f.plan) > 0 })
 }
 
 func (l *looked) close() {

@@ -14,7 +14,8 @@ type queue struct {
 	clock *clock
 	err   error // of the sink; nothing is written after it
 
-	gpu     *gpu // nil: no sampling
+	gpu     *gpu  // nil: no sampling
+	started int64 // of the session
 	items   []item
 	head, n int
 }
@@ -94,6 +95,9 @@ func (q *queue) write(record any) {
 		q.note(q.sink.Loss(r))
 	case *ProcessChange:
 		q.note(q.sink.Process(r))
+		if q.gpu != nil && !r.Started {
+			q.gpu.corr.ForgetProcess(r.Process.HostPID)
+		}
 	}
 }
 
@@ -160,7 +164,7 @@ func (q *queue) samples(until int64) {
 		q.gpu.fresh = q.gpu.fresh[1:]
 		out := GPUSample{Sample: s, Unix: q.clock.unix(s.Mid), Device: q.gpu.device(s.Device), Phase: q.gpu.active.attribute()}
 		q.gpu.notePeak(&out)
-		if q.err == nil {
+		if q.err == nil && s.Mid >= q.started { // earlier ones only serve the first boundaries
 			q.note(q.sink.GPUSample(&out))
 		}
 	}

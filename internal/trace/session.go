@@ -60,18 +60,22 @@ var ErrNoMarkers = errors.New("no USDT markers to trace")
 
 // session is one running Run.
 type session struct {
-	o        Options
-	files    files
-	choice   choice
-	engine   *Engine
-	queue    queue
-	clock    *clock
-	tracer   *loader.Tracer
-	targets  map[int]*tracee // by PID
-	started  int64
-	warned   int // warnings already told
-	attached attachment
-	changes  []change
+	o       Options
+	files   files
+	choice  choice
+	engine  *Engine
+	queue   queue
+	clock   *clock
+	tracer  *loader.Tracer
+	targets map[int]*tracee // by PID
+	reach   reach           // with Follow: of every process
+	looked  int64           // when children were last looked for
+	// Files attached later than they were mapped.
+	lateExecs, lateLibraries late
+	started                  int64
+	warned                   int // warnings already told
+	attached                 attachment
+	changes                  []change
 }
 
 // attachment sums up what has been attached.
@@ -83,9 +87,9 @@ type attachment struct {
 // tracee is a process whose files are attached to.
 type tracee struct {
 	proc     *target.Process
-	done     map[fileID]bool // files attached for it
+	reach    reach // what is attached for it alone
 	modules  []target.Module
-	watching bool // its dynamic linker tells of new libraries
+	starting bool // its libraries are not mapped yet
 }
 
 // Run traces until the context ends, the targets end or the duration is over,
@@ -93,6 +97,7 @@ type tracee struct {
 // drained and written. The error is for what kept it from tracing or writing.
 func Run(ctx context.Context, o Options) (*Summary, error) {
 	s := &session{o: o, clock: newClock(), targets: make(map[int]*tracee)}
+	s.reach = newReach()
 	s.queue = queue{sink: o.Sink, clock: s.clock}
 	if o.GPU != nil {
 		s.queue.gpu = newGPU(o.GPU)
@@ -193,16 +198,34 @@ func (s *session) handle(ev *loader.Event) {
 	s.engine.Begin()
 	s.engine.Handle(ev)
 	switch ev.Kind {
-	case loader.KindLibrary, loader.KindExec, loader.KindFork:
+	case loader.KindLibrary, loader.KindExec:
 		s.noteChange(ev)
 	}
 }
 
 func (s *session) afterBatch(now int64) {
-	s.clock.check(now)
+	if s.clock.check(now) {
+		s.tellSampler()
+	}
 	s.queue.advance(now, false)
 	s.followChanges()
 	s.queue.flush()
+}
+
+// tellSampler says whose memory to look for on the devices.
+func (s *session) tellSampler() {
+	if s.queue.gpu == nil {
+		return
+	}
+	var pids []int
+	for _, p := range s.engine.Processes() {
+		if p.HostPID != 0 {
+			pids = append(pids, p.HostPID)
+		} else {
+			pids = append(pids, p.PID) // until a record tells
+		}
+	}
+	s.queue.gpu.sampler.SetPIDs(pids)
 }
 
 // ended reports whether no target is left.
@@ -220,7 +243,7 @@ func (s *session) ended() bool {
 		default:
 		}
 	}
-	return len(s.targets) == 0 && len(s.engine.processes) == 0
+	return len(s.targets) == 0 && !s.childrenLeft()
 }
 
 // finish detaches, drains and sums up.
@@ -291,6 +314,7 @@ func (s *session) summary(reason string, now int64) (*Summary, error) {
 			sum.Notes = append(sum.Notes, n)
 		}
 	}
+	sum.Notes = append(sum.Notes, s.lateNotes()...)
 	s.sumPaths(sum)
 	s.sumSites(sum)
 	return sum, err

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package trace
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/phasetrace/phasetrace/internal/target"
+)
+
+// reach is what probes cover so far: of one process, or with Follow of every
+// process there is and will be.
+type reach struct {
+	files   map[fileID]bool // their sites are attached
+	linkers map[fileID]bool // dynamic linkers that tell of new libraries
+}
+
+func newReach() reach {
+	return reach{files: make(map[fileID]bool), linkers: make(map[fileID]bool)}
+}
+
+// reachOf returns what already covers a process, and the PID to attach with:
+// 0 for every process that maps the file. With Follow a probe must be in place
+// before a child that will hit it exists, so there is one for all; the
+// programs then look at the set of targets.
+func (s *session) reachOf(t *tracee) (*reach, int) {
+	if s.o.Follow {
+		return &s.reach, 0
+	}
+	return &t.reach, t.proc.PID
+}
+
+// adopt makes the children that targets have already had targets too. Children
+// that are born meanwhile are told of by the kernel: their parent is a target.
+func (s *session) adopt() error {
+	for found := true; found; {
+		found = false
+		for _, pid := range s.pids() {
+			below, err := target.Descendants(pid)
+			if err != nil {
+				continue // it has ended; its handle tells
+			}
+			for _, child := range below {
+				if s.targets[child] != nil {
+					continue
+				}
+				t, err := s.openTarget(child)
+				if err != nil {
+					continue // a kernel thread, or ended meanwhile
+				}
+				if err := s.tracer.AddTarget(child); err != nil {
+					return err
+				}
+				if err := s.attachTo(t); err != nil {
+					return err
+				}
+				found = true
+			}
+		}
+	}
+	return nil
+}
+
+// pids returns the processes that the user named.
+func (s *session) pids() []int {
+	var out []int
+	out = append(out, s.o.PIDs...)
+	if s.o.Spawned != nil {
+		out = append(out, s.o.Spawned.PID)
+	}
+	return out
+}
+
+// lookInterval is how often processes without a handle are looked for.
+const lookInterval = time.Second
+
+// childrenLeft reports whether a followed child lives. Normally the kernel
+// tells of its end; should that record be lost, a look does.
+func (s *session) childrenLeft() bool {
+	if len(s.engine.processes) == 0 {
+		return false
+	}
+	now := monotonic()
+	if now-s.looked < int64(lookInterval) {
+		return true
+	}
+	s.looked = now
+	for pid := range s.engine.processes {
+		if proc, err := target.Open(pid); err == nil {
+			proc.Close()
+			continue
+		}
+		s.engine.Begin()
+		s.engine.ProcessGone(pid, now)
+		s.engine.End()
+	}
+	return len(s.engine.processes) > 0
+}
+
+// late counts files that were attached after they had been mapped.
+type late struct {
+	times int
+	worst time.Duration
+}
+
+func (l *late) add(d time.Duration) {
+	l.times++
+	l.worst = max(l.worst, d)
+}
+
+// lateNotes tells what may have been missed.
+func (s *session) lateNotes() []Note {
+	var out []Note
+	for _, n := range []struct {
+		l    late
+		what string
+	}{{s.lateExecs, "programs run by exec"}, {s.lateLibraries, "libraries loaded while tracing"}} {
+		if n.l.times > 0 {
+			out = append(out, Note{
+				What:  fmt.Sprintf("%s that were attached up to %v after they were mapped: their markers before are missing", n.what, roundTime(n.l.worst)),
+				Count: uint64(n.l.times),
+			})
+		}
+	}
+	return out
+}
+
+// roundTime leaves what a person can use.
+func roundTime(d time.Duration) time.Duration { return d.Round(10 * time.Microsecond) }
