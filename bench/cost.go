@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+
+	"github.com/phasetrace/phasetrace/internal/loader"
+)
+
+// variant is one way to trace a program: begin attaches and returns what
+// detaches.
+type variant struct {
+	name  string
+	begin func(*program) (end func() error, err error)
+	bare  bool // runs the program without markers
+}
+
+func nothing() error { return nil }
+
+func untraced(*program) (func() error, error) { return nothing, nil }
+
+func fullRecord(p *program) (func() error, error) {
+	t, err := trace(p, nil)
+	if err != nil {
+		return nil, err
+	}
+	return t.stop, nil
+}
+
+func empty(p *program) (func() error, error) { return attachPart(p, "part_empty") }
+
+// reduced traces with fewer captures.
+func reduced(keep func(i int) bool) func(*program) (func() error, error) {
+	return func(p *program) (func() error, error) {
+		t, err := trace(p, func(sites []loader.Site) []loader.Site {
+			for i := range sites {
+				var kept []loader.Capture
+				for j, c := range sites[i].Captures {
+					if keep(j) {
+						kept = append(kept, c)
+					}
+				}
+				sites[i].Captures = kept
+			}
+			return sites
+		})
+		if err != nil {
+			return nil, err
+		}
+		return t.stop, nil
+	}
+}
+
+// costTable is the cost of one boundary, beside the floor and the peers.
+func costTable(ctx context.Context, b *bench) error {
+	variants := []variant{
+		{name: "no markers compiled in", begin: untraced, bare: true},
+		{name: "markers, nobody traces", begin: untraced},
+		{name: "floor: empty program", begin: empty},
+		{name: "phasetrace: full record", begin: fullRecord},
+		{name: "phasetrace: token only", begin: reduced(func(i int) bool { return i == 0 })},
+	}
+	if b.binary != "" {
+		variants = append(variants, variant{name: "phasetrace command, summary", begin: b.command})
+	}
+	variants = append(variants, b.peers()...)
+	for _, mode := range []string{"inline", "call"} {
+		r, err := b.measure(ctx, variants, mode)
+		if err != nil {
+			return err
+		}
+		b.print("cost of one boundary, markers "+map[string]string{
+			"inline": "inlined in a loop", "call": "in a small function of its own",
+		}[mode], r)
+	}
+	return nil
+}
+
+// partsTable takes one boundary apart.
+func partsTable(ctx context.Context, b *bench) error {
+	names := []struct{ program, what string }{
+		{"part_empty", "floor: empty program"},
+		{"part_state", "+ the thread's state, a sequence number"},
+		{"part_clock", "+ the clock"},
+		{"part_cookie", "+ the site's cookie"},
+		{"part_counters", "+ four counters of the thread"},
+		{"part_record", "+ a record of 96 bytes"},
+		{"part_string", "counters + the name (no record)"},
+		{"part_output", "counters + the name + a record"},
+		{"part_reserve", "the same by reserve and submit"},
+		{"part_wakeup", "record, waking the reader as by default"},
+	}
+	var variants []variant
+	for _, n := range names {
+		variants = append(variants, variant{name: n.what, begin: func(p *program) (func() error, error) {
+			return attachPart(p, n.program)
+		}})
+	}
+	variants = append(variants,
+		variant{name: "phasetrace: nothing captured", begin: reduced(func(int) bool { return false })},
+		variant{name: "phasetrace: token", begin: reduced(func(i int) bool { return i == 0 })},
+		variant{name: "phasetrace: token and rank", begin: reduced(func(i int) bool { return i <= 1 })},
+		variant{name: "phasetrace: token, rank, name", begin: reduced(func(i int) bool { return i <= 2 })},
+		variant{name: "phasetrace: full record", begin: fullRecord},
+	)
+	r, err := b.measure(ctx, variants, "inline")
+	if err != nil {
+		return err
+	}
+	b.print("parts of one boundary, markers inlined in a loop", r)
+	return nil
+}
+
+// results holds ns a boundary by variant and round.
+type results struct {
+	variants []variant
+	ns       [][]float64
+}
+
+// measure runs every variant once a round, in turn, on the same process.
+func (b *bench) measure(ctx context.Context, variants []variant, mode string) (*results, error) {
+	args := []string{"1", strconv.Itoa(b.phases), mode}
+	with, err := b.start("spin", args...)
+	if err != nil {
+		return nil, err
+	}
+	bare, err := b.start("spin-none", args...)
+	if err != nil {
+		return nil, errors.Join(err, with.stop())
+	}
+	r := &results{variants: variants, ns: make([][]float64, len(variants))}
+	for round := 0; round < b.rounds && err == nil; round++ {
+		for i, v := range variants {
+			p := with
+			if v.bare {
+				p = bare
+			}
+			var ns float64
+			if ns, err = once(p, v); err != nil {
+				err = fmt.Errorf("%s: %w", v.name, err)
+				break
+			}
+			r.ns[i] = append(r.ns[i], ns)
+			if err = ctx.Err(); err != nil {
+				break
+			}
+		}
+	}
+	return r, errors.Join(err, with.stop(), bare.stop())
+}
+
+// runs is how many short runs make one figure: the fastest, for what else the
+// machine does only ever makes one slower.
+const runs = 5
+
+// once measures one variant in ns a boundary.
+func once(p *program, v variant) (float64, error) {
+	end, err := v.begin(p)
+	if err != nil {
+		return 0, err
+	}
+	best := math.Inf(1)
+	for range runs {
+		_, ns, spinErr := p.spin()
+		best, err = min(best, ns), errors.Join(err, spinErr)
+	}
+	return best, errors.Join(err, end())
+}

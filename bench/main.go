@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command bench measures what tracing costs the traced program, beside the
+// floor (an empty BPF program on the same sites) and beside other tracers
+// where they are installed. It drives the fixture program "spin"; every figure
+// of one table comes from the same process, in interleaved rounds, so that
+// ratios hold where absolute times do not.
+//
+// It needs root. docs/performance.md explains the tables.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+)
+
+// options are the flags.
+type options struct {
+	short  bool
+	rounds int
+	phases int
+	only   string
+	binary string
+}
+
+// part is one table.
+type part struct {
+	name string
+	run  func(context.Context, *bench) error
+}
+
+var tables = []part{
+	{"cost", costTable},
+	{"parts", partsTable},
+	{"start", startTable},
+	{"scale", scaleTable},
+	{"sustained", sustainedTable},
+}
+
+func main() {
+	if err := run(os.Args[1:], os.Stdout, os.Stderr); err != nil {
+		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string, stdout, stderr io.Writer) error {
+	var o options
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.BoolVar(&o.short, "short", false, "only check that everything runs: the figures mean nothing")
+	flags.IntVar(&o.rounds, "rounds", 9, "interleaved rounds; medians are printed")
+	flags.IntVar(&o.phases, "phases", 20_000, "phases a run")
+	flags.StringVar(&o.only, "only", "", "comma-separated tables: cost, parts, start, scale, sustained")
+	flags.StringVar(&o.binary, "binary", "", "phasetrace to measure as a whole; default: built from this tree")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if o.short {
+		o.rounds, o.phases = 1, 500
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	b, err := newBench(o, stdout, stderr)
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	fmt.Fprintln(stdout, machine())
+	for _, p := range tables {
+		if o.only != "" && !strings.Contains(","+o.only+",", ","+p.name+",") {
+			continue
+		}
+		if err := p.run(ctx, b); err != nil {
+			return fmt.Errorf("%s: %w", p.name, err)
+		}
+	}
+	return nil
+}
