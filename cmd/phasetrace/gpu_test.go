@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/phasetrace/phasetrace/internal/fixture"
+	"github.com/phasetrace/phasetrace/internal/nvsample/fakenvml"
+	"github.com/phasetrace/phasetrace/internal/output/schema"
+	"github.com/phasetrace/phasetrace/internal/testenv"
+)
+
+// Return values of NVML, nvml.h.
+const (
+	nvmlNotSupported   = 3
+	nvmlNoPermission   = 4
+	nvmlDriverNotFound = 9
+	nvmlGPULost        = 15
+	nvmlMismatch       = 18
+)
+
+// lineHook is an output that calls back at every phase boundary it is given.
+type lineHook struct {
+	bytes.Buffer
+	boundaries int
+	at         int
+	call       func()
+}
+
+func (h *lineHook) Write(p []byte) (int, error) {
+	h.boundaries += bytes.Count(p, []byte(`"event_type":"phase_`))
+	if h.boundaries >= h.at && h.call != nil {
+		h.call()
+		h.call = nil
+	}
+	return h.Buffer.Write(p)
+}
+
+// syncBuffer is a buffer that several goroutines write to.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+// gpuLine is what the test reads of a JSON line.
+type gpuLine struct {
+	EventType string `json:"event_type"`
+	Metadata  struct {
+		GPU []struct {
+			DeviceID int     `json:"device_id"`
+			Status   string  `json:"status"`
+			Used     *uint64 `json:"used_bytes"`
+		} `json:"gpu"`
+	} `json:"metadata"`
+	Records struct {
+		Received, Lost uint64
+	} `json:"records"`
+}
+
+// Faults of the driver, switched on while tracing through the real NVML
+// binding, leave the phases unharmed, give the right status and no zero.
+func TestGPUFaults(t *testing.T) {
+	testenv.BPF(t)
+	dir := t.TempDir()
+	library, err := fakenvml.BuildNVML(dir, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	controlFile := filepath.Join(dir, "control")
+	c, err := fakenvml.Create(controlFile, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv(fakenvml.Env, controlFile)
+	pace := fixture.Build(t, "pace.c")
+	const gigabyte = 1 << 30
+	for _, test := range []struct {
+		name    string
+		fault   func()
+		status  string // of device 1 in the end
+		message string // on standard error, once; "" for none
+	}{
+		{"none", func() {}, "ok", ""},
+		{"GPU lost", func() { c.Device[1].MemoryV2Return.Set(nvmlGPULost); c.Device[1].MemoryReturn.Set(nvmlGPULost) }, "device_lost", "GPU 1:"},
+		{"not supported", func() {
+			c.Device[1].MemoryV2Return.Set(nvmlNotSupported)
+			c.Device[1].MemoryReturn.Set(nvmlNotSupported)
+		}, "not_supported", "GPU 1:"},
+		{"no permission", func() {
+			c.Device[1].MemoryV2Return.Set(nvmlNoPermission)
+			c.Device[1].MemoryReturn.Set(nvmlNoPermission)
+		}, "no_permission", "GPU 1:"},
+		{"hanging call", func() { c.Device[1].HangMemory.Set(1) }, "", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			for i := range 2 {
+				c.Device[i].Used.Set(gigabyte)
+				c.Device[i].MemoryV2Return.Set(0)
+				c.Device[i].MemoryReturn.Set(0)
+				c.Device[i].HangMemory.Set(0)
+			}
+			lines, stderr := traceWithGPU(t, pace, 100, library, test.fault)
+			checkGPULines(t, lines, 100, test.status)
+			c.Device[1].HangMemory.Set(0)
+			if test.message != "" && strings.Count(stderr, test.message) != 1 {
+				t.Errorf("standard error tells of %q %d times, want once:\n%s", test.message, strings.Count(stderr, test.message), stderr)
+			}
+		})
+	}
+	for code, status := range map[uint64]string{nvmlDriverNotFound: "no_driver", nvmlMismatch: "version_mismatch"} {
+		t.Run(status, func(t *testing.T) {
+			c.InitReturn.Set(code)
+			defer c.InitReturn.Set(0)
+			lines, stderr := traceWithGPU(t, pace, 20, library, func() {})
+			checkGPULines(t, lines, 20, "")
+			if strings.Count(stderr, "phasetrace: ") < 2 {
+				t.Errorf("nothing said about the driver:\n%s", stderr)
+			}
+			var out, errs bytes.Buffer
+			if got := run(context.Background(), []string{"run", "--gpu", "require", "--nvml-library", library, "--", pace}, nil, &out, &errs); got != statusFailed {
+				t.Errorf("--gpu require: exit status %d, want %d: %s", got, statusFailed, &errs)
+			}
+		})
+	}
+}
+
+// traceWithGPU traces the fixture pace and switches the fault on halfway.
+func traceWithGPU(t *testing.T, pace string, count int, library string, fault func()) (lines []gpuLine, stderr string) {
+	t.Helper()
+	p := fixture.Start(t, pace, strconv.Itoa(count), "500", "2500")
+	p.Expect("ready")
+	out := &lineHook{at: count, call: fault}
+	var errs syncBuffer
+	done := make(chan int, 1)
+	fifo := newFIFO(t)
+	go func() {
+		done <- run(context.Background(), []string{"-p", strconv.Itoa(p.Pid()), "--format", "jsonl",
+			"--nvml-library", library, "--ready-file", fifo}, nil, out, &errs)
+	}()
+	awaitFIFO(t, fifo)
+	p.WriteLine("go")
+	p.Expect("done")
+	p.WaitOK()
+	if status := <-done; status != statusFine {
+		t.Fatalf("exit status %d: %s", status, &errs)
+	}
+	for line := range strings.Lines(out.String()) {
+		if err := schema.Validate([]byte(line)); err != nil {
+			t.Fatalf("%v\n%s", err, line)
+		}
+		var l gpuLine
+		if err := json.Unmarshal([]byte(line), &l); err != nil {
+			t.Fatal(err)
+		}
+		lines = append(lines, l)
+	}
+	return lines, errs.String()
+}
+
+// checkGPULines wants every phase and no zero where a value is not known.
+func checkGPULines(t *testing.T, lines []gpuLine, count int, status string) {
+	t.Helper()
+	boundaries, last := 0, ""
+	for _, l := range lines {
+		if !strings.HasPrefix(l.EventType, "phase_") {
+			continue
+		}
+		boundaries++
+		for _, g := range l.Metadata.GPU {
+			if g.Status == "ok" != (g.Used != nil) {
+				t.Fatalf("device %d: status %s with used_bytes %v", g.DeviceID, g.Status, g.Used)
+			}
+			if g.Used != nil && *g.Used == 0 {
+				t.Fatalf("device %d: 0 bytes used", g.DeviceID)
+			}
+			if g.DeviceID == 1 {
+				last = g.Status
+			}
+		}
+	}
+	if boundaries != 2*count {
+		t.Errorf("%d boundaries, want %d", boundaries, 2*count)
+	}
+	if end := lines[len(lines)-1]; end.EventType != "session_end" || end.Records.Received != uint64(2*count) || end.Records.Lost != 0 {
+		t.Errorf("the last line is %+v", end)
+	}
+	if status != "" && last != status {
+		t.Errorf("device 1 ends with status %q, want %q", last, status)
+	}
+}
