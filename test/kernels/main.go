@@ -115,6 +115,9 @@ func parseFlags(args []string, stderr io.Writer) (options, error) {
 	if fs.NArg() > 0 {
 		return o, fmt.Errorf("unexpected argument %q: choose kernels with -only", fs.Arg(0))
 	}
+	if o.doc != "" && o.only+o.modes+o.pkgs+o.run != "" {
+		return o, errors.New("-doc describes the whole matrix: leave out -only, -modes, -pkgs and -run")
+	}
 	if o.jobs < 1 {
 		o.jobs = 1
 	}

@@ -91,6 +91,11 @@ var allowedSkips = []skipRule{
 		Reason: regexp.MustCompile(`(?i)postgres`),
 		Why:    "the guests hold no PostgreSQL",
 	},
+	{
+		Test:   regexp.MustCompile(`.`),
+		Reason: regexp.MustCompile(`contains no C code`),
+		Why:    "the tests are built without cgo",
+	},
 }
 
 // allowSkip says whether a skip is expected.

@@ -247,8 +247,12 @@ func parseTests(ctx context.Context, output []byte) ([]test, error) {
 	return foldEvents(bytes.NewReader(out))
 }
 
-// reasonLine is what a test says through package testing, or its end.
-var reasonLine = regexp.MustCompile(`^(\S+\.go:\d+|panic): `)
+// What a test says through package testing, and what a script or a panic says
+// at the end, which nothing later replaces.
+var (
+	reasonLine = regexp.MustCompile(`^(\S+\.go:\d+|panic|FAIL: \S+:\d+|skip): `)
+	lastWord   = regexp.MustCompile(`^(panic|FAIL: \S+:\d+|skip): `)
+)
 
 // foldEvents turns test2json's events into one result a test.
 func foldEvents(r io.Reader) ([]test, error) {
@@ -274,7 +278,7 @@ func foldEvents(r io.Reader) ([]test, error) {
 		case "pass", "fail", "skip":
 			t.Status = status(e.Action)
 		case "output":
-			if said := strings.TrimSpace(e.Output); reasonLine.MatchString(said) && !strings.HasPrefix(t.Reason, "panic: ") {
+			if said := strings.TrimSpace(e.Output); reasonLine.MatchString(said) && !lastWord.MatchString(t.Reason) {
 				t.Reason = said
 			}
 		}
