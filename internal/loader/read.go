@@ -18,9 +18,14 @@ type counters struct {
 	malformed atomic.Uint64
 }
 
+// MaxBatch is the most events that one Read hands over: a target that produces as fast as
+// they are read must not keep the caller from its other duties.
+const MaxBatch = 4096
+
 // Read waits for records until the deadline and hands what there is to
 // handle, in the order of the ring buffer: records of one thread in theirs.
-// It returns the number of events handed over; 0 when the deadline passed.
+// It returns the number of events handed over, at most MaxBatch; 0 when the
+// deadline passed.
 //
 // The event is valid until handle returns. A record that cannot be decoded is
 // counted (Stats.Malformed) and passed over.
@@ -36,7 +41,7 @@ func (t *Tracer) Read(deadline time.Time, handle func(*Event)) (int, error) {
 			return n, fmt.Errorf("read the ring buffer: %w", err)
 		}
 		n += t.deliver(handle)
-		if t.record.Remaining == 0 {
+		if t.record.Remaining == 0 || n >= MaxBatch {
 			return n, nil
 		}
 	}

@@ -3,6 +3,8 @@
 package trace
 
 import (
+	"slices"
+
 	"github.com/phasetrace/phasetrace/internal/nvsample"
 	"github.com/phasetrace/phasetrace/internal/recorder"
 )
@@ -70,11 +72,23 @@ func (g *gpu) complete(b *Boundary) {
 		g.readings = g.corr.Exit(b.Slot, b.Time, g.readings[:0])
 		g.account(b)
 	}
+	g.fillUnknown()
 	g.procReads = g.procReads[:0]
 	for _, r := range g.readings {
 		g.procReads = append(g.procReads, g.corr.ProcessAt(r.Device, b.Thread.Process.HostPID, b.Time))
 	}
 	b.GPU, b.ProcessGPU = g.readings, g.procReads
+}
+
+// fillUnknown adds a reading without a value for every device that has none:
+// what is not known must be seen not to be.
+func (g *gpu) fillUnknown() {
+	for i := len(g.readings); i < len(g.devices); i++ {
+		known := func(r nvsample.Reading) bool { return r.Device == g.devices[i].ID }
+		if !slices.ContainsFunc(g.readings, known) {
+			g.readings = append(g.readings, nvsample.Reading{Device: g.devices[i].ID})
+		}
+	}
 }
 
 // account adds an exit's readings to its path.

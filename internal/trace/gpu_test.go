@@ -117,3 +117,44 @@ func TestDeviceDies(t *testing.T) {
 		t.Errorf("violations %d, lost %d", sum.ViolationTotal, sum.Lost)
 	}
 }
+
+// At far more boundaries than samples the sampler stays inside its budget,
+// nothing is lost, and every reported age is the true one.
+func TestSamplerUnderLoad(t *testing.T) {
+	sampler := clockDevice(t, nvsample.Options{})
+	p := fixture.Start(t, fixture.Build(t, "spin.c"), "1", "100000", "inline")
+	p.Expect("ready")
+	// The ring holds the whole run: what is lost would be the sampler's doing.
+	tr := attach(t, Options{PIDs: []int{p.Pid()}, GPU: sampler, RingBytes: 64 << 20})
+	p.WriteLine("go")
+	p.CloseStdin()
+	p.ReadAll()
+	p.WaitOK()
+	sum := tr.wait()
+	if sum.Lost != 0 || sum.Boundaries != 200000 || len(tr.boundaries) != 200000 {
+		t.Fatalf("%d boundaries, %d lost; want 200000 and none", sum.Boundaries, sum.Lost)
+	}
+	known := 0
+	for i := range tr.boundaries {
+		b := &tr.boundaries[i]
+		r := &b.GPU[0]
+		if r.Status != nvsample.StatusOK {
+			continue
+		}
+		known++
+		if d := int64(r.Used.N) - b.Time - r.Age; d > r.Latency || -d > r.Latency {
+			t.Fatalf("boundary %d: age %d ns reported, off by %d with a latency of %d", i, r.Age, d, r.Latency)
+		}
+	}
+	if known == 0 {
+		t.Error("no boundary has a sample")
+	}
+	st := sampler.Stats()
+	share := float64(st.Spent()) / float64(st.Elapsed)
+	first, last := tr.boundaries[0].Time, tr.boundaries[len(tr.boundaries)-1].Time
+	t.Logf("%.0f boundaries a second, %d samples, %.2f %% of a core in calls, %d of 200000 boundaries with a sample",
+		200000/time.Duration(last-first).Seconds(), sum.GPUSamples, 100*share, known)
+	if share > 2*nvsample.DefaultBudget {
+		t.Errorf("%.2f %% of a core spent in calls, want at most %.0f %%", 100*share, 100*nvsample.DefaultBudget)
+	}
+}

@@ -60,6 +60,7 @@ var ErrNoMarkers = errors.New("no USDT markers to trace")
 
 // session is one running Run.
 type session struct {
+	drained bool // the last read left nothing unread
 	o       Options
 	files   files
 	choice  choice
@@ -90,6 +91,7 @@ type tracee struct {
 	reach    reach // what is attached for it alone
 	modules  []target.Module
 	starting bool // its libraries are not mapped yet
+	gone     bool // it has ended; its last records may still be unread
 }
 
 // Run traces until the context ends, the targets end or the duration is over,
@@ -182,8 +184,9 @@ func (s *session) loop(ctx context.Context) (reason string, err error) {
 
 // read handles one batch of records and lets the sinks show it.
 func (s *session) read() error {
-	_, err := s.tracer.Read(time.Now().Add(drainInterval), s.handle)
+	n, err := s.tracer.Read(time.Now().Add(drainInterval), s.handle)
 	s.engine.End()
+	s.drained = n < loader.MaxBatch
 	if err != nil {
 		return err
 	}
@@ -233,15 +236,18 @@ func (s *session) ended() bool {
 	for pid, t := range s.targets {
 		select {
 		case <-t.proc.Done():
-			s.engine.Begin()
-			// Its own record may still be in the ring: read first, once more.
-			_, _ = s.tracer.Read(time.Now(), s.handle)
-			s.engine.ProcessGone(pid, monotonic())
-			s.engine.End()
-			t.proc.Close()
-			delete(s.targets, pid)
 		default:
+			continue
 		}
+		if !t.gone || !s.drained {
+			t.gone = true // its records come first: look again when all are read
+			continue
+		}
+		s.engine.Begin()
+		s.engine.ProcessGone(pid, monotonic())
+		s.engine.End()
+		t.proc.Close()
+		delete(s.targets, pid)
 	}
 	return len(s.targets) == 0 && !s.childrenLeft()
 }
