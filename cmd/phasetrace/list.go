@@ -64,6 +64,7 @@ func list(byPID bool, o *listOptions, files []string, s *streams) error {
 		}
 		specs = append(specs, p)
 	}
+	defer inspect.BoundMemory()()
 	l, err := look(o.pid, files, specs)
 	if err != nil {
 		return &statusError{statusFailed, err}

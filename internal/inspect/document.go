@@ -4,7 +4,9 @@ package inspect
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"unicode/utf8"
@@ -109,11 +111,11 @@ type PairEntry struct {
 // WriteJSON writes the listing as one [Document]. pairsOnly leaves the sites
 // out. File by file, so that the text of a huge listing is never held at once.
 func WriteJSON(w io.Writer, l *Listing, pairsOnly bool) error {
-	b := bufio.NewWriterSize(w, 64<<10)
+	b := newWriter(w)
 	fmt.Fprintf(b, "{\"schema_version\":%d", SchemaVersion)
 	if p := l.Process; p != nil {
 		b.WriteString(",\"process\":")
-		appendJSON(b, ProcessEntry{p.PID, p.NSPIDs, p.Comm, p.Exe, p.Truncated})
+		b.value(ProcessEntry{p.PID, p.NSPIDs, p.Comm, p.Exe, p.Truncated})
 	}
 	b.WriteString(",\n\"files\":[")
 	members, next := l.memberships(), 0
@@ -125,7 +127,7 @@ func WriteJSON(w io.Writer, l *Listing, pairsOnly bool) error {
 		f := &l.Files[i]
 		n := f.siteCount()
 		if pairsOnly {
-			appendJSON(b, fileEntry(f))
+			b.value(fileEntry(f))
 		} else {
 			l.writeFile(b, f, members, next)
 		}
@@ -137,7 +139,7 @@ func WriteJSON(w io.Writer, l *Listing, pairsOnly bool) error {
 			b.WriteByte(',')
 		}
 		b.WriteString("\n")
-		appendJSON(b, pairEntry(&l.Choices[i]))
+		b.value(pairEntry(&l.Choices[i]))
 	}
 	b.WriteString("\n]}\n")
 	return b.Flush()
@@ -151,20 +153,22 @@ func (f *File) siteCount() int {
 }
 
 // writeFile writes a file with its sites, which begin at index first.
-func (l *Listing) writeFile(b *bufio.Writer, f *File, members [][]membership, first int) {
+func (l *Listing) writeFile(b *writer, f *File, members [][]membership, first int) {
 	head, err := json.Marshal(fileEntry(f))
 	if err != nil {
 		head = []byte(`{"sites":[]}`) // not reachable: the entry holds texts only
 	}
 	const empty = "[]}" // sites come last
-	writeSafe(b, head[:len(head)-len(empty)])
+	b.json(head[:len(head)-len(empty)])
 	b.WriteByte('[')
+	e := SiteEntry{Arguments: []ArgEntry{}, Pairs: []PairRef{}} // one for all: garbage adds up
 	for i := range f.siteCount() {
 		if i > 0 {
 			b.WriteByte(',')
 		}
 		b.WriteString("\n ")
-		appendJSON(b, l.siteEntry(first+i, members[first+i]))
+		l.fillSite(&e, first+i, members[first+i])
+		b.value(&e)
 	}
 	b.WriteString("]}")
 }
@@ -184,12 +188,13 @@ func fileEntry(f *File) FileEntry {
 	return e
 }
 
-func (l *Listing) siteEntry(i int, members []membership) SiteEntry {
+// fillSite makes e the entry of a site and reuses its slices.
+func (l *Listing) fillSite(e *SiteEntry, i int, members []membership) {
 	s := &l.Sites[i]
-	e := SiteEntry{
+	*e = SiteEntry{
 		Provider: s.Provider, Probe: s.Name, Offset: s.Offset, Address: s.Location,
 		Semaphore: s.Semaphore, SemaphoreOffset: s.RefCtr, Nop: s.Nop.String(),
-		Arguments: make([]ArgEntry, 0, len(s.Args)), Pairs: make([]PairRef, 0, len(members)),
+		Arguments: e.Arguments[:0], Pairs: e.Pairs[:0],
 	}
 	for _, m := range members {
 		e.Pairs = append(e.Pairs, PairRef{m.choice, m.role})
@@ -198,25 +203,33 @@ func (l *Listing) siteEntry(i int, members []membership) SiteEntry {
 	for n := range s.Args {
 		e.Arguments = append(e.Arguments, l.argEntry(&s.Args[n], n, members))
 	}
-	return e
 }
 
 func (l *Listing) argEntry(a *usdt.Arg, n int, members []membership) ArgEntry {
 	e := ArgEntry{Operand: a.Text, Type: valueType(a)}
-	if a.Err != nil {
+	var bad *usdt.OperandError
+	switch {
+	case errors.As(a.Err, &bad):
+		e.Error = bad.Reason.Error() // the operand is there already
+	case a.Err != nil:
 		e.Error = a.Err.Error()
-	} else {
+	default:
 		e.Where = a.Kind.String()
 	}
+	if e.As, e.Key = l.argUse(n, members); e.Key != "" && e.As == "" {
+		e.As = usdt.TypeInt.String()
+	}
+	return e
+}
+
+// argUse is argUse of the first pair that uses an argument.
+func (l *Listing) argUse(n int, members []membership) (typ, key string) {
 	for _, m := range members {
-		if e.As, e.Key = argUse(&l.Choices[m.choice].Pair, m.role, n); e.Key != "" {
-			if e.As == "" {
-				e.As = usdt.TypeInt.String()
-			}
+		if typ, key = argUse(&l.Choices[m.choice].Pair, m.role, n); key != "" {
 			break
 		}
 	}
-	return e
+	return typ, key
 }
 
 func pairEntry(c *usdt.Choice) PairEntry {
@@ -233,25 +246,45 @@ func pairEntry(c *usdt.Choice) PairEntry {
 	return e
 }
 
-func appendJSON(b *bufio.Writer, v any) {
-	text, err := json.Marshal(v)
-	if err != nil {
-		text = []byte("null") // not reachable: entries hold texts and numbers only
-	}
-	writeSafe(b, text)
+// writer writes JSON values one after the other through buffers that it keeps.
+type writer struct {
+	*bufio.Writer
+	text    bytes.Buffer
+	encoder *json.Encoder // to text
+	safe    []byte
 }
 
-func writeSafe(b *bufio.Writer, text []byte) {
-	_, _ = b.Write(SafeJSON(b.AvailableBuffer(), text)) // the error stays for Flush
+func newWriter(w io.Writer) *writer {
+	out := &writer{Writer: bufio.NewWriterSize(w, 64<<10)}
+	out.encoder = json.NewEncoder(&out.text)
+	return out
+}
+
+// value writes a value. An error stays for Flush.
+func (w *writer) value(v any) {
+	w.text.Reset()
+	if err := w.encoder.Encode(v); err != nil {
+		w.text.WriteString("null\n") // not reachable: entries hold texts and numbers only
+	}
+	w.json(bytes.TrimSuffix(w.text.Bytes(), []byte("\n")))
+}
+
+func (w *writer) json(text []byte) {
+	w.safe = SafeJSON(w.safe[:0], text)
+	_, _ = w.Write(w.safe)
 }
 
 // SafeJSON appends JSON text with what a terminal would act upon as \u
 // escapes; what a parser reads is the same.
 func SafeJSON(dst, text []byte) []byte {
 	for len(text) > 0 {
+		if c := text[0]; c < 0x7f {
+			dst, text = append(dst, c), text[1:]
+			continue
+		}
 		r, n := utf8.DecodeRune(text)
 		switch {
-		case r < utf8.RuneSelf && r != 0x7f || human.Visible(r):
+		case human.Visible(r):
 			dst = append(dst, text[:n]...)
 		case r > 0xffff:
 			r -= 0x10000

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -96,7 +97,11 @@ func (l *Listing) add(f File) {
 		for range f.ELF.Sites {
 			l.Owner = append(l.Owner, len(l.Files))
 		}
-		l.Sites = append(l.Sites, f.ELF.Sites...)
+		if l.Sites == nil {
+			l.Sites = slices.Clip(f.ELF.Sites) // the same memory, until there are more
+		} else {
+			l.Sites = append(l.Sites, f.ELF.Sites...)
+		}
 	}
 	l.Files = append(l.Files, f)
 }
@@ -199,19 +204,34 @@ type membership struct {
 // memberships returns, for each site, the pairs it belongs to in the order of
 // the choices.
 func (l *Listing) memberships() [][]membership {
+	count := make([]int, len(l.Sites)+1)
+	l.eachEnd(func(site int, _ membership) { count[site+1]++ })
+	for i := range l.Sites {
+		count[i+1] += count[i]
+	}
+	all := make([]membership, count[len(l.Sites)]) // one block: sites are many
 	of := make([][]membership, len(l.Sites))
+	for i := range of {
+		of[i] = all[count[i]:count[i]:count[i+1]]
+	}
+	l.eachEnd(func(site int, m membership) { of[site] = append(of[site], m) })
+	return of
+}
+
+// eachEnd visits the sites of every pair.
+func (l *Listing) eachEnd(visit func(site int, m membership)) {
 	for i := range l.Choices {
 		c := &l.Choices[i]
-		for _, part := range []struct {
-			role  Role
-			sites []int
-		}{{RoleEnter, c.EnterSites}, {RoleExit, c.ExitSites}, {RoleReset, c.ResetSites}} {
-			for _, s := range part.sites {
-				of[s] = append(of[s], membership{i, part.role})
-			}
+		for _, s := range c.EnterSites {
+			visit(s, membership{i, RoleEnter})
+		}
+		for _, s := range c.ExitSites {
+			visit(s, membership{i, RoleExit})
+		}
+		for _, s := range c.ResetSites {
+			visit(s, membership{i, RoleReset})
 		}
 	}
-	return of
 }
 
 // argUse returns how a pair shows an argument: its type and its key, both
@@ -229,40 +249,42 @@ func argUse(p *usdt.PairSpec, role Role, arg int) (typ, key string) {
 	case arg == p.AttrsJSON:
 		return "str", "attributes"
 	}
-	for _, a := range specs(p) {
-		switch {
-		case a.Arg == arg && a.Type == usdt.TypeStrLen:
-			return fmt.Sprintf("str(arg%d)", a.LenArg), a.Key
-		case a.Arg == arg && a.Type != usdt.TypeInt:
-			return a.Type.String(), a.Key
-		case a.Arg == arg:
-			return "", a.Key
-		case a.Type == usdt.TypeStrLen && a.LenArg == arg:
-			return "", a.Key + " length"
+	if n := p.NameArg; n != nil {
+		if typ, key = attrUse(n, "name", arg); key != "" {
+			return typ, key
+		}
+	}
+	for i := range p.Attrs {
+		if typ, key = attrUse(&p.Attrs[i], p.Attrs[i].Key, arg); key != "" {
+			return typ, key
 		}
 	}
 	return "", ""
 }
 
-// specs returns what a pair captures, its name first.
-func specs(p *usdt.PairSpec) []usdt.AttrSpec {
-	if p.NameArg == nil {
-		return p.Attrs
+func attrUse(a *usdt.AttrSpec, name string, arg int) (typ, key string) {
+	switch {
+	case a.Arg == arg && a.Type == usdt.TypeStrLen:
+		return fmt.Sprintf("str(arg%d)", a.LenArg), name
+	case a.Arg == arg && a.Type != usdt.TypeInt:
+		return a.Type.String(), name
+	case a.Arg == arg:
+		return "", name
+	case a.Type == usdt.TypeStrLen && a.LenArg == arg:
+		return "", name + " length"
 	}
-	name := *p.NameArg
-	name.Key = "name"
-	return append([]usdt.AttrSpec{name}, p.Attrs...)
+	return "", ""
 }
 
 // valueType names the value that an argument has by itself.
 func valueType(a *usdt.Arg) string {
 	switch {
-	case a.Err != nil || a.Size == 0:
+	case a.Err != nil:
 		return "unsupported"
 	case a.Signed:
-		return fmt.Sprintf("int%d", a.Size*8)
+		return "int" + strconv.Itoa(a.Size*8)
 	}
-	return fmt.Sprintf("uint%d", a.Size*8)
+	return "uint" + strconv.Itoa(a.Size*8)
 }
 
 // kindOf names what kind of ELF file it is.

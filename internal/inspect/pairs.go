@@ -13,7 +13,7 @@ import (
 )
 
 // writePairs writes the pairs, those that a trace would take first.
-func writePairs(b *bufio.Writer, l *Listing, paint human.Palette) {
+func writePairs(b *bufio.Writer, l *Listing, members [][]membership, paint human.Palette) {
 	if len(l.Choices) == 0 {
 		if len(l.Sites) > 0 {
 			b.WriteString("No pairs: no two names end as naming rules expect. Join probes yourself with --pair PROVIDER:ENTER/EXIT.\n")
@@ -35,19 +35,15 @@ func writePairs(b *bufio.Writer, l *Listing, paint human.Palette) {
 	})
 	fmt.Fprintf(b, "%s, %d of them traced\n", paint.Paint(human.Bold, human.Plural(uint64(len(order)), "pair")), l.Chosen())
 	pairGrid(l, order).write(b, paint)
-	if n := l.unpaired(); n > 0 {
-		fmt.Fprintf(b, "\n%s in no pair: to trace them, --pair PROVIDER:ENTER/EXIT.\n", human.Plural(uint64(n), "site"))
-	}
-}
-
-func (l *Listing) unpaired() int {
-	n := 0
-	for _, ms := range l.memberships() {
+	alone := 0
+	for _, ms := range members {
 		if len(ms) == 0 {
-			n++
+			alone++
 		}
 	}
-	return n
+	if alone > 0 {
+		fmt.Fprintf(b, "\n%s in no pair: to trace them, --pair PROVIDER:ENTER/EXIT.\n", human.Plural(uint64(alone), "site"))
+	}
 }
 
 func pairGrid(l *Listing, order []int) *grid {

@@ -26,10 +26,11 @@ func WriteTable(w io.Writer, l *Listing, pairsOnly bool, paint human.Palette) er
 	if p := l.Process; p != nil {
 		writeProcess(b, p)
 	}
+	members := l.memberships()
 	if !pairsOnly {
-		writeSites(b, l, paint)
+		writeSites(b, l, members, paint)
 	}
-	writePairs(b, l, paint)
+	writePairs(b, l, members, paint)
 	return b.Flush()
 }
 
@@ -83,7 +84,7 @@ func (g *grid) write(b *bufio.Writer, paint human.Palette) {
 				shown = paint.Paint(k, t)
 			}
 			b.WriteString(shown)
-			if c < last && text(last) != "" {
+			if c < last {
 				b.WriteString(strings.Repeat(" ", widths[c]-human.Width(t)))
 			}
 		}
@@ -98,9 +99,8 @@ func (g *grid) write(b *bufio.Writer, paint human.Palette) {
 	}
 }
 
-func writeSites(b *bufio.Writer, l *Listing, paint human.Palette) {
-	members, next := l.memberships(), 0
-	var without int
+func writeSites(b *bufio.Writer, l *Listing, members [][]membership, paint human.Palette) {
+	var next, without int
 	for i := range l.Files {
 		f := &l.Files[i]
 		n := f.siteCount()
@@ -247,18 +247,19 @@ func (l *Listing) argCell(s *usdt.Site, ms []membership) string {
 	var b []byte
 	for n := range s.Args {
 		a := &s.Args[n]
-		e := l.argEntry(a, n, ms)
-		typ := e.Type
-		if e.As != "" && e.As != usdt.TypeInt.String() && a.Err == nil {
-			typ = e.As
+		typ, key := valueType(a), ""
+		if as, k := l.argUse(n, ms); k != "" {
+			if key = k; as != "" && a.Err == nil {
+				typ = as
+			}
 		}
 		if n > 0 {
 			b = append(b, ", "...)
 		}
 		b = fmt.Appendf(b, "arg%d", n)
-		if e.Key != "" {
+		if key != "" {
 			b = append(b, ' ')
-			b = human.AppendFit(b, e.Key, maxColumn)
+			b = human.AppendFit(b, key, maxColumn)
 		}
 		b = append(b, ' ')
 		b = append(b, typ...)
