@@ -48,15 +48,22 @@ func (t *Tracer) Stats() (Stats, error) {
 	return s, nil
 }
 
+// ThreadLoss is what one thread lost.
+type ThreadLoss struct {
+	PID   uint32 // its process, by its id in the initial PID namespace
+	Count uint64 // markers
+}
+
 // LostByThread returns how many markers of each thread were lost, as the
 // kernel counted them.
-func (t *Tracer) LostByThread() (map[ThreadKey]uint64, error) {
-	out := make(map[ThreadKey]uint64)
+func (t *Tracer) LostByThread() (map[ThreadKey]ThreadLoss, error) {
+	out := make(map[ThreadKey]ThreadLoss)
 	var key bpf.PhasetraceLossKey
 	var n uint64
 	it := t.maps[bpf.PhasetraceMapLost].Iterate()
 	for it.Next(&key, &n) {
-		out[ThreadKey{key.Tid, key.StartTime}] += n
+		k := ThreadKey{key.Tid, key.StartTime}
+		out[k] = ThreadLoss{key.Tgid, out[k].Count + n}
 	}
 	if err := it.Err(); err != nil && !errors.Is(err, ebpf.ErrIterationAborted) {
 		return out, fmt.Errorf("read the losses by thread: %w", err)

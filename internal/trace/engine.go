@@ -3,6 +3,8 @@
 package trace
 
 import (
+	"math"
+
 	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/recorder"
 )
@@ -56,6 +58,11 @@ type Engine struct {
 	processes map[int]*process
 	scopes    []scope // by recorder slot
 	keyed     map[keyedScope]uint32
+	keyedOver uint64                      // open keyed enters that were refused
+	told      map[loader.ThreadKey]uint64 // losses told, by the kernel's own keys
+	toldFull  bool                        // some are not in told
+	late      int                         // exits waited for on all lanes
+	until     int64                       // markers from this time on are passed over
 	stats     statistics
 	defects   defects
 	b         Boundary // reused
@@ -74,6 +81,8 @@ func NewEngine(cfg Config, out output) *Engine {
 		threads:   make(map[uint32]*thread),
 		processes: make(map[int]*process),
 		keyed:     make(map[keyedScope]uint32),
+		told:      make(map[loader.ThreadKey]uint64),
+		until:     math.MaxInt64,
 		intern:    interner{names: make(map[string]string)},
 	}
 }
@@ -83,6 +92,8 @@ type process struct {
 	Process
 	inherited bool // its main thread began as a copy of the parent's thread
 	ended     bool
+	threads   []*thread
+	gates     map[*site]int64 // when sites were attached for this process alone
 }
 
 // thread is a thread that has hit a site.
@@ -90,19 +101,23 @@ type thread struct {
 	Thread
 	key     loader.ThreadKey
 	process *process
+	index   int // in process.threads
 	nextSeq uint64
-	lost    uint64 // markers known to be lost
 	gaps    uint32 // number of gaps so far
 	lanes   [loader.MaxLanes]lane
 }
 
 // lane is one strict stack of a thread, or several when its rank changes.
 type lane struct {
-	stacks  []*recorder.Stack // the current one first
-	depth   int32             // as the kernel counted it, at the last delivered marker
-	gaps    uint32            // gaps of the thread that this lane has been brought in line with
-	refused uint32            // enters the recorder refused whose exits are still to come
-	late    lateExits
+	stacks []*recorder.Stack // the current one first
+	time   int64             // of the last delivered marker
+	depth  int32             // as the kernel counted it, at the last delivered marker
+	gaps   uint32            // gaps of the thread that this lane has been brought in line with
+	over   uint32            // open enters beyond a limit: the innermost ones, on no stack
+	// unsure: scopes may be open that are on no stack, for nobody can say which
+	// of those that a gap hides were.
+	unsure bool
+	late   lateExits
 }
 
 // scope is what the engine keeps about an open scope, by its recorder slot.
@@ -117,6 +132,7 @@ type scope struct {
 	counters Counters
 	resident uint64 // bytes, 0 if unknown
 	key      keyedScope
+	lost     uint64 // keyed: markers known to be lost when it was entered
 	// closedElsewhere: another thread closed it while scopes lay above it.
 	closedElsewhere bool
 }
@@ -168,7 +184,7 @@ func (e *Engine) marker(ev *loader.Event) {
 	th := e.last
 	if th == nil || th.key.TID != ev.TID {
 		if th = e.threads[ev.TID]; th == nil {
-			e.stats.strangers++ // its identity was never told: cannot happen
+			e.stranger()
 			return
 		}
 		e.last = th
@@ -180,24 +196,44 @@ func (e *Engine) marker(ev *loader.Event) {
 		e.gap(th, ev)
 	}
 	th.nextSeq = ev.Seq + 1
-	if s.over != nil {
-		e.dropOver(th, s, ev)
-		return
+	outside := e.outside(th, s, ev)
+	switch {
+	case s.over != nil:
+		if !outside {
+			e.dropOver(th, s, ev)
+		}
+	case s.pair.keyed():
+		if !outside {
+			e.keyedMarker(th, s, ev)
+		}
+	default:
+		e.nested(th, s, ev, outside)
 	}
-	if s.pair.keyed() {
-		e.keyedMarker(th, s, ev)
-		return
-	}
+}
+
+// nested handles a marker of a strictly nested pair.
+func (e *Engine) nested(th *thread, s *site, ev *loader.Event, outside bool) {
 	ln := &th.lanes[ev.Lane]
-	if ln.gaps != th.gaps {
+	if !outside && th.misaligned(ln, ev) {
 		e.realign(th, ln, s, ev)
 	}
-	ln.depth = ev.Depth
-	if ev.Role == loader.Enter {
+	ln.depth, ln.time = ev.Depth, ev.Time
+	switch {
+	case outside:
+	case ev.Role == loader.Enter:
 		e.enter(th, ln, s, ev)
-	} else {
+	default:
 		e.exit(th, ln, s, ev)
 	}
+}
+
+// stranger counts a marker of a thread that is not known.
+func (e *Engine) stranger() {
+	if e.stats.threadsRefused+e.stats.processesRefused > 0 {
+		e.stats.untraced++
+		return
+	}
+	e.stats.strangers++ // its identity was never told: cannot happen
 }
 
 // stack returns the lane's stack for the process's present rank.
@@ -218,6 +254,17 @@ func (e *Engine) stack(th *thread, ln *lane, p *pair) *recorder.Stack {
 	last := len(ln.stacks) - 1
 	ln.stacks[0], ln.stacks[last] = ln.stacks[last], ln.stacks[0]
 	return st
+}
+
+// newest returns the innermost open scope of a lane, whatever its rank.
+func (e *Engine) newest(ln *lane) *scope {
+	var out *scope
+	for _, st := range ln.stacks {
+		if sc := e.top(st); sc != nil && (out == nil || sc.token.Scope() > out.token.Scope()) {
+			out = sc
+		}
+	}
+	return out
 }
 
 // top returns the innermost open scope of a stack.

@@ -20,13 +20,17 @@ var (
 
 func (e *Engine) enter(th *thread, ln *lane, s *site, ev *loader.Event) {
 	e.applyRank(th, s, ev)
-	st := e.stack(th, ln, s.pair)
-	if st.Depth() > 0 {
-		e.dropStale(st, s, ev)
+	e.dropStale(ln, s, ev)
+	e.late -= ln.late.expire(s)
+	if ln.over > 0 {
+		// Inside an enter that is on no stack: one more, so that the exits of
+		// those come first.
+		ln.over++
+		e.stats.tooDeep++
+		return
 	}
-	ln.late.expire(s)
-	if _, ok := e.open(th, st, s, ev); !ok {
-		ln.refused++
+	if _, ok := e.open(th, e.stack(th, ln, s.pair), s, ev); !ok {
+		ln.over++
 	}
 }
 
@@ -42,15 +46,18 @@ func (e *Engine) applyRank(th *thread, s *site, ev *loader.Event) {
 
 // dropStale closes what the enter proves to be over: an instance of a pair
 // that is not reentrant, and of pairs that this one resets.
-func (e *Engine) dropStale(st *recorder.Stack, s *site, ev *loader.Event) {
+func (e *Engine) dropStale(ln *lane, s *site, ev *loader.Event) {
 	p := s.pair
 	if p.spec.Reentrant && len(p.resets) == 0 {
 		return
 	}
-	for i := range st.Depth() {
-		if sc := e.at(st, i); e.stale(sc, p) {
-			e.closeAbove(st, i, ev.Time, ReasonAbandoned)
-			return
+	for _, st := range ln.stacks {
+		for i := range st.Depth() {
+			if sc := e.at(st, i); e.stale(sc, i, p) {
+				e.closeAbove(st, i, ev.Time, ReasonAbandoned)
+				ln.over = 0
+				break
+			}
 		}
 	}
 }
@@ -59,10 +66,12 @@ func (e *Engine) dropStale(st *recorder.Stack, s *site, ev *loader.Event) {
 // over, everything from the outermost scope of such a pair on.
 func (e *Engine) dropOver(th *thread, s *site, ev *loader.Event) {
 	for _, p := range s.over {
-		for _, st := range th.lanes[p.lane].stacks {
+		ln := &th.lanes[p.lane]
+		for _, st := range ln.stacks {
 			for i := range st.Depth() {
 				if e.at(st, i).pair == p {
-					e.closeAbove(st, i, ev.Time, ReasonAbandoned)
+					e.closeAbove(st, i, ev.Time, th.reason(ln, ReasonAbandoned))
+					ln.over = 0
 					break
 				}
 			}
@@ -72,9 +81,9 @@ func (e *Engine) dropOver(th *thread, s *site, ev *loader.Event) {
 
 // stale reports whether an open scope cannot be open when p is entered. A
 // scope whose enter was lost counts when nothing but p can have been there.
-func (e *Engine) stale(sc *scope, p *pair) bool {
+func (e *Engine) stale(sc *scope, place int, p *pair) bool {
 	if sc.pair == nil {
-		return !p.spec.Reentrant && int(sc.token.Path().Depth()) == 1
+		return !p.spec.Reentrant && place == 0
 	}
 	if sc.pair == p {
 		return !p.spec.Reentrant

@@ -14,91 +14,137 @@ func (e *Engine) exit(th *thread, ln *lane, s *site, ev *loader.Event) {
 		e.orphan(th, s, ev, "untraced")
 		return
 	}
-	st, depth := e.find(th, ln, s, ev)
-	switch {
-	case st == nil:
-		e.unmatched(th, ln, s, ev)
-	case st.Key().ThreadID != th.TID:
-		e.crossThread(th, ln, s, ev, st, depth)
-	case depth == st.Depth()-1:
-		e.close(e.top(st), ev.Time, &s.Marker, ReasonNone, ev)
-		e.settle(st, ev.Time)
-	default:
-		e.outOfOrder(th, s, ev, st, depth)
+	if ln.over > 0 && s.token == none {
+		ln.over-- // the innermost scope is on no stack: its enter was refused
+		return
 	}
+	sc := e.find(th, ln, s, ev)
+	switch {
+	case sc == nil:
+		e.unmatched(th, ln, s, ev)
+	case sc.pair == nil && !s.pair.spec.Reentrant && e.closeEither(ln, s, ev, sc):
+	case sc.thread != th:
+		e.crossThread(th, ln, s, ev, sc)
+	default:
+		e.closeFound(th, ln, s, ev, sc)
+	}
+}
+
+// closeFound handles the exit of a scope of the thread itself.
+func (e *Engine) closeFound(th *thread, ln *lane, s *site, ev *loader.Event, sc *scope) {
+	st := sc.stack
+	if sc != e.top(st) {
+		e.outOfOrder(th, ln, s, ev, sc)
+		return
+	}
+	ln.over = 0
+	why := ReasonNone
+	if sc.pair == nil {
+		why = ReasonLost
+	}
+	e.close(sc, ev.Time, &s.Marker, why, ev)
+	e.settle(st, ev.Time)
+}
+
+// closeEither handles the exit of a pair that is not reentrant when it may mean
+// a scope whose enter was lost or the instance below it, which that enter would
+// have ended: nobody can say which, so the end of both counts as lost.
+func (e *Engine) closeEither(ln *lane, s *site, ev *loader.Event, guess *scope) bool {
+	own := e.findOn(ln, func(sc *scope) bool { return sc.pair == s.pair })
+	if own == nil || own.stack != guess.stack {
+		return false
+	}
+	st := own.stack
+	for sc := e.top(st); sc != own; sc = e.top(st) {
+		e.close(sc, ev.Time, nil, ReasonLost, nil)
+	}
+	e.close(own, ev.Time, &s.Marker, ReasonLost, ev)
+	e.settle(st, ev.Time)
+	return true
 }
 
 // find looks for the scope that an exit means: by its token, else the
-// innermost of its pair. depth is its place on the stack. nil: it is nowhere.
-func (e *Engine) find(th *thread, ln *lane, s *site, ev *loader.Event) (st *recorder.Stack, depth int) {
+// innermost that can be of its pair. nil: it is nowhere.
+func (e *Engine) find(th *thread, ln *lane, s *site, ev *loader.Event) *scope {
 	if s.token == none {
-		return e.findOn(ln, func(sc *scope) bool { return sc.pair == s.pair })
+		return e.findOn(ln, func(sc *scope) bool { return sc.pair == s.pair || sc.pair == nil })
 	}
 	user := ev.Values[s.token].Int
 	same := func(sc *scope) bool { return sc.user == user && sc.pair == s.pair }
-	if st, depth = e.findOn(ln, same); st != nil {
-		return st, depth
+	if sc := e.findOn(ln, same); sc != nil || ln.over > 0 {
+		return sc
 	}
 	// Rare: only a defect or a gap leads here.
-	for _, other := range e.threads {
-		if other == th || other.process != th.process {
+	for _, other := range th.process.threads {
+		if other == th {
 			continue
 		}
-		if st, depth = e.findOn(&other.lanes[s.pair.lane], same); st != nil {
-			return st, depth
+		if sc := e.findOn(&other.lanes[s.pair.lane], same); sc != nil {
+			return sc
 		}
 	}
-	return nil, 0
+	return nil
 }
 
-func (e *Engine) findOn(ln *lane, is func(*scope) bool) (*recorder.Stack, int) {
+// findOn returns the innermost scope of a lane that is what is looked for.
+func (e *Engine) findOn(ln *lane, is func(*scope) bool) *scope {
+	var out *scope
 	for _, st := range ln.stacks {
 		for i := st.Depth() - 1; i >= 0; i-- {
-			if is(e.at(st, i)) {
-				return st, i
+			sc := e.at(st, i)
+			if !is(sc) {
+				continue
 			}
+			if out == nil || sc.token.Scope() > out.token.Scope() {
+				out = sc
+			}
+			break
 		}
 	}
-	return nil, 0
+	return out
 }
 
 // unmatched handles an exit whose scope is not open anywhere.
 func (e *Engine) unmatched(th *thread, ln *lane, s *site, ev *loader.Event) {
-	if ln.refused > 0 {
-		ln.refused-- // its enter was refused and counted
+	if ln.over > 0 {
+		ln.over-- // its enter was refused and counted
 		return
 	}
 	if ln.late.take(s, ev) {
+		e.late--
 		e.stats.late++ // the scope was closed for it, and that has been told
 		return
 	}
-	st := e.stack(th, ln, s.pair)
-	top := e.top(st)
+	newest := e.newest(ln)
 	switch {
-	case top != nil && top.pair == nil:
+	case newest != nil && newest.pair == nil:
 		// The enter was lost, and this is its exit.
-		e.close(top, ev.Time, &s.Marker, ReasonLost, ev)
-		e.settle(st, ev.Time)
-	case top == nil && th.key.StartTime < s.since:
+		e.closeFound(th, ln, s, ev, newest)
+	case newest == nil && ln.unsure:
+		e.orphan(th, s, ev, "records_lost")
+	case newest == nil && th.key.StartTime < s.since:
 		e.orphan(th, s, ev, "before_attach")
-	case top == nil && th.process.inherited && th.HostTID == th.process.HostPID:
+	case newest == nil && th.process.inherited && th.HostTID == th.process.HostPID:
 		e.orphan(th, s, ev, "inherited")
 	default:
-		_, err := st.Exit(recorder.Token{})
+		_, err := e.stack(th, ln, s.pair).Exit(recorder.Token{})
 		e.violation(th, s, ev, err, "nothing had to be done")
 	}
 }
 
 // outOfOrder handles an exit of a scope that has others above it.
-func (e *Engine) outOfOrder(th *thread, s *site, ev *loader.Event, st *recorder.Stack, depth int) {
-	reason := ReasonUnwound
-	for i := depth + 1; i < st.Depth(); i++ {
-		if e.at(st, i).pair == nil {
-			reason = ReasonLost // what lies above is our guess: blame nobody
-		}
+func (e *Engine) outOfOrder(th *thread, ln *lane, s *site, ev *loader.Event, sc *scope) {
+	st := sc.stack
+	depth := st.Depth() - 1
+	guessed := sc.pair == nil
+	for ; e.at(st, depth) != sc; depth-- {
+		guessed = guessed || e.at(st, depth).pair == nil
 	}
-	if reason == ReasonUnwound {
-		_, err := st.Exit(e.at(st, depth).token)
+	reason := ReasonUnwound
+	if guessed {
+		reason = ReasonLost // part of this is our guess: blame nobody
+	} else {
+		_, err := st.Exit(sc.token)
 		if e.cfg.Policy == PolicyReject {
 			e.violation(th, s, ev, err, "the stack was left as it is (--on-violation reject)")
 			return
@@ -106,25 +152,23 @@ func (e *Engine) outOfOrder(th *thread, s *site, ev *loader.Event, st *recorder.
 		e.violation(th, s, ev, err, "what was open inside it was closed")
 	}
 	for i := st.Depth() - 1; i > depth; i-- {
-		th.lanes[s.pair.lane].late.add(e.at(st, i))
+		e.waitFor(ln, e.at(st, i))
 	}
 	e.closeAbove(st, depth+1, ev.Time, reason)
-	e.close(e.top(st), ev.Time, &s.Marker, ReasonNone, ev)
-	e.settle(st, ev.Time)
+	e.closeFound(th, ln, s, ev, sc)
 }
 
 // crossThread handles an exit of a scope that is open on another thread.
-func (e *Engine) crossThread(th *thread, ln *lane, s *site, ev *loader.Event, owner *recorder.Stack, depth int) {
-	mine := e.stack(th, ln, s.pair)
-	sc := e.at(owner, depth)
-	_, err := mine.Exit(sc.token)
+func (e *Engine) crossThread(th *thread, ln *lane, s *site, ev *loader.Event, sc *scope) {
+	owner := sc.stack
+	_, err := e.stack(th, ln, s.pair).Exit(sc.token)
 	if e.cfg.Policy == PolicyReject {
 		e.violation(th, s, ev, err, "the stack was left as it is (--on-violation reject)")
 		return
 	}
 	e.violation(th, s, ev, err, "the scope was closed where it was opened")
-	if depth == owner.Depth()-1 {
-		sc.thread.lanes[s.pair.lane].late.add(sc)
+	if sc == e.top(owner) {
+		e.waitFor(&sc.thread.lanes[s.pair.lane], sc)
 		e.close(sc, ev.Time, &s.Marker, ReasonUnwound, nil)
 		e.settle(owner, ev.Time)
 		return

@@ -3,24 +3,43 @@
 package trace
 
 import (
+	"cmp"
+	"maps"
+	"math"
+	"slices"
+
 	"github.com/phasetrace/phasetrace/internal/loader"
-	"github.com/phasetrace/phasetrace/internal/recorder"
 )
 
 // gap notes that markers of a thread were lost before ev.
 func (e *Engine) gap(th *thread, ev *loader.Event) {
-	if ev.Seq < th.nextSeq {
-		e.stats.strangers++ // the ring keeps a thread's order: cannot happen
-		return
-	}
 	th.gaps++
+	if ev.Seq < th.nextSeq {
+		return // an exec of which nobody told has made one thread of two
+	}
 	e.lose(th, ev.Seq-th.nextSeq, ev.Time)
 }
 
+// maxTold bounds the threads whose losses are kept apart; the kernel keeps as
+// many.
+const maxTold = 1 << 14
+
 func (e *Engine) lose(th *thread, n uint64, time int64) {
-	th.lost += n
 	e.stats.lost += n
+	if _, ok := e.told[th.key]; ok || len(e.told) < maxTold {
+		e.told[th.key] += n
+	} else {
+		e.toldFull = true
+	}
 	e.out.loss(&Loss{Time: time, Thread: &th.Thread, Count: n})
+}
+
+// misaligned reports whether something happened on a lane that nobody told.
+func (th *thread) misaligned(ln *lane, ev *loader.Event) bool {
+	if ev.Role == loader.Enter {
+		return ln.gaps != th.gaps || ev.Depth != ln.depth+1
+	}
+	return ln.gaps != th.gaps || ev.Depth != ln.depth-1
 }
 
 // realign brings a lane in line after a gap, from what the kernel counted
@@ -29,21 +48,38 @@ func (e *Engine) lose(th *thread, n uint64, time int64) {
 // without a name, so that what follows nests where it belongs.
 func (e *Engine) realign(th *thread, ln *lane, s *site, ev *loader.Event) {
 	ln.gaps = th.gaps
-	before := ev.Depth - 1
+	before := int(ev.Depth) - 1
 	if ev.Role == loader.Exit {
-		before = ev.Depth + 1
+		before = int(ev.Depth) + 1
 	}
-	st := e.stack(th, ln, s.pair)
-	closed := int(ln.depth - ev.Low)
-	e.closeAbove(st, max(st.Depth()-closed, 0), ev.Time, ReasonLost)
-	for range before - ev.Low {
-		if !e.openLost(th, st, ev) {
-			ln.refused++
+	closed, opened := int(ln.depth)-int(ev.Low), before-int(ev.Low)
+	if e.countedBefore(th, ln, s) || opened < 0 {
+		// The kernel counted while only some of the probes were in place.
+		ln.unsure = ln.unsure || opened > 0
+		closed, opened = math.MaxInt, 0
+	}
+	beyond := min(closed, int(ln.over))
+	ln.over -= uint32(beyond)
+	for closed -= beyond; closed > 0; closed-- {
+		sc := e.newest(ln)
+		if sc == nil {
+			break
+		}
+		st := sc.stack
+		e.waitFor(ln, sc)
+		e.close(sc, ev.Time, nil, ReasonLost, nil)
+		e.settle(st, ev.Time)
+	}
+	for ; opened > 0; opened-- {
+		if ln.over > 0 || !e.openLost(th, ln, s, ev) {
+			ln.over += uint32(opened)
+			return
 		}
 	}
 }
 
-func (e *Engine) openLost(th *thread, st *recorder.Stack, ev *loader.Event) bool {
+func (e *Engine) openLost(th *thread, ln *lane, s *site, ev *loader.Event) bool {
+	st := e.stack(th, ln, s.pair)
 	token, rb, err := st.Enter(th.Name, nameLost, nil)
 	if err != nil {
 		e.refuse(err)
@@ -54,12 +90,88 @@ func (e *Engine) openLost(th *thread, st *recorder.Stack, ev *loader.Event) bool
 	return true
 }
 
+// Attached says that sites were attached, for one process or for all (pid 0),
+// all of them by a time (ns, CLOCK_MONOTONIC). Markers of theirs from before
+// are passed over: while some of the sites were attached and others not, their
+// enters and exits did not go together.
+func (e *Engine) Attached(pid int, sites []loader.Site, time int64) {
+	for i := range sites {
+		s := e.sites[sites[i].ID]
+		s.gate = max(s.gate, time)
+		if p := e.processes[pid]; p != nil {
+			if p.gates == nil {
+				p.gates = make(map[*site]int64)
+			}
+			p.gates[s] = time
+		} else if s.gateAll == 0 {
+			s.gateAll = time
+		}
+	}
+}
+
+// Detaching says that sites are about to be detached: markers from now on, ns
+// CLOCK_MONOTONIC, are passed over, for the same reason as in Attached.
+func (e *Engine) Detaching(time int64) { e.until = time }
+
+// outside reports whether a marker was hit while probes were being attached or
+// detached.
+func (e *Engine) outside(th *thread, s *site, ev *loader.Event) bool {
+	if ev.Time >= s.gate && ev.Time < e.until {
+		return false
+	}
+	if ev.Time < e.until && ev.Time >= th.process.gate(s) {
+		return false
+	}
+	e.stats.outside++
+	return true
+}
+
+// gate is when a site was attached for the process.
+func (p *process) gate(s *site) int64 {
+	if t, ok := p.gates[s]; ok {
+		return t
+	}
+	return s.gateAll
+}
+
+// countedBefore reports whether what the kernel counted for a lane reaches back
+// to before its sites were attached.
+func (e *Engine) countedBefore(th *thread, ln *lane, s *site) bool {
+	if ln.time == 0 {
+		return th.key.StartTime < s.since
+	}
+	return ln.time < th.process.gate(s)
+}
+
 // Reconcile takes the kernel's own count of lost markers by thread: what no
 // later record of the thread showed is told now.
-func (e *Engine) Reconcile(lost map[loader.ThreadKey]uint64, time int64) {
-	for _, th := range e.threads {
-		if n := lost[th.key]; n > th.lost {
-			e.lose(th, n-th.lost, time)
+func (e *Engine) Reconcile(lost map[loader.ThreadKey]loader.ThreadLoss, time int64) {
+	keys := slices.SortedFunc(maps.Keys(lost), func(a, b loader.ThreadKey) int {
+		return cmp.Or(cmp.Compare(a.TID, b.TID), cmp.Compare(a.StartTime, b.StartTime))
+	})
+	for _, k := range keys {
+		l := lost[k]
+		told, ok := e.told[k]
+		if l.Count <= told || !ok && e.toldFull {
+			continue
 		}
+		th := e.threads[k.TID]
+		if th == nil || th.key != k {
+			th = e.pastThread(k, int(l.PID))
+		}
+		th.gaps++
+		e.lose(th, l.Count-told, time)
+	}
+}
+
+// pastThread stands for a thread that has ended, or that lost every record.
+func (e *Engine) pastThread(k loader.ThreadKey, hostPID int) *thread {
+	p := e.processes[hostPID]
+	if p == nil {
+		p = &process{Process: Process{PID: hostPID, HostPID: hostPID}}
+	}
+	return &thread{
+		key: k, process: p,
+		Thread: Thread{TID: int(k.TID), HostTID: int(k.TID), Process: &p.Process},
 	}
 }

@@ -3,6 +3,8 @@
 package trace
 
 import (
+	"cmp"
+	"slices"
 	"strconv"
 
 	"github.com/phasetrace/phasetrace/internal/loader"
@@ -20,7 +22,11 @@ func (e *Engine) keyedMarker(th *thread, s *site, ev *loader.Event) {
 	slot, open := e.keyed[k]
 	if ev.Role == loader.Enter {
 		if open {
-			e.closeKeyed(k, slot, nil, nil, ev.Time, ReasonAbandoned, nil)
+			why := ReasonAbandoned
+			if e.stats.lost > e.scopes[slot].lost {
+				why = ReasonLost // its exit may be among them
+			}
+			e.closeKeyed(k, slot, nil, nil, ev.Time, why, nil)
 		}
 		e.openKeyed(th, s, ev, k)
 		return
@@ -31,9 +37,11 @@ func (e *Engine) keyedMarker(th *thread, s *site, ev *loader.Event) {
 	}
 	// Any thread may have entered, also before the attach or in a gap.
 	switch {
+	case e.keyedOver > 0:
+		e.keyedOver-- // its enter was refused and counted
 	case th.process.started(s.since):
 		e.orphan(th, s, ev, "before_attach")
-	case th.gaps > 0 || e.stats.lost > 0:
+	case e.stats.lost > 0:
 		e.orphan(th, s, ev, "records_lost")
 	default:
 		st := e.batch.Stack(e.keyedStack(th, s, k))
@@ -56,15 +64,42 @@ func (e *Engine) keyedStack(th *thread, s *site, k keyedScope) recorder.Key {
 	}
 }
 
+// maxKeyed bounds the keyed scopes open at once, so that keys whose exits never
+// come leave room for the other scopes.
+const maxKeyed = 1 << 14
+
 func (e *Engine) openKeyed(th *thread, s *site, ev *loader.Event, k keyedScope) {
+	if len(e.keyed) >= maxKeyed {
+		e.stats.tooManyKeyed++
+		e.keyedOver++
+		return
+	}
 	st := e.batch.Stack(e.keyedStack(th, s, k))
 	sc, ok := e.open(th, st, s, ev)
 	if !ok {
+		e.keyedOver++
 		st.Release()
 		return
 	}
-	sc.key = k
+	sc.key, sc.lost = k, e.stats.lost
 	e.keyed[k] = sc.token.Slot()
+}
+
+// closeAllKeyed closes the keyed scopes of a process, nil for all of them, in
+// the order of their enters.
+func (e *Engine) closeAllKeyed(p *process, time int64, why Reason) {
+	var open []keyedScope
+	for k := range e.keyed {
+		if p == nil || k.process == p {
+			open = append(open, k)
+		}
+	}
+	slices.SortFunc(open, func(a, b keyedScope) int {
+		return cmp.Compare(e.scopes[e.keyed[a]].token.Scope(), e.scopes[e.keyed[b]].token.Scope())
+	})
+	for _, k := range open {
+		e.closeKeyed(k, e.keyed[k], nil, nil, time, why, nil)
+	}
 }
 
 // closeKeyed ends a keyed scope; th is the thread that does it, if one does.

@@ -2,63 +2,73 @@
 
 package trace
 
-import "github.com/phasetrace/phasetrace/internal/loader"
+import (
+	"slices"
 
-// maxLate bounds how many exits a lane waits for.
-const maxLate = 32
+	"github.com/phasetrace/phasetrace/internal/loader"
+)
+
+// maxLate bounds how many exits a lane waits for, and maxLateTotal how many all
+// lanes do together.
+const (
+	maxLate      = 1024
+	maxLateTotal = 1 << 17
+)
 
 // lateExits are scopes that a repair has closed and whose own exits may still
 // come: the defect has been told once, and its echo is none of its own.
-type lateExits struct {
-	scopes [maxLate]lateExit
-	n      int
-}
+type lateExits struct{ scopes []lateExit }
 
 type lateExit struct {
 	pair *pair
 	user uint64
 }
 
-// add remembers a scope that is about to be closed by a repair. The oldest is
-// forgotten when there are too many.
-func (l *lateExits) add(sc *scope) {
+// waitFor remembers a scope that is about to be closed by a repair. The oldest
+// of the lane is forgotten when there are too many.
+func (e *Engine) waitFor(ln *lane, sc *scope) {
 	if sc.pair == nil {
 		return
 	}
-	if l.n == maxLate {
-		copy(l.scopes[:], l.scopes[1:])
-		l.n--
+	l := &ln.late
+	switch {
+	case len(l.scopes) == maxLate || e.late >= maxLateTotal && len(l.scopes) > 0:
+		l.scopes = slices.Delete(l.scopes, 0, 1)
+	case e.late >= maxLateTotal:
+		return
+	default:
+		e.late++
 	}
-	l.scopes[l.n] = lateExit{sc.pair, sc.user}
-	l.n++
+	l.scopes = append(l.scopes, lateExit{sc.pair, sc.user})
 }
 
 // take reports whether an exit that matches nothing open is one that was
 // waited for, and stops waiting for it.
 func (l *lateExits) take(s *site, ev *loader.Event) bool {
-	for i := l.n - 1; i >= 0; i-- {
+	for i := len(l.scopes) - 1; i >= 0; i-- {
 		x := l.scopes[i]
 		if x.pair == s.pair && (s.token == none || x.user == ev.Values[s.token].Int) {
-			copy(l.scopes[i:], l.scopes[i+1:l.n])
-			l.n--
+			l.scopes = slices.Delete(l.scopes, i, i+1)
 			return true
 		}
 	}
 	return false
 }
 
-// expire forgets exits that can no longer come: a new scope of a pair without
-// tokens takes every exit from now on.
-func (l *lateExits) expire(s *site) {
-	if l.n == 0 || s.token != none {
-		return
+// expire forgets exits that can no longer come, and returns how many: a new
+// scope of a pair without tokens takes every exit from now on.
+func (l *lateExits) expire(s *site) int {
+	before := len(l.scopes)
+	if before == 0 || s.token != none {
+		return 0
 	}
-	kept := 0
-	for _, x := range l.scopes[:l.n] {
-		if x.pair != s.pair {
-			l.scopes[kept] = x
-			kept++
-		}
-	}
-	l.n = kept
+	l.scopes = slices.DeleteFunc(l.scopes, func(x lateExit) bool { return x.pair == s.pair })
+	return before - len(l.scopes)
+}
+
+// clear forgets all and returns how many there were.
+func (l *lateExits) clear() int {
+	n := len(l.scopes)
+	l.scopes = nil
+	return n
 }

@@ -3,6 +3,7 @@
 package trace
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/phasetrace/phasetrace/internal/loader"
@@ -26,13 +27,15 @@ func (in *interner) of(b []byte) string {
 }
 
 // AddProcess makes a process known before its first record.
-func (e *Engine) AddProcess(p Process) *Process {
+func (e *Engine) AddProcess(p Process) *Process { return &e.addProcess(p).Process }
+
+func (e *Engine) addProcess(p Process) *process {
 	pr := &process{Process: p}
 	if p.RankSource == "" {
 		pr.Rank = e.cfg.Rank
 	}
 	e.processes[p.PID] = pr
-	return &pr.Process
+	return pr
 }
 
 // Processes returns the processes that have not ended.
@@ -45,29 +48,45 @@ func (e *Engine) Processes() []*Process {
 	return out
 }
 
-// processOf returns the process that a record names, made if need be.
-func (e *Engine) processOf(ev *loader.Event) *process {
-	pid := ev.Who.ViewPID
-	if pid == 0 {
-		pid = int(ev.PID)
-	}
-	p := e.processes[pid]
-	if p == nil {
-		p = e.newProcess(Process{PID: pid}, ev)
-	}
-	if p.HostPID == 0 {
+// knownProcess returns the process that a record names, nil if there is none.
+func (e *Engine) knownProcess(ev *loader.Event) *process {
+	p := e.processes[viewPID(ev)]
+	if p != nil && p.HostPID == 0 {
 		p.HostPID, p.ContainerPID = int(ev.PID), ev.Who.InnerPID
 	}
 	return p
 }
 
+func viewPID(ev *loader.Event) int {
+	if ev.Who.ViewPID != 0 {
+		return ev.Who.ViewPID
+	}
+	return int(ev.PID)
+}
+
+// processOf returns the process that a record names, made if need be; nil when
+// there are too many.
+func (e *Engine) processOf(ev *loader.Event) *process {
+	if p := e.knownProcess(ev); p != nil {
+		return p
+	}
+	return e.newProcess(Process{PID: viewPID(ev), HostPID: int(ev.PID), ContainerPID: ev.Who.InnerPID}, ev)
+}
+
+// maxProcesses bounds the live processes of a session. The programs in the
+// kernel know as many.
+const maxProcesses = 1 << 14
+
 func (e *Engine) newProcess(p Process, ev *loader.Event) *process {
+	if len(e.processes) >= maxProcesses {
+		e.stats.processesRefused++
+		return nil
+	}
 	p.Comm = e.intern.of(ev.Who.Comm)
 	if e.cfg.Describe != nil {
 		e.cfg.Describe(&p)
 	}
-	e.AddProcess(p)
-	pr := e.processes[p.PID]
+	pr := e.addProcess(p)
 	e.out.process(&ProcessChange{Time: ev.Time, Process: &pr.Process, Started: true})
 	return pr
 }
@@ -77,24 +96,36 @@ func (e *Engine) threadTold(ev *loader.Event) {
 	p := e.processOf(ev)
 	th := e.threads[ev.TID]
 	if th != nil && (th.key.StartTime != ev.Who.StartTime || th.process != p) {
-		// Its end was lost, and the kernel has given the id to another thread.
+		// Its end was lost, and perhaps markers before it; the kernel has given
+		// the id to another thread.
+		th.gaps++
 		e.endThread(th, ev.Time, ReasonThreadExit)
 		th = nil
 	}
-	if th == nil {
-		if len(e.threads) >= maxThreads {
-			e.stats.threadsRefused++ // markers of it are counted as strangers
-			return
-		}
-		th = &thread{key: loader.ThreadKey{TID: ev.TID, StartTime: ev.Who.StartTime}, process: p}
-		th.Thread = Thread{TID: ev.Who.ViewTID, HostTID: int(ev.TID), ContainerTID: ev.Who.InnerTID, Process: &p.Process}
-		if th.TID == 0 {
-			th.TID = th.HostTID
-		}
-		e.threads[ev.TID] = th
-		e.last = nil
+	if th == nil && p != nil {
+		th = e.newThread(p, ev)
+	}
+	if th != nil {
+		th.Name = e.intern.of(ev.Who.Comm)
+	}
+}
+
+// newThread makes the thread of a record known; nil when there are too many.
+func (e *Engine) newThread(p *process, ev *loader.Event) *thread {
+	if len(e.threads) >= maxThreads {
+		e.stats.threadsRefused++
+		return nil
+	}
+	th := &thread{key: loader.ThreadKey{TID: ev.TID, StartTime: ev.Who.StartTime}, process: p, index: len(p.threads)}
+	th.Thread = Thread{TID: ev.Who.ViewTID, HostTID: int(ev.TID), ContainerTID: ev.Who.InnerTID, Process: &p.Process}
+	if th.TID == 0 {
+		th.TID = th.HostTID
 	}
 	th.Name = e.intern.of(ev.Who.Comm)
+	e.threads[ev.TID] = th
+	p.threads = append(p.threads, th)
+	e.last = nil
+	return th
 }
 
 // maxThreads bounds the live threads of a session.
@@ -103,9 +134,24 @@ const maxThreads = 1 << 16
 func (e *Engine) threadEnded(ev *loader.Event) {
 	th := e.threads[ev.TID]
 	if th == nil || th.key.StartTime != ev.Who.StartTime {
-		return
+		if ev.Seq == 0 {
+			return
+		}
+		// Every marker of it was lost, and who it was with them.
+		p := e.processOf(ev)
+		if p == nil {
+			return
+		}
+		if th != nil {
+			th.gaps++
+			e.endThread(th, ev.Time, ReasonThreadExit)
+		}
+		if th = e.newThread(p, ev); th == nil {
+			return
+		}
 	}
 	if ev.Seq > th.nextSeq {
+		th.gaps++
 		e.lose(th, ev.Seq-th.nextSeq, ev.Time)
 	}
 	reason := ReasonThreadExit
@@ -118,53 +164,67 @@ func (e *Engine) threadEnded(ev *loader.Event) {
 // endThread closes what is open on a thread and forgets it.
 func (e *Engine) endThread(th *thread, time int64, why Reason) {
 	e.closeThread(th, time, why)
-	for i := range th.lanes {
-		for _, st := range th.lanes[i].stacks {
-			st.Release()
-		}
+	th.releaseStacks()
+	if e.threads[th.key.TID] == th {
+		delete(e.threads, th.key.TID)
 	}
-	delete(e.threads, th.key.TID)
+	all := th.process.threads
+	last := all[len(all)-1]
+	all[th.index], last.index = last, th.index
+	all[len(all)-1] = nil
+	th.process.threads = all[:len(all)-1]
 	if e.last == th {
 		e.last = nil
 	}
 }
 
-func (e *Engine) closeThread(th *thread, time int64, why Reason) {
+// releaseStacks forgets the stacks of a thread, which must be empty.
+func (th *thread) releaseStacks() {
 	for i := range th.lanes {
 		for _, st := range th.lanes[i].stacks {
-			e.closeAbove(st, 0, time, why)
+			st.Release()
 		}
-		th.lanes[i].refused = 0
+		th.lanes[i].stacks = nil
 	}
+}
+
+func (e *Engine) closeThread(th *thread, time int64, why Reason) {
+	for i := range th.lanes {
+		ln := &th.lanes[i]
+		for _, st := range ln.stacks {
+			e.closeAbove(st, 0, time, th.reason(ln, why))
+		}
+		ln.over = 0
+		e.late -= ln.late.clear()
+	}
+}
+
+// reason says why the scopes of a lane end: a lane that a gap has not been
+// brought in line with may have lost their own exits.
+func (th *thread) reason(ln *lane, why Reason) Reason {
+	if ln.gaps != th.gaps {
+		return ReasonLost
+	}
+	return why
 }
 
 // closeProcess closes what is open in a process, keyed scopes included.
 func (e *Engine) closeProcess(p *process, time int64, why Reason) {
-	for _, th := range e.sortedThreads(p) {
+	for _, th := range sorted(p.threads) {
 		e.closeThread(th, time, why)
 	}
-	for k, slot := range e.keyed {
-		if k.process == p {
-			e.closeKeyed(k, slot, nil, nil, time, why, nil)
-		}
-	}
+	e.closeAllKeyed(p, time, why)
 }
 
-// sortedThreads returns a process's threads by id; nil for all of them.
-func (e *Engine) sortedThreads(p *process) []*thread {
-	var out []*thread
-	for _, th := range e.threads {
-		if p == nil || th.process == p {
-			out = append(out, th)
-		}
-	}
-	slices.SortFunc(out, func(a, b *thread) int { return a.HostTID - b.HostTID })
-	return out
+// sorted returns threads by id, in a new slice.
+func sorted(threads []*thread) []*thread {
+	return slices.SortedFunc(slices.Values(threads), func(a, b *thread) int { return a.HostTID - b.HostTID })
 }
 
 func (e *Engine) processEnded(ev *loader.Event) {
-	p := e.processes[e.processOf(ev).PID]
-	e.endProcess(p, &ProcessChange{Time: ev.Time, ExitCode: int(ev.Aux), HasExit: true})
+	if p := e.knownProcess(ev); p != nil {
+		e.endProcess(p, &ProcessChange{Time: ev.Time, ExitCode: int(ev.Aux), HasExit: true})
+	}
 }
 
 // ProcessGone tells the engine that a process has ended although no record
@@ -181,10 +241,12 @@ func (e *Engine) endProcess(p *process, change *ProcessChange) {
 	}
 	p.ended = true
 	e.closeProcess(p, change.Time, ReasonProcessExit)
-	for _, th := range e.sortedThreads(p) {
+	for _, th := range sorted(p.threads) {
 		e.endThread(th, change.Time, ReasonProcessExit)
 	}
-	delete(e.processes, p.PID)
+	if e.processes[p.PID] == p {
+		delete(e.processes, p.PID)
+	}
 	change.Process = &p.Process
 	e.out.process(change)
 }
@@ -193,33 +255,55 @@ func (e *Engine) endProcess(p *process, change *ProcessChange) {
 // with the id of the process.
 func (e *Engine) exec(ev *loader.Event) {
 	p := e.processOf(ev)
-	e.closeProcess(p, ev.Time, ReasonExec)
+	if p == nil {
+		return
+	}
 	survivor := e.threads[ev.Aux]
-	for _, th := range e.sortedThreads(p) {
+	if survivor != nil && survivor.process != p {
+		survivor = nil
+	}
+	if survivor != nil && ev.Seq > survivor.nextSeq {
+		survivor.gaps++
+		e.lose(survivor, ev.Seq-survivor.nextSeq, ev.Time)
+		survivor.nextSeq = ev.Seq
+	}
+	e.closeProcess(p, ev.Time, ReasonExec)
+	for _, th := range sorted(p.threads) {
 		if th != survivor {
 			e.endThread(th, ev.Time, ReasonExec)
 		}
 	}
-	if survivor != nil && survivor.process == p && ev.Aux != ev.TID {
-		delete(e.threads, ev.Aux)
-		survivor.key = loader.ThreadKey{TID: ev.TID, StartTime: ev.Who.StartTime}
-		survivor.HostTID, survivor.TID, survivor.ContainerTID = int(ev.TID), ev.Who.ViewTID, ev.Who.InnerTID
-		e.threads[ev.TID] = survivor
-		for i := range survivor.lanes { // named by the old id
-			for _, st := range survivor.lanes[i].stacks {
-				st.Release()
-			}
-			survivor.lanes[i].stacks = nil
-		}
-	}
 	p.Comm = e.intern.of(ev.Who.Comm)
+	p.inherited = false
 	if survivor != nil {
-		survivor.Name = p.Comm
+		e.outlive(survivor, ev)
 	}
 	if e.cfg.Describe != nil {
 		e.cfg.Describe(&p.Process)
 	}
 	e.out.process(&ProcessChange{Time: ev.Time, Process: &p.Process, Started: true, Exec: true})
+}
+
+// outlive makes the thread that ran exec the first of its process, under whose
+// id the kernel knows it from then on.
+func (e *Engine) outlive(th *thread, ev *loader.Event) {
+	th.Name = th.process.Comm
+	for i := range th.lanes {
+		// The kernel begins to count anew.
+		ln := &th.lanes[i]
+		ln.depth, ln.time, ln.gaps, ln.unsure = 0, ev.Time, th.gaps, false
+	}
+	if key := (loader.ThreadKey{TID: ev.TID, StartTime: ev.Who.StartTime}); key != th.key {
+		delete(e.threads, th.key.TID)
+		th.key = key
+		e.threads[key.TID] = th
+		th.releaseStacks() // named by the old id
+		th.HostTID, th.TID, th.ContainerTID = int(ev.TID), ev.Who.ViewTID, ev.Who.InnerTID
+		if th.TID == 0 {
+			th.TID = th.HostTID
+		}
+	}
+	e.last = nil
 }
 
 // fork takes a followed child; its main thread begins inside whatever the
@@ -237,15 +321,15 @@ func (e *Engine) fork(ev *loader.Event) {
 		child.Parent = parent.PID
 		child.Rank, child.RankSource = parent.Rank, parent.RankSource
 	}
-	e.newProcess(child, ev).inherited = true
+	if p := e.newProcess(child, ev); p != nil {
+		p.inherited = true
+	}
 }
 
 // Finish closes everything that is still open, at the end of the session.
 func (e *Engine) Finish(time int64) {
-	for k, slot := range e.keyed {
-		e.closeKeyed(k, slot, nil, nil, time, ReasonSessionEnd, nil)
-	}
-	for _, th := range e.sortedThreads(nil) {
+	e.closeAllKeyed(nil, time, ReasonSessionEnd)
+	for _, th := range slices.SortedFunc(maps.Values(e.threads), func(a, b *thread) int { return a.HostTID - b.HostTID }) {
 		e.endThread(th, time, ReasonSessionEnd)
 	}
 }

@@ -254,6 +254,7 @@ func (s *session) ended() bool {
 
 // finish detaches, drains and sums up.
 func (s *session) finish(reason string) (*Summary, error) {
+	s.engine.Detaching(monotonic())
 	errs := []error{s.tracer.Detach(s.detachProgress())}
 	s.engine.Begin()
 	errs = append(errs, s.tracer.Drain(s.handle))

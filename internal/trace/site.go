@@ -50,7 +50,10 @@ type site struct {
 	// since is the boot time, in ns, at which the site was attached: exits of
 	// threads that are older may belong to enters nobody recorded.
 	since uint64
-	hits  uint64
+	// gate is when, in ns CLOCK_MONOTONIC, the site was last attached for any
+	// process, and gateAll when it was for all of them; see Engine.Attached.
+	gate, gateAll int64
+	hits          uint64
 	// Indexes into Event.Values, or none.
 	token, key, rank, name, object int
 	attrs                          []attrSlot

@@ -22,13 +22,17 @@ type statistics struct {
 	tooDeep              uint64 // enters beyond the depth limit
 	tooMany              uint64 // enters beyond the limit of open scopes
 	refused              uint64 // enters refused for other reasons
+	tooManyKeyed         uint64 // enters beyond the limit of open keyed scopes
 	late                 uint64 // exits of scopes that a repair had closed
+	outside              uint64 // markers hit while probes were attached or detached
 	badNames             uint64 // names null, empty or unreadable
 	cutNames             uint64
 	cutAttributes        uint64
 	unreadableAttributes uint64
 	invalidAttributes    uint64 // no JSON object where a marker promises one
 	threadsRefused       uint64
+	processesRefused     uint64
+	untraced             uint64 // markers of threads that were refused
 	strangers            uint64 // defects of phasetrace itself
 }
 
@@ -112,7 +116,13 @@ func (s *statistics) notes(r recorder.Stats) []Note {
 		{"enters beyond the limit of nested phases on one thread, not traced", s.tooDeep},
 		{"enters beyond the limit of open phases, not traced", s.tooMany},
 		{"enters not traced for another reason", s.refused},
+		{"enters beyond the limit of open phases of keyed pairs, not traced", s.tooManyKeyed},
+		{"exits of phases that had been closed for them after a violation or a loss", s.late},
+		{"markers hit while probes were being attached or removed, left out", s.outside},
 		{"threads beyond the limit, not traced", s.threadsRefused},
+		{"processes beyond the limit, not traced", s.processesRefused},
+		{"markers of threads that are not traced", s.untraced},
+		{"attributes left out because there were too many at once", r.AttributesDropped},
 		{"records that phasetrace itself mishandled: please report this", s.strangers},
 		{"phases booked under \"(other)\" because there are too many paths", r.PathsOverflowed},
 	} {
