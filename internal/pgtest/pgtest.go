@@ -30,9 +30,7 @@ const BinDir = "/usr/lib/postgresql/15/bin"
 type Server struct {
 	t    testing.TB
 	dir  string
-	cmd  *exec.Cmd
 	cred *syscall.Credential
-	log  *os.File
 }
 
 // Start makes a new cluster and starts a server on it. Without Debian's

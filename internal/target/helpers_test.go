@@ -238,12 +238,3 @@ func ask(t testing.TB, cmd *exec.Cmd, v any) {
 		t.Fatalf("%v: %v in %q", cmd.Args, err, out)
 	}
 }
-
-func fileIDOfPath(t testing.TB, path string) fileID {
-	t.Helper()
-	var st unix.Stat_t
-	if err := unix.Stat(path, &st); err != nil {
-		t.Fatal(err)
-	}
-	return fileIDOf(&st)
-}

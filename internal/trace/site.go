@@ -29,7 +29,6 @@ type pair struct {
 }
 
 func (p *pair) keyed() bool { return p.spec.KeyArg != usdt.NoArg }
-func (p *pair) token() bool { return p.spec.TokenArg != usdt.NoArg }
 
 // laneName is the recorder's name of the pair's lane.
 func (p *pair) laneName() string {
