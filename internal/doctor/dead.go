@@ -14,10 +14,14 @@ import (
 )
 
 // judgePairs says of every pair that needs something to fire whether it has
-// it, and returns how many of the chosen pairs do not.
-func (s *subject) judgePairs() (cs []Check, dead int) {
+// it, and returns how many of the chosen pairs can never fire.
+func (s *subject) judgePairs(kernel nopKind) (cs []Check, dead int) {
 	for i := range s.listing.Choices {
 		ch := &s.listing.Choices[i]
+		if ch.Chosen && s.noneFires(ch.EnterSites, kernel) {
+			dead++
+			continue
+		}
 		if ch.Pair.Requires == "" || len(ch.EnterSites) == 0 {
 			continue
 		}
@@ -37,6 +41,21 @@ func (s *subject) judgePairs() (cs []Check, dead int) {
 		cs = append(cs, c)
 	}
 	return cs, dead
+}
+
+// noneFires reports whether every one of some sites is dead whatever the
+// program does: it has a nop at which probes do not fire here, or a semaphore
+// that cannot be raised.
+func (s *subject) noneFires(sites []int, kernel nopKind) bool {
+	for _, i := range sites {
+		site := &s.listing.Sites[i]
+		dead := site.Nop == usdt.Nop10 && (kernel == nopsTrapped || kernel == nopsFive) ||
+			site.Semaphore != 0 && site.RefCtr == 0
+		if !dead {
+			return false
+		}
+	}
+	return true
 }
 
 // files returns the paths of the files that have a pair's enter probe.

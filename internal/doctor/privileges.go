@@ -55,7 +55,7 @@ func judgeSystem(s surroundings) []Check {
 		judgeLockdown(s.lockdown),
 		setting("unprivileged_bpf_disabled", "whether BPF needs CAP_BPF", s.unprivileged, "not in the way: phasetrace has CAP_BPF or does not run"),
 		setting("perf_event_paranoid", "whether perf events need CAP_PERFMON", s.paranoid, "not in the way: CAP_PERFMON overrides it"),
-		judgePtraceScope(s.ptraceScope),
+		judgePtraceScope(s),
 	}
 	jit := Check{Group: GroupSystem, Name: "bpf_jit", Result: OK, Purpose: "run programs as machine code", Detail: "on"}
 	switch s.jit {
@@ -94,12 +94,17 @@ func judgeLockdown(mode string) Check {
 	return c
 }
 
-func judgePtraceScope(value string) Check {
-	c := setting("ptrace_scope", "look at processes that are not phasetrace's children", value, "CAP_SYS_PTRACE overrides it")
-	if value == "3" {
-		c.Result = Warn
-		c.Detail = "3: no process may be traced with ptrace, whatever its capabilities"
-		c.Remedy = "attaching with -p works; phasetrace run cannot hold a command until it is attached. The setting lasts until a reboot"
+// judgePtraceScope: phasetrace run holds its command with ptrace; nothing else
+// here needs it.
+func judgePtraceScope(s surroundings) Check {
+	c := setting("ptrace_scope", "hold a command until its probes are attached (phasetrace run)", s.ptraceScope, "not in the way")
+	switch {
+	case s.ptraceScope == "2" && s.effective>>unix.CAP_SYS_PTRACE&1 == 0:
+		c.Result, c.Detail = Warn, "2: ptrace needs CAP_SYS_PTRACE"
+		c.Remedy = "attaching with -p works; for phasetrace run, give CAP_SYS_PTRACE as well"
+	case s.ptraceScope == "3":
+		c.Result, c.Detail = Warn, "3: nobody may use ptrace"
+		c.Remedy = "attaching with -p works, phasetrace run does not; the setting lasts until a reboot"
 	}
 	return c
 }

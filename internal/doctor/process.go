@@ -29,7 +29,7 @@ func judgeProcess(s subject, nops nopKind) []Check {
 		cs[0].Detail += "; this is doctor itself"
 	}
 	cs = append(cs, judgeNops(s.listing.Sites, tracedSites(s.listing.Choices), nops)...)
-	pairs, dead := s.judgePairs()
+	pairs, dead := s.judgePairs(nops)
 	return append(append(cs, s.judgeMarkers(dead)), pairs...)
 }
 
@@ -103,7 +103,7 @@ func (s *subject) judgeMarkers(dead int) Check {
 		c.Result, c.Remedy = Missing, "choose with --pair; \"phasetrace list -p PID\" shows what there is"
 	case dead == chosen:
 		c.Result, c.Detail = Missing, c.Detail+", and none of these can fire as the process runs now"
-		c.Remedy = "see the pairs below"
+		c.Remedy = "see the nops above and the pairs below"
 	}
 	return c
 }

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package doctor
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"github.com/phasetrace/phasetrace/internal/inspect"
+	"github.com/phasetrace/phasetrace/internal/loader"
+	"github.com/phasetrace/phasetrace/internal/nvsample"
+	"github.com/phasetrace/phasetrace/internal/output/human"
+	"github.com/phasetrace/phasetrace/internal/usdt"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+func golden(t *testing.T, name string, r *Report) {
+	t.Helper()
+	var b bytes.Buffer
+	if err := WriteTable(&b, r, false); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), b.String()); diff != "" {
+		t.Errorf("%s differs; go test -update writes it anew:\n%s", path, diff)
+	}
+	for _, r := range b.String() {
+		if r != '\n' && !human.Visible(r) {
+			t.Errorf("unsafe character %U", r)
+		}
+	}
+}
+
+// works is a machine on which everything works.
+func works() (trials, surroundings) {
+	t := trials{syscall: unix.EPROTO, features: loader.Features{UprobeMulti: true, Sleepable: true}}
+	s := surroundings{effective: 1<<41 - 1, paranoid: "2", unprivileged: "2", ptraceScope: "1", jit: "1", bpfStats: "0", seccomp: "0", uprobesByPerf: true}
+	return t, s
+}
+
+func machine(t trials, s surroundings) []Check {
+	checks := append(judgeKernel(t), judgePrivileges(s, t.adminNeeded())...)
+	return append(checks, judgeSystem(s)...)
+}
+
+func TestMachineGoldens(t *testing.T) {
+	denied := fmt.Errorf("load program: %w", unix.EPERM)
+	for name, change := range map[string]func(*trials, *surroundings){
+		"good": func(*trials, *surroundings) {},
+		"unprivileged": func(t *trials, s *surroundings) {
+			*t = trials{load: denied, ring: denied, taskStorage: denied, lifecycle: denied, cookies: denied,
+				perfUprobe: denied, multiUprobe: denied, tracer: denied, syscall: unix.ENOSYS}
+			s.effective, s.uid = 0, 1000
+		},
+		// Linux 6.1 with CAP_BPF and CAP_PERFMON only.
+		"no-multi": func(t *trials, s *surroundings) {
+			t.multiUprobe = fmt.Errorf("create link: %w", ebpf.ErrNotSupported)
+			t.perfUprobe = fmt.Errorf("open perf event: %w", unix.EACCES)
+			t.features, t.syscall = loader.Features{}, unix.ENOSYS
+			s.effective, s.uid = 1<<unix.CAP_BPF|1<<unix.CAP_PERFMON, 1000
+		},
+		"container": func(t *trials, s *surroundings) {
+			t.load, t.btf, t.syscall = denied, fs.ErrNotExist, unix.EPERM
+			s.ownPIDs, s.ownUsers, s.seccomp = true, true, "2"
+			s.lockdown, s.jit, s.bpfStats, s.ptraceScope, s.uprobesByPerf = "confidentiality", "0", "1", "3", false
+		},
+		"pid-bug": func(t *trials, s *surroundings) {
+			t.features = loader.Features{UprobeMultiPIDBug: true}
+			t.syscall = unix.ENXIO
+		},
+	} {
+		tr, s := works()
+		change(&tr, &s)
+		golden(t, name+".golden", NewReport("6.1.0-test", "amd64", 0, machine(tr, s)))
+	}
+}
+
+// A probe that is accepted and does not run is as good as none.
+func TestNoHits(t *testing.T) {
+	tr, s := works()
+	tr.multiUprobe = errNoHits
+	r := NewReport("x", "amd64", 0, machine(tr, s))
+	if !r.Works {
+		t.Errorf("perf events would do: %+v", r.Broken())
+	}
+	tr.perfUprobe = errNoHits
+	if r := NewReport("x", "amd64", 0, machine(tr, s)); r.Works {
+		t.Error("no way to attach, and it works")
+	}
+}
+
+func TestNopKind(t *testing.T) {
+	for err, want := range map[error]nopKind{
+		unix.ENOSYS: nopsTrapped, unix.ENXIO: nopsFive, unix.EPROTO: nopsTen, unix.EPERM: nopsUnknown, errNoSyscall: nopsTrapped,
+	} {
+		if got := nopsOf(err); got != want {
+			t.Errorf("%v: %v, want %v", err, got, want)
+		}
+	}
+	if nopsOf(nil) != nopsUnknown {
+		t.Error("a call that succeeds tells nothing")
+	}
+}
+
+// server is a process with every kind of nop, dead pairs, a tracer and a file
+// that cannot be read.
+func server() subject {
+	site := func(name string, nop usdt.Nop) usdt.Site {
+		provider, name, _ := strings.Cut(name, ":")
+		return usdt.Site{Provider: provider, Name: name, Nop: nop}
+	}
+	elf := &usdt.File{Problems: []usdt.Problem{{Err: errors.New("x")}}, Sites: []usdt.Site{
+		site("php:request__startup", usdt.Nop1), site("php:request__shutdown", usdt.Nop1),
+		site("python:function__entry", usdt.Nop5), site("python:function__return", usdt.Nop5),
+		site("ruby:method__entry", usdt.Nop10), site("ruby:method__return", usdt.Nop1Then10),
+		site("hotspot:method__entry", usdt.NopNone), site("hotspot:method__return", usdt.NopARM),
+	}}
+	l := &inspect.Listing{Sites: elf.Sites, Owner: make([]int, len(elf.Sites))}
+	l.Files = []inspect.File{{Path: "/usr/lib/libpython3.11.so.1.0", ELF: elf}, {Path: "/lib/gone\x1b[2J.so", Err: fs.ErrPermission}}
+	l.Choices = usdt.Choose(l.Sites, nil)
+	return subject{
+		pid: 4242, comm: "server\x1b[2J", uid: 33, threads: 3, nsPIDs: []int{4242, 7}, container: true,
+		state: "t (tracing stop)", tracer: 99, tracerName: "gdb", seccomp: "2",
+		cmdline: []string{"java", "-XX:+ExtendedDTraceProbes", "Main"}, env: map[string]string{phpVariable: "0"}, listing: l,
+	}
+}
+
+func TestProcessGoldens(t *testing.T) {
+	for name, kernel := range map[string]nopKind{"process-five": nopsFive, "process-ten": nopsTen, "process-unknown": nopsUnknown} {
+		golden(t, name+".golden", NewReport("6.1.0-test", "amd64", 4242, judgeProcess(server(), kernel)))
+	}
+	s := server()
+	s.err = fmt.Errorf("read the memory map: %w", fs.ErrPermission)
+	golden(t, "process-denied.golden", NewReport("6.1.0-test", "amd64", 4242, judgeProcess(s, nopsTen)))
+}
+
+func TestGPU(t *testing.T) {
+	fake := nvsample.NewFake(2)
+	fake.SetStatus(1, nvsample.StatusLost)
+	for _, c := range judgeGPU(lookAtGPU(func() (nvsample.Source, error) { return fake, nil }, gpuTime)) {
+		if want := map[string]Result{"nvml": OK, "gpu_memory": Warn}[c.Name]; c.Result != want || c.Required {
+			t.Errorf("%+v", c)
+		}
+	}
+	release := make(chan struct{})
+	defer close(release)
+	hang := func() (nvsample.Source, error) { <-release; return nil, errors.New("late") }
+	if c := judgeGPU(lookAtGPU(hang, 1))[0]; c.Result != Missing || c.Remedy == "" {
+		t.Errorf("a driver that hangs: %+v", c)
+	}
+}
+
+func TestJSON(t *testing.T) {
+	var b bytes.Buffer
+	r := NewReport("6.1", "amd64", 4242, judgeProcess(server(), nopsFive))
+	if err := WriteJSON(&b, r); err != nil {
+		t.Fatal(err)
+	}
+	d := json.NewDecoder(&b)
+	d.DisallowUnknownFields()
+	var again Report
+	if err := d.Decode(&again); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(*r, again); diff != "" {
+		t.Error(diff)
+	}
+}
