@@ -58,11 +58,12 @@ type Engine struct {
 	processes map[int]*process
 	scopes    []scope // by recorder slot
 	keyed     map[keyedScope]uint32
-	keyedOver uint64                      // open keyed enters that were refused
-	told      map[loader.ThreadKey]uint64 // losses told, by the kernel's own keys
-	toldFull  bool                        // some are not in told
-	late      int                         // exits waited for on all lanes
-	until     int64                       // markers from this time on are passed over
+	keyedOver uint64                                // open keyed enters that were refused
+	told      map[loader.ThreadKey]uint64           // losses told, by the kernel's own keys
+	renamed   map[loader.ThreadKey]loader.ThreadKey // keys that a thread had before an exec
+	toldFull  bool                                  // some are not in told
+	late      int                                   // exits waited for on all lanes
+	until     int64                                 // markers from this time on are passed over
 	stats     statistics
 	defects   defects
 	b         Boundary // reused
@@ -82,6 +83,7 @@ func NewEngine(cfg Config, out output) *Engine {
 		processes: make(map[int]*process),
 		keyed:     make(map[keyedScope]uint32),
 		told:      make(map[loader.ThreadKey]uint64),
+		renamed:   make(map[loader.ThreadKey]loader.ThreadKey),
 		until:     math.MaxInt64,
 		intern:    interner{names: make(map[string]string)},
 	}

@@ -146,12 +146,21 @@ func (e *Engine) countedBefore(th *thread, ln *lane, s *site) bool {
 // Reconcile takes the kernel's own count of lost markers by thread: what no
 // later record of the thread showed is told now.
 func (e *Engine) Reconcile(lost map[loader.ThreadKey]loader.ThreadLoss, time int64) {
-	keys := slices.SortedFunc(maps.Keys(lost), func(a, b loader.ThreadKey) int {
+	sum := make(map[loader.ThreadKey]uint64, len(e.told))
+	for k, n := range e.told {
+		sum[e.finalKey(k)] += n
+	}
+	kernel := make(map[loader.ThreadKey]loader.ThreadLoss, len(lost))
+	for k, l := range lost {
+		k = e.finalKey(k)
+		kernel[k] = loader.ThreadLoss{PID: l.PID, Count: kernel[k].Count + l.Count}
+	}
+	keys := slices.SortedFunc(maps.Keys(kernel), func(a, b loader.ThreadKey) int {
 		return cmp.Or(cmp.Compare(a.TID, b.TID), cmp.Compare(a.StartTime, b.StartTime))
 	})
 	for _, k := range keys {
-		l := lost[k]
-		told, ok := e.told[k]
+		l := kernel[k]
+		told, ok := sum[k]
 		if l.Count <= told || !ok && e.toldFull {
 			continue
 		}
@@ -162,6 +171,18 @@ func (e *Engine) Reconcile(lost map[loader.ThreadKey]loader.ThreadLoss, time int
 		th.gaps++
 		e.lose(th, l.Count-told, time)
 	}
+}
+
+// finalKey is the key that the thread of a key had last.
+func (e *Engine) finalKey(k loader.ThreadKey) loader.ThreadKey {
+	for range 8 { // one exec each; more of them must not make a loop
+		next, ok := e.renamed[k]
+		if !ok {
+			break
+		}
+		k = next
+	}
+	return k
 }
 
 // pastThread stands for a thread that has ended, or that lost every record.

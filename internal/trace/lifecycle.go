@@ -262,11 +262,6 @@ func (e *Engine) exec(ev *loader.Event) {
 	if survivor != nil && survivor.process != p {
 		survivor = nil
 	}
-	if survivor != nil && ev.Seq > survivor.nextSeq {
-		survivor.gaps++
-		e.lose(survivor, ev.Seq-survivor.nextSeq, ev.Time)
-		survivor.nextSeq = ev.Seq
-	}
 	e.closeProcess(p, ev.Time, ReasonExec)
 	for _, th := range sorted(p.threads) {
 		if th != survivor {
@@ -294,6 +289,9 @@ func (e *Engine) outlive(th *thread, ev *loader.Event) {
 		ln.depth, ln.time, ln.gaps, ln.unsure = 0, ev.Time, th.gaps, false
 	}
 	if key := (loader.ThreadKey{TID: ev.TID, StartTime: ev.Who.StartTime}); key != th.key {
+		if len(e.renamed) < maxTold {
+			e.renamed[th.key] = key
+		}
 		delete(e.threads, th.key.TID)
 		th.key = key
 		e.threads[key.TID] = th
