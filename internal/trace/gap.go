@@ -58,7 +58,7 @@ func (e *Engine) realign(th *thread, ln *lane, s *site, ev *loader.Event) {
 		ln.unsure = ln.unsure || opened > 0
 		closed, opened = math.MaxInt, 0
 	}
-	beyond := min(closed, int(ln.over))
+	beyond := min(max(closed, 0), int(ln.over))
 	ln.over -= uint32(beyond)
 	for closed -= beyond; closed > 0; closed-- {
 		sc := e.newest(ln)
