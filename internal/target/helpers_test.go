@@ -14,7 +14,6 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
-	"golang.org/x/sys/unix"
 )
 
 // helperVar makes the test binary do one thing as another process.
