@@ -22,7 +22,7 @@ func judgePrivileges(s surroundings, needAdmin bool) []Check {
 		case admin && (bit == unix.CAP_BPF || bit == unix.CAP_PERFMON):
 			c.Detail = "not held, but CAP_SYS_ADMIN is, which includes it"
 		case remedy == "":
-			c.Detail = "not held, and not needed"
+			c.Detail = "not held, and not needed" + forWhom(bit)
 		default:
 			c.Result, c.Detail, c.Remedy = Missing, "not held", remedy
 		}
@@ -37,6 +37,8 @@ func judgePrivileges(s surroundings, needAdmin bool) []Check {
 		forAdmin = "run as root, or give CAP_SYS_ADMIN as well: without uprobe_multi, probes need it"
 	}
 	add(unix.CAP_SYS_ADMIN, "CAP_SYS_ADMIN", needAdmin, "stand in for CAP_BPF and CAP_PERFMON; attach where there is no uprobe_multi", forAdmin)
+	add(unix.CAP_DAC_READ_SEARCH, "CAP_DAC_READ_SEARCH", false, "read files that only their owner may read, and deleted libraries of other users' processes", "")
+	add(unix.CAP_CHECKPOINT_RESTORE, "CAP_CHECKPOINT_RESTORE", false, "read libraries that were deleted or replaced after they were mapped", "")
 	add(unix.CAP_SYS_RESOURCE, "CAP_SYS_RESOURCE", false, "lock memory for BPF before Linux 5.11", "")
 	if s.ownUsers {
 		cs = append(cs, Check{
@@ -46,6 +48,17 @@ func judgePrivileges(s surroundings, needAdmin bool) []Check {
 		})
 	}
 	return cs
+}
+
+// forWhom says which few programs ask for a capability that others do not.
+func forWhom(bit uint) string {
+	switch bit {
+	case unix.CAP_DAC_READ_SEARCH:
+		return " unless a program's file is closed to other users"
+	case unix.CAP_CHECKPOINT_RESTORE:
+		return " unless a library was deleted while in use"
+	}
+	return ""
 }
 
 // judgeSystem says what of the machine's settings stands in the way. Those

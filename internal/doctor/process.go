@@ -73,6 +73,9 @@ func (s *subject) judgeFiles() Check {
 		c.Result = Warn
 		c.Detail = fmt.Sprintf("%d of %s not read: %s: %v", n, human.Plural(uint64(len(s.listing.Files)), "file"), failed[0].Path, failed[0].Err)
 		c.Remedy = "markers in there are not traced; \"phasetrace list -p PID\" names every file"
+		if errors.Is(failed[0].Err, fs.ErrPermission) {
+			c.Remedy += "; run as root, or give CAP_DAC_READ_SEARCH (files closed to other users) and CAP_CHECKPOINT_RESTORE (deleted libraries) as well"
+		}
 	}
 	problems := 0
 	for _, f := range s.listing.Files {
