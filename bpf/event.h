@@ -36,10 +36,12 @@ enum record_type {
  */
 struct record {
 	__u64 time; /* ns, CLOCK_MONOTONIC */
-	__u64 seq;  /* markers: number of this one on its thread, from 0, lost ones counted */
+	__u64 seq;  /* markers: number of this one on its thread, from 0, lost ones counted;
+		     * exits and execs: how many the thread has produced */
 	__u32 tgid; /* of the initial pid namespace */
 	__u32 tid;
-	__u32 site; /* forks: id of the parent in the tracer's pid namespace */
+	__u32 site; /* forks: id of the parent in the tracer's pid namespace;
+		     * execs: device of the new program's file */
 	__u8 type;
 	__u8 lane;
 	__u8 nslots;
@@ -48,8 +50,8 @@ struct record {
 	__s32 low;   /* lowest depth of this lane from its last delivered marker to before this one */
 	__u32 voluntary_switches; /* of the thread; low 32 bits of the kernel's counters */
 	__u32 involuntary_switches;
-	__u32 minor_faults;
-	__u32 major_faults;
+	__u32 minor_faults; /* execs: inode number of the new program's file, low half */
+	__u32 major_faults; /* execs: its high half */
 	__u32 rss_pages; /* of the process; approximate where the kernel counts per CPU */
 	__u32 aux;	 /* exits: exit code; forks: host pid of the child */
 };
@@ -108,6 +110,13 @@ struct loss_key {
 	__u64 start_time;
 	__u32 tgid;
 	__u32 tid;
+};
+
+/* An executable, as the kernel numbers it; user space hands back what it got. */
+struct exe_key {
+	__u64 ino;
+	__u32 dev;
+	__u32 pad;
 };
 
 enum drop_counter {

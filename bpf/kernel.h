@@ -38,8 +38,23 @@ struct percpu_counter {
 	__s64 count;
 } core_type;
 
+struct super_block {
+	__u32 s_dev;
+} core_type;
+
+struct inode {
+	unsigned long i_ino;
+	struct super_block *i_sb;
+} core_type;
+
+struct file {
+	struct inode *f_inode;
+} core_type;
+
 struct mm_struct {
 	struct percpu_counter rss_stat[4];
+	struct file *exe_file;
+	unsigned long start_stack;
 } core_type;
 
 /* kernels before 6.2 */

@@ -432,6 +432,8 @@ int marker_empty(void *ctx)
 	return 0;
 }
 
+#include "hold.h"
+
 /* ---- lifecycle ----------------------------------------------------------- */
 
 /* The dynamic linker of a target has changed its list of libraries. */
@@ -474,15 +476,25 @@ int BPF_PROG(process_exec, struct task_struct *task, int old_pid)
 {
 	struct thread_state *st = bpf_task_storage_get(&threads, task, 0, 0);
 	struct thread_record tr = {};
+	struct exe_key key = {};
 
-	/* A thread that execs takes its process's first id: it has to be told anew. */
-	if (st)
+	/* A thread that execs takes its process's first id: it has to be told anew.
+	 * What was open is over.
+	 */
+	if (st) {
 		st->told = 0;
+		__builtin_memset(st->lanes, 0, sizeof(st->lanes));
+	}
 	if (!is_target(task))
 		return 0;
 	stamp(&tr.rec, task, RECORD_EXEC);
 	identify(task, &tr.who);
+	prepare_hold(task, tr.who.view_tgid, &key);
 	tr.rec.aux = old_pid;
+	tr.rec.seq = st ? st->seq : 0;
+	tr.rec.site = key.dev;
+	tr.rec.minor_faults = key.ino;
+	tr.rec.major_faults = key.ino >> 32;
 	send_lifecycle(&tr);
 	return 0;
 }
@@ -504,6 +516,7 @@ int BPF_PROG(process_exit, struct task_struct *task)
 	if (last) {
 		tgid = tr.who.view_tgid;
 		bpf_map_delete_elem(&targets, &tgid);
+		bpf_map_delete_elem(&held, &tgid);
 	}
 	send_lifecycle(&tr);
 	return 0;

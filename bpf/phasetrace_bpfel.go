@@ -23,6 +23,13 @@ const (
 	PhasetraceDropCounterDROP_COUNTERS     PhasetraceDropCounter = 4
 )
 
+type PhasetraceExeKey struct {
+	_   structs.HostLayout
+	Ino uint64
+	Dev uint32
+	Pad uint32
+}
+
 type PhasetraceIdentity struct {
 	_         structs.HostLayout
 	StartTime uint64
@@ -123,10 +130,13 @@ type PhasetraceThreadState struct {
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	PhasetraceMapDrops              = "drops"
+	PhasetraceMapHeld               = "held"
+	PhasetraceMapKnownFiles         = "known_files"
 	PhasetraceMapLost               = "lost"
 	PhasetraceMapRing               = "ring"
 	PhasetraceMapTargets            = "targets"
 	PhasetraceMapThreads            = "threads"
+	PhasetraceProgExecHold          = "exec_hold"
 	PhasetraceProgLibraryChange     = "library_change"
 	PhasetraceProgLocateTracer      = "locate_tracer"
 	PhasetraceProgMarker            = "marker"
@@ -136,6 +146,7 @@ const (
 	PhasetraceProgProcessFork       = "process_fork"
 	PhasetraceVarFilterProcesses    = "filter_processes"
 	PhasetraceVarFollowForks        = "follow_forks"
+	PhasetraceVarHoldTime           = "hold_time"
 	PhasetraceVarLastWake           = "last_wake"
 	PhasetraceVarSleepable          = "sleepable"
 	PhasetraceVarTracerLevel        = "tracer_level"
@@ -192,6 +203,7 @@ type PhasetraceSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type PhasetraceProgramSpecs struct {
+	ExecHold      *ebpf.ProgramSpec `ebpf:"exec_hold"`
 	LibraryChange *ebpf.ProgramSpec `ebpf:"library_change"`
 	LocateTracer  *ebpf.ProgramSpec `ebpf:"locate_tracer"`
 	Marker        *ebpf.ProgramSpec `ebpf:"marker"`
@@ -205,11 +217,13 @@ type PhasetraceProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type PhasetraceMapSpecs struct {
-	Drops   *ebpf.MapSpec `ebpf:"drops"`
-	Lost    *ebpf.MapSpec `ebpf:"lost"`
-	Ring    *ebpf.MapSpec `ebpf:"ring"`
-	Targets *ebpf.MapSpec `ebpf:"targets"`
-	Threads *ebpf.MapSpec `ebpf:"threads"`
+	Drops      *ebpf.MapSpec `ebpf:"drops"`
+	Held       *ebpf.MapSpec `ebpf:"held"`
+	KnownFiles *ebpf.MapSpec `ebpf:"known_files"`
+	Lost       *ebpf.MapSpec `ebpf:"lost"`
+	Ring       *ebpf.MapSpec `ebpf:"ring"`
+	Targets    *ebpf.MapSpec `ebpf:"targets"`
+	Threads    *ebpf.MapSpec `ebpf:"threads"`
 }
 
 // PhasetraceVariableSpecs contains global variables before they are loaded into the kernel.
@@ -218,6 +232,7 @@ type PhasetraceMapSpecs struct {
 type PhasetraceVariableSpecs struct {
 	FilterProcesses    *ebpf.VariableSpec `ebpf:"filter_processes"`
 	FollowForks        *ebpf.VariableSpec `ebpf:"follow_forks"`
+	HoldTime           *ebpf.VariableSpec `ebpf:"hold_time"`
 	LastWake           *ebpf.VariableSpec `ebpf:"last_wake"`
 	Sleepable          *ebpf.VariableSpec `ebpf:"sleepable"`
 	TracerLevel        *ebpf.VariableSpec `ebpf:"tracer_level"`
@@ -252,16 +267,20 @@ func (o *PhasetraceObjects) Close() error {
 //
 // It can be passed to LoadPhasetraceObjects or ebpf.CollectionSpec.LoadAndAssign.
 type PhasetraceMaps struct {
-	Drops   *ebpf.Map `ebpf:"drops"`
-	Lost    *ebpf.Map `ebpf:"lost"`
-	Ring    *ebpf.Map `ebpf:"ring"`
-	Targets *ebpf.Map `ebpf:"targets"`
-	Threads *ebpf.Map `ebpf:"threads"`
+	Drops      *ebpf.Map `ebpf:"drops"`
+	Held       *ebpf.Map `ebpf:"held"`
+	KnownFiles *ebpf.Map `ebpf:"known_files"`
+	Lost       *ebpf.Map `ebpf:"lost"`
+	Ring       *ebpf.Map `ebpf:"ring"`
+	Targets    *ebpf.Map `ebpf:"targets"`
+	Threads    *ebpf.Map `ebpf:"threads"`
 }
 
 func (m *PhasetraceMaps) Close() error {
 	return _PhasetraceClose(
 		m.Drops,
+		m.Held,
+		m.KnownFiles,
 		m.Lost,
 		m.Ring,
 		m.Targets,
@@ -275,6 +294,7 @@ func (m *PhasetraceMaps) Close() error {
 type PhasetraceVariables struct {
 	FilterProcesses    *ebpf.Variable `ebpf:"filter_processes"`
 	FollowForks        *ebpf.Variable `ebpf:"follow_forks"`
+	HoldTime           *ebpf.Variable `ebpf:"hold_time"`
 	LastWake           *ebpf.Variable `ebpf:"last_wake"`
 	Sleepable          *ebpf.Variable `ebpf:"sleepable"`
 	TracerLevel        *ebpf.Variable `ebpf:"tracer_level"`
@@ -293,6 +313,7 @@ type PhasetraceVariables struct {
 //
 // It can be passed to LoadPhasetraceObjects or ebpf.CollectionSpec.LoadAndAssign.
 type PhasetracePrograms struct {
+	ExecHold      *ebpf.Program `ebpf:"exec_hold"`
 	LibraryChange *ebpf.Program `ebpf:"library_change"`
 	LocateTracer  *ebpf.Program `ebpf:"locate_tracer"`
 	Marker        *ebpf.Program `ebpf:"marker"`
@@ -304,6 +325,7 @@ type PhasetracePrograms struct {
 
 func (p *PhasetracePrograms) Close() error {
 	return _PhasetraceClose(
+		p.ExecHold,
 		p.LibraryChange,
 		p.LocateTracer,
 		p.Marker,

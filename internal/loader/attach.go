@@ -130,7 +130,7 @@ func (t *Tracer) attachGroup(ex *link.Executable, pid int, prog *ebpf.Program, s
 	if t.features.UprobeMulti {
 		l, err := attachMulti(ex, pid, prog, sites)
 		if err == nil {
-			t.links = append(t.links, l)
+			t.keep(pid, l)
 			return nil
 		}
 		if len(sites) == 1 {
@@ -144,9 +144,30 @@ func (t *Tracer) attachGroup(ex *link.Executable, pid int, prog *ebpf.Program, s
 			failed = append(failed, SiteError{sites[i].ID, explainAttach(err)})
 			continue
 		}
-		t.links = append(t.links, l)
+		t.keep(pid, l)
 	}
 	return failed
+}
+
+func (t *Tracer) keep(pid int, l link.Link) {
+	t.links = append(t.links, l)
+	if pid != 0 {
+		t.ofProcess[pid] = append(t.ofProcess[pid], l)
+	}
+}
+
+// DetachProcess removes the probes that were attached for one process alone,
+// and does not wait for it: the kernel does the removing first and then waits
+// until no program runs, which may be one that ReleaseExec has to let go. The
+// probes are of no more use when a thread other than the main one has run exec:
+// the kernel keeps to the main thread that there was, whose end leaves them
+// half alive.
+func (t *Tracer) DetachProcess(pid int) {
+	for _, l := range t.ofProcess[pid] {
+		t.links = slices.DeleteFunc(t.links, func(o link.Link) bool { return o == l })
+		t.closing.Go(func() { _ = l.Close() }) // a descriptor's: nothing to do about an error
+	}
+	delete(t.ofProcess, pid)
 }
 
 func (t *Tracer) attachOne(ex *link.Executable, pid int, prog *ebpf.Program, s boundSite) (link.Link, error) {
@@ -193,7 +214,7 @@ func (t *Tracer) WatchLibraries(pid int, path string, offset uint64) error {
 	if err != nil {
 		return fmt.Errorf("watch for libraries: %w", explainAttach(err))
 	}
-	t.links = append(t.links, l)
+	t.keep(pid, l)
 	return nil
 }
 
@@ -210,6 +231,7 @@ const detachers = 64
 func (t *Tracer) Detach(progress func(done, total int)) error {
 	all := append(t.links, t.hooks...)
 	t.links, t.hooks = nil, nil
+	clear(t.ofProcess)
 	var (
 		wg    sync.WaitGroup
 		mu    sync.Mutex
@@ -232,6 +254,7 @@ func (t *Tracer) Detach(progress func(done, total int)) error {
 		})
 	}
 	wg.Wait()
+	t.closing.Wait()
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("detach: %w", err)
 	}

@@ -56,7 +56,7 @@ type Event struct {
 	Site      uint32 // the plan's Site.ID; of forks the parent's PID in our namespace, 0 if none
 	Time      int64  // ns, CLOCK_MONOTONIC
 	// Seq is the number of this marker on its thread, from 0, lost ones
-	// counted. Of an exit event: how many markers the thread produced.
+	// counted. Of an exit or exec event: how many markers the thread produced.
 	Seq uint64
 	PID uint32 // host ids: of the initial PID namespace
 	TID uint32

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -47,14 +48,18 @@ type Tracer struct {
 	maps     map[string]*ebpf.Map // shared by every program
 	programs []*ebpf.Program
 	links    []link.Link // of sites
-	hooks    []link.Link // of lifecycle tracepoints
-	bindings map[siteSpec]binding
-	library  *ebpf.Program
-	shapes   shapes
-	reader   *ringbuf.Reader
-	record   ringbuf.Record
-	event    Event
-	counters counters
+	// ofProcess holds those of links that are attached for one process alone.
+	ofProcess map[int][]link.Link
+	closing   sync.WaitGroup // links that nobody waits for
+	hooks     []link.Link    // of lifecycle tracepoints
+	bindings  map[siteSpec]binding
+	library   *ebpf.Program
+	hold      *ebpf.Program
+	shapes    shapes
+	reader    *ringbuf.Reader
+	record    ringbuf.Record
+	event     Event
+	counters  counters
 }
 
 // Open loads the programs and starts to watch for exits, execs and forks. No
@@ -71,7 +76,7 @@ func Open(opts Options) (*Tracer, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Tracer{opts: opts, features: features, types: btf.NewCache(), bindings: make(map[siteSpec]binding)}
+	t := &Tracer{opts: opts, features: features, types: btf.NewCache(), bindings: make(map[siteSpec]binding), ofProcess: make(map[int][]link.Link)}
 	if err := t.load(); err != nil {
 		return nil, errors.Join(err, t.Close())
 	}
@@ -87,7 +92,12 @@ func (t *Tracer) load() error {
 		return fmt.Errorf("read the BPF object: %w", err)
 	}
 	t.spec.Maps[bpf.PhasetraceMapRing].MaxEntries = uint32(t.opts.RingBytes)
+	hold := time.Duration(0)
+	if t.HoldsExecs() {
+		hold = HoldTime
+	}
 	err = t.setVariables(map[string]any{
+		bpf.PhasetraceVarHoldTime:        uint64(hold),
 		bpf.PhasetraceVarSleepable:       boolByte(t.features.Sleepable),
 		bpf.PhasetraceVarFilterProcesses: boolByte(t.opts.AllProcesses),
 		bpf.PhasetraceVarFollowForks:     boolByte(t.opts.FollowForks),

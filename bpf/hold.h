@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
+/*
+ * Execs of files that nobody has looked at yet. At its first instruction, in
+ * the dynamic linker, the new program waits until user space has attached to
+ * it, and never longer than hold_time: nothing stops it, its parent sees
+ * nothing, and no death of the tracer can leave it waiting.
+ *
+ * The wait is a loop, because a BPF program cannot sleep for a time. It runs
+ * outside of RCU readers and gives way to whoever wants the CPU (the attach it
+ * waits for may want both), ends when its process is killed, and happens only
+ * once a file.
+ */
+#ifndef PHASETRACE_HOLD_H
+#define PHASETRACE_HOLD_H
+
+#define EINTR 4
+#define HOLD_ROUNDS (1 << 22) /* more than fit in any hold_time */
+
+const volatile __u64 hold_time = 0; /* ns; 0: never wait */
+
+/* Processes, by their id in the tracer's pid namespace, that are to wait. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 16384);
+	__type(key, __u32);
+	__type(value, struct exe_key);
+} held SEC(".maps");
+
+/* Executables that need no wait; the oldest are forgotten. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct exe_key);
+	__type(value, __u8);
+} known_files SEC(".maps");
+
+/* Notes, at an exec, which file it is, and that the process is to wait for it. */
+static __always_inline void prepare_hold(struct task_struct *task, __u32 tgid, struct exe_key *key)
+{
+	struct inode *inode = BPF_CORE_READ(task, mm, exe_file, f_inode);
+
+	key->ino = BPF_CORE_READ(inode, i_ino);
+	key->dev = BPF_CORE_READ(inode, i_sb, s_dev);
+	if (hold_time && !bpf_map_lookup_elem(&known_files, key))
+		bpf_map_update_elem(&held, &tgid, key, BPF_ANY);
+}
+
+struct hold {
+	__u64 stack;
+	__u64 until;
+	__u32 tgid;
+	__u32 over;
+};
+
+/*
+ * Reading memory in the way of another process's is what gives way, on kernels
+ * that do not preempt themselves, and says when its process is being killed:
+ * __get_user_pages, mm/gup.c.
+ */
+static long hold_round(__u32 round, struct hold *h)
+{
+	char c;
+
+	if (!bpf_map_lookup_elem(&held, &h->tgid))
+		return 1;
+	h->over = bpf_ktime_get_ns() > h->until ||
+		  bpf_copy_from_user_task(&c, 1, (void *)h->stack, bpf_get_current_task_btf(), 0) == -EINTR;
+	return h->over;
+}
+
+/* The entry point of a dynamic linker: the first instruction of a program. */
+SEC("uprobe")
+int exec_hold(void *ctx)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct hold h = { .tgid = view_tgid(task) };
+	struct exe_key *found = bpf_map_lookup_elem(&held, &h.tgid);
+	struct exe_key key;
+	__u8 one = 1;
+
+	if (!found)
+		return 0;
+	key = *found;
+	h.stack = BPF_CORE_READ(task, mm, start_stack);
+	h.until = bpf_ktime_get_ns() + hold_time;
+	bpf_loop(HOLD_ROUNDS, hold_round, &h, 0);
+	if (h.over) { /* once a file is enough */
+		bpf_map_update_elem(&known_files, &key, &one, BPF_ANY);
+		bpf_map_delete_elem(&held, &h.tgid);
+	}
+	return 0;
+}
+
+#endif

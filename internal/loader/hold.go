@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+
+	"github.com/phasetrace/phasetrace/bpf"
+)
+
+// HoldTime is the longest time that a target which runs a program nobody has
+// looked at yet waits at its first instruction for ReleaseExec: looking takes
+// a few ms, attaching a grace period of the kernel's RCU (some 40 ms on busy
+// machines). Once a file has been waited for in vain, nobody waits for it
+// again.
+const HoldTime = 200 * time.Millisecond
+
+// ExecFile is the executable of a KindExec event, for ReleaseExec.
+type ExecFile struct {
+	inode  uint64
+	device uint32
+}
+
+// ExecFile returns the file that a KindExec event names.
+func (e *Event) ExecFile() ExecFile {
+	return ExecFile{uint64(e.MajorFaults)<<32 | uint64(e.MinorFaults), e.Site}
+}
+
+// HoldsExecs says whether targets can be made to wait: the waiting program has
+// to be one that can be preempted, with no RCU reader held.
+func (t *Tracer) HoldsExecs() bool { return t.features.Sleepable }
+
+// HoldExecs makes targets wait after exec, in the dynamic linker at path, at
+// its entry point with the given file offset. It does nothing where HoldsExecs
+// says no.
+func (t *Tracer) HoldExecs(path string, offset uint64) error {
+	if !t.HoldsExecs() {
+		return nil
+	}
+	ex, err := link.OpenExecutable(path)
+	if err != nil {
+		return fmt.Errorf("hold new programs: %w", err)
+	}
+	if t.hold == nil {
+		programs, _, err := t.loadPrograms(func(p *ebpf.ProgramSpec) error {
+			t.asMarker(p)
+			return nil
+		}, bpf.PhasetraceProgExecHold)
+		if err != nil {
+			return err
+		}
+		t.hold = programs[bpf.PhasetraceProgExecHold]
+	}
+	// Whoever is not to wait is through at once, and attaching for one process
+	// would not outlive an exec of one of its threads.
+	l, err := t.attachOne(ex, 0, t.hold, boundSite{Site: Site{Offset: offset}})
+	if err != nil {
+		return fmt.Errorf("hold new programs: %w", explainAttach(err))
+	}
+	t.links = append(t.links, l)
+	return nil
+}
+
+// ReleaseExec lets a process go on that waits after exec, and lets those that
+// run the same file later not wait at all. pid is in phasetrace's own PID
+// namespace. It is no error when nobody waits.
+func (t *Tracer) ReleaseExec(pid int, f ExecFile) error {
+	key := bpf.PhasetraceExeKey{Ino: f.inode, Dev: f.device}
+	err := t.maps[bpf.PhasetraceMapKnownFiles].Put(key, uint8(1))
+	gone := t.maps[bpf.PhasetraceMapHeld].Delete(uint32(pid))
+	if errors.Is(gone, ebpf.ErrKeyNotExist) {
+		gone = nil
+	}
+	if err := errors.Join(err, gone); err != nil {
+		return fmt.Errorf("let process %d go on: %w", pid, err)
+	}
+	return nil
+}

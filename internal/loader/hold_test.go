@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader_test
+
+import (
+	"debug/elf"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/phasetrace/phasetrace/internal/fixture"
+	"github.com/phasetrace/phasetrace/internal/loader"
+	"github.com/phasetrace/phasetrace/internal/testenv"
+)
+
+// holder returns a tracer that makes programs of the dynamic linker of file
+// wait after exec; nil where there is nothing to wait in or with.
+func holder(t *testing.T, file string) *loader.Tracer {
+	t.Helper()
+	testenv.BPF(t)
+	tr, err := loader.Open(loader.Options{AllProcesses: true, FollowForks: true, Without: testenv.Without(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { tr.Close() })
+	linker, offset := linkerOf(t, file)
+	if linker == "" {
+		t.Log("the programs here are static: there is no dynamic linker to wait in")
+		return nil
+	}
+	if !tr.HoldsExecs() {
+		t.Log("nothing can wait where BPF programs may not fault memory in")
+		return nil
+	}
+	if err := tr.HoldExecs(linker, offset); err != nil {
+		t.Fatal(err)
+	}
+	return tr
+}
+
+// linkerOf returns a program's dynamic linker and the file offset of its entry.
+func linkerOf(t *testing.T, file string) (path string, offset uint64) {
+	t.Helper()
+	f, err := elf.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for _, p := range f.Progs {
+		if p.Type != elf.PT_INTERP {
+			continue
+		}
+		name := make([]byte, p.Filesz-1)
+		if _, err := p.ReadAt(name, 0); err != nil {
+			t.Fatal(err)
+		}
+		path = string(name)
+	}
+	if path == "" {
+		return "", 0
+	}
+	l, err := elf.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for _, p := range l.Progs {
+		if p.Type == elf.PT_LOAD && l.Entry >= p.Vaddr && l.Entry < p.Vaddr+p.Filesz {
+			return path, l.Entry - p.Vaddr + p.Off
+		}
+	}
+	t.Fatalf("%s: no segment holds its entry", path)
+	return "", 0
+}
+
+// startExec runs exec.c up to its exec of itself, a file that nobody has looked at.
+func startExec(t *testing.T, tr *loader.Tracer, file string) *fixture.Proc {
+	t.Helper()
+	p := fixture.Start(t, file)
+	p.Expect("ready")
+	if err := tr.AddTarget(p.Pid()); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// Nobody lets the program go: it goes on by itself, as it would after the
+// tracer was killed or stopped, and nobody waits for that file again.
+func TestHoldEndsByItself(t *testing.T) {
+	file := fixture.Build(t, "exec.c")
+	tr := holder(t, file)
+	if tr == nil {
+		return
+	}
+	var took [2]time.Duration
+	for i := range took {
+		p := startExec(t, tr, file)
+		began := time.Now()
+		p.WriteLine("go")
+		p.ReadLine()
+		took[i] = time.Since(began)
+		p.WaitOK()
+	}
+	t.Logf("first %v, then %v", took[0], took[1])
+	if took[0] < loader.HoldTime {
+		t.Errorf("the first program ran after %v: it did not wait", took[0])
+	}
+}
+
+// A program that waits can be killed at once.
+func TestHoldDiesWhenKilled(t *testing.T) {
+	file := fixture.Build(t, "exec.c")
+	tr := holder(t, file)
+	if tr == nil {
+		return
+	}
+	p := startExec(t, tr, file)
+	p.WriteLine("go")
+	exec := awaitEvent(t, tr, loader.KindExec)
+	began := time.Now()
+	p.Signal(syscall.SIGKILL)
+	if p.Wait() == nil {
+		t.Log("it was through before it was killed: the machine stood still")
+	}
+	t.Logf("ended %v after the signal", time.Since(began))
+	if err := tr.ReleaseExec(p.Pid(), exec.ExecFile()); err != nil {
+		t.Errorf("release after the end: %v", err)
+	}
+}
+
+// A program that is released goes on at once; its parent never sees it stop.
+func TestHoldRelease(t *testing.T) {
+	file := fixture.Build(t, "exec.c")
+	tr := holder(t, file)
+	if tr == nil {
+		return
+	}
+	p := startExec(t, tr, file)
+	p.WriteLine("go")
+	exec := awaitEvent(t, tr, loader.KindExec)
+	if err := tr.ReleaseExec(p.Pid(), exec.ExecFile()); err != nil {
+		t.Fatal(err)
+	}
+	p.ReadLine()
+	p.WaitOK()
+	again := startExec(t, tr, file)
+	again.WriteLine("go")
+	again.ReadLine()
+	again.WaitOK()
+}
+
+// awaitEvent reads until an event of a kind comes and returns a copy.
+func awaitEvent(t *testing.T, tr *loader.Tracer, kind loader.Kind) loader.Event {
+	t.Helper()
+	var found *loader.Event
+	for deadline := time.Now().Add(time.Minute); found == nil; {
+		if time.Now().After(deadline) {
+			t.Fatalf("no event of kind %d", kind)
+		}
+		_, err := tr.Read(time.Now().Add(10*time.Millisecond), func(ev *loader.Event) {
+			if ev.Kind == kind && found == nil {
+				copied := *ev
+				found = &copied
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return *found
+}
