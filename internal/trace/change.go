@@ -4,6 +4,7 @@ package trace
 
 import (
 	"debug/elf"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -26,6 +27,7 @@ type change struct {
 	// replaced: the thread that ran exec was not the main one and has taken its
 	// place; probes that were attached for the process are gone with the old.
 	replaced bool
+	file     loader.ExecFile // of an exec: to let the process go on
 }
 
 // noteChange remembers a record that calls for another look at a process. The
@@ -35,10 +37,15 @@ func (s *session) noteChange(ev *loader.Event) {
 	if c.pid == 0 {
 		return // a process we cannot name cannot be looked at
 	}
-	c.replaced = c.exec && ev.Aux != ev.TID
+	if c.exec {
+		c.replaced, c.file = ev.Aux != ev.TID, ev.ExecFile()
+	}
 	for i := range s.changes {
 		if old := &s.changes[i]; old.pid == c.pid {
-			old.exec, old.replaced = old.exec || c.exec, old.replaced || c.replaced
+			if c.exec {
+				c.replaced = c.replaced || old.replaced
+				*old = c // what came before is gone
+			}
 			return
 		}
 	}
@@ -48,21 +55,31 @@ func (s *session) noteChange(ev *loader.Event) {
 // followChanges attaches to what has appeared since the last batch.
 func (s *session) followChanges() {
 	for _, c := range s.changes {
-		t := s.targets[c.pid]
-		if t == nil {
-			proc, err := target.Open(c.pid)
-			if err != nil {
-				continue // it has ended; its own record tells
-			}
-			t = &tracee{proc: proc, reach: newReach()}
-			s.targets[c.pid] = t
+		if err := s.followChange(c); err != nil {
+			s.o.Message(fmt.Sprintf("warning: process %d: %v", c.pid, err))
 		}
-		s.refresh(t, c)
+		if !c.exec {
+			continue
+		}
+		if err := s.tracer.ReleaseExec(c.pid, c.file); err != nil {
+			s.o.Message("warning: " + err.Error())
+		}
 	}
 	s.changes = s.changes[:0]
+	s.tellWarnings()
 }
 
-func (s *session) refresh(t *tracee, c change) {
+func (s *session) followChange(c change) error {
+	t := s.targets[c.pid]
+	if t == nil {
+		proc, err := target.Open(c.pid)
+		if err != nil {
+			s.missedChange(c)
+			return nil // it has ended; its own record tells
+		}
+		t = &tracee{proc: proc, reach: newReach()}
+		s.targets[c.pid] = t
+	}
 	earlier := t.modules
 	if c.exec {
 		earlier, t.starting = nil, true
@@ -70,41 +87,62 @@ func (s *session) refresh(t *tracee, c change) {
 	}
 	added, modules, err := t.proc.ModulesSince(earlier)
 	if err != nil && modules == nil {
-		return
+		s.missedChange(c)
+		return nil
 	}
 	if c.replaced {
 		t.reach = newReach()
+		s.tracer.DetachProcess(c.pid)
 	}
 	t.modules = modules
 	if len(added) == 0 {
-		return // unloaded, or what look-ahead has attached already
+		return nil // only unloaded
 	}
-	before := s.attached.sites
-	if err := s.attachTo(t); err != nil {
-		s.o.Message(fmt.Sprintf("warning: process %d: %v", c.pid, err))
-		return
-	}
+	return s.attachChange(t, c)
+}
+
+// attachChange attaches to what a process has mapped now, and tells of it.
+func (s *session) attachChange(t *tracee, c change) error {
+	before, waits := s.attached.sites, c.exec && s.waits(t)
+	err := s.attachTo(t)
 	t.starting = t.starting && c.exec
-	if n := s.attached.sites - before; n > 0 {
-		s.toldLate(c, n, time.Duration(monotonic()-c.since))
+	n := s.attached.sites - before
+	if n == 0 {
+		return err
 	}
-	s.tellWarnings()
+	after := time.Duration(monotonic() - c.since)
+	what := fmt.Sprintf("attached %d more sites in process %d, ", n, c.pid)
+	switch {
+	case waits && after < loader.HoldTime:
+		what += fmt.Sprintf("which waited %v for it at its first instruction", roundTime(after))
+	case c.exec:
+		what += fmt.Sprintf("%v after it ran another program", roundTime(after))
+		s.lateExecs.add(after)
+	default:
+		what += fmt.Sprintf("%v after a library was mapped", roundTime(after))
+		s.lateLibraries.add(after)
+	}
+	s.o.Message(what)
+	return err
 }
 
-// toldLate tells of sites that were attached while their process ran.
-func (s *session) toldLate(c change, sites int, after time.Duration) {
-	what, l := "a library was mapped", &s.lateLibraries
+// missedChange counts a program that had ended when it was to be looked at.
+func (s *session) missedChange(c change) {
 	if c.exec {
-		what, l = "it ran another program", &s.lateExecs
+		s.missedExecs++
 	}
-	l.add(after)
-	s.o.Message(fmt.Sprintf("attached %d more sites in process %d, %v after %s", sites, c.pid, roundTime(after), what))
 }
 
-// watchLibraries makes the process's dynamic linker tell of libraries that are
-// loaded later. A program without one has none to load.
-func (s *session) watchLibraries(t *tracee) {
-	reach, pid := s.reachOf(t)
+// waits reports whether a process that ran exec waits to be attached.
+func (s *session) waits(t *tracee) bool {
+	found := false
+	t.linkers(func(h *os.File, id fileID) { found = found || s.holding[id] })
+	return found && s.tracer.HoldsExecs()
+}
+
+// linkers calls with the dynamic linkers that a process has mapped, opened for
+// the time of the call.
+func (t *tracee) linkers(with func(*os.File, fileID)) {
 	for i := range t.modules {
 		m := &t.modules[i]
 		if m.Err != nil || !isLinker(m.Path) {
@@ -114,23 +152,44 @@ func (s *session) watchLibraries(t *tracee) {
 		if err != nil {
 			continue
 		}
-		if id, err := identify(h); err == nil && !reach.linkers[id] {
-			reach.linkers[id] = true
-			s.watchLinker(t, h, pid)
+		if id, err := identify(h); err == nil {
+			with(h, id)
 		}
 		h.Close()
 	}
 }
 
-func (s *session) watchLinker(t *tracee, h *os.File, pid int) {
-	offset, ok := functionOffset(h, debuggerHook)
-	if !ok {
-		return
+// watchLibraries makes the process's dynamic linker tell of libraries that are
+// loaded later, and hold programs that are run later. A program without one
+// has no library to load.
+func (s *session) watchLibraries(t *tracee) {
+	reach, pid := s.reachOf(t)
+	t.linkers(func(h *os.File, id fileID) {
+		if reach.linkers[id] && s.holding[id] {
+			return
+		}
+		err := s.watchLinker(h, pid, !reach.linkers[id], !s.holding[id])
+		reach.linkers[id], s.holding[id] = true, true
+		if err != nil && t.proc.Alive() == nil {
+			s.o.Message(fmt.Sprintf("warning: programs and libraries that process %d runs from now on may be seen late or not at all: %v", t.proc.PID, err))
+		}
+	})
+}
+
+func (s *session) watchLinker(h *os.File, pid int, libraries, execs bool) error {
+	f, err := elf.NewFile(h)
+	if err != nil {
+		return fmt.Errorf("read the dynamic linker: %w", err)
 	}
-	err := s.tracer.WatchLibraries(pid, fmt.Sprintf("/proc/self/fd/%d", h.Fd()), offset)
-	if err != nil && t.proc.Alive() == nil {
-		s.o.Message(fmt.Sprintf("warning: libraries that process %d loads from now on will not be seen: %v", t.proc.PID, err))
+	path := fmt.Sprintf("/proc/self/fd/%d", h.Fd())
+	var errs []error
+	if offset, ok := functionOffset(f, debuggerHook); ok && libraries {
+		errs = append(errs, s.tracer.WatchLibraries(pid, path, offset))
 	}
+	if offset, ok := fileOffset(f, f.Entry); ok && execs {
+		errs = append(errs, s.tracer.HoldExecs(path, offset))
+	}
+	return errors.Join(errs...)
 }
 
 func isLinker(path string) bool {
@@ -139,26 +198,24 @@ func isLinker(path string) bool {
 }
 
 // functionOffset returns the file offset of an exported function.
-func functionOffset(r interface {
-	ReadAt([]byte, int64) (int, error)
-}, name string) (uint64, bool) {
-	f, err := elf.NewFile(r)
-	if err != nil {
-		return 0, false
-	}
-	defer f.Close()
+func functionOffset(f *elf.File, name string) (uint64, bool) {
 	symbols, err := f.DynamicSymbols()
 	if err != nil {
 		return 0, false
 	}
 	for _, sym := range symbols {
-		if sym.Name != name || sym.Section == elf.SHN_UNDEF {
-			continue
+		if sym.Name == name && sym.Section != elf.SHN_UNDEF {
+			return fileOffset(f, sym.Value)
 		}
-		for _, p := range f.Progs {
-			if p.Type == elf.PT_LOAD && sym.Value >= p.Vaddr && sym.Value < p.Vaddr+p.Filesz {
-				return sym.Value - p.Vaddr + p.Off, true
-			}
+	}
+	return 0, false
+}
+
+// fileOffset returns where in the file an address of it lies.
+func fileOffset(f *elf.File, address uint64) (uint64, bool) {
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_LOAD && address >= p.Vaddr && address < p.Vaddr+p.Filesz {
+			return address - p.Vaddr + p.Off, true
 		}
 	}
 	return 0, false

@@ -4,6 +4,7 @@ package trace
 
 import (
 	"fmt"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -139,7 +140,7 @@ func TestExecSameFile(t *testing.T) {
 					"exit before / gone (exec)", "exit before (exec)",
 					"enter after", "exit after")
 				if sum.Received != 4 || sum.ViolationTotal != 0 || sum.Orphans != 0 {
-					t.Errorf("%d markers, %d violations, %d orphans; want 4, 0, 0", sum.Received, sum.ViolationTotal, sum.Orphans)
+					t.Errorf("%d markers, %d violations, %d orphans; want 4, 0, 0; notes %v", sum.Received, sum.ViolationTotal, sum.Orphans, sum.Notes)
 				}
 			})
 		}
@@ -168,4 +169,159 @@ func line(b *Boundary) string {
 		text += fmt.Sprintf(" (%s)", b.Synthetic)
 	}
 	return text
+}
+
+// startSpawn starts spawn.c and waits for it.
+func startSpawn(t *testing.T, args ...string) *fixture.Proc {
+	t.Helper()
+	p := fixture.Start(t, fixture.Build(t, "spawn.c"), args...)
+	p.Expect("ready")
+	return p
+}
+
+// Threads that fork at the same time.
+func TestFollowThreadsThatFork(t *testing.T) {
+	const threads = 6
+	p := startSpawn(t, "threads", fmt.Sprint(threads))
+	tr := attach(t, Options{PIDs: []int{p.Pid()}, Follow: true})
+	p.WriteLine("go")
+	p.Expect(fmt.Sprintf("done %d 0", threads*threads))
+	p.WaitOK()
+	tr.wait()
+	proper, synthetic := tally(tr.boundaries)
+	for pid, paths := range proper {
+		if paths["child"] != 1 || len(paths) != 1 {
+			t.Errorf("child %d: phases %v", pid, paths)
+		}
+	}
+	if len(proper) != threads*threads || synthetic != 0 {
+		t.Errorf("%d children with phases, %d synthetic boundaries; want %d and none", len(proper), synthetic, threads*threads)
+	}
+}
+
+// A child outlives its parent: the session goes on until it ends.
+func TestFollowOrphan(t *testing.T) {
+	p := startSpawn(t, "orphan")
+	tr := attach(t, Options{PIDs: []int{p.Pid()}, Follow: true})
+	p.WriteLine("go")
+	p.WaitOK()
+	var child int
+	if _, err := fmt.Sscanf(p.ReadLine(), "orphan %d", &child); err != nil {
+		t.Fatal(err)
+	}
+	if sum := tr.wait(); sum.EndReason != "target_exit" {
+		t.Errorf("ended by %q", sum.EndReason)
+	}
+	proper, _ := tally(tr.boundaries)
+	if proper[child]["orphan"] != 1 {
+		t.Errorf("the orphan's phases: %v", proper)
+	}
+}
+
+// A thread other than the main one runs exec: the process stays, its threads
+// do not, and what it runs then is traced.
+func TestExecFromThread(t *testing.T) {
+	for _, follow := range []bool{false, true} {
+		t.Run(fmt.Sprintf("follow=%v", follow), func(t *testing.T) {
+			p := startSpawn(t, "thread-exec")
+			tr := attach(t, Options{PIDs: []int{p.Pid()}, Follow: follow})
+			p.WriteLine("go")
+			p.Expect(fmt.Sprintf("again %d", p.Pid()))
+			p.WaitOK()
+			sum := tr.wait()
+			if sum.ViolationTotal != 0 || sum.Orphans != 0 {
+				t.Errorf("%d violations, %d orphans", sum.ViolationTotal, sum.Orphans)
+			}
+			wantBoundaries(t, tr.boundaries,
+				"enter of main", "enter of a thread",
+				"exit of main (thread_exit)", "exit of a thread (exec)",
+				"enter again", "exit again")
+		})
+	}
+}
+
+// Several targets of one session, each with what it has: two instances of one
+// program and one of another.
+func TestSeveralTargets(t *testing.T) {
+	loops := fixture.Build(t, "forkloop.c")
+	one := fixture.Start(t, fixture.Build(t, "exec.c"))
+	two, three := fixture.Start(t, loops, "3", "2"), fixture.Start(t, loops, "2", "2")
+	all := []*fixture.Proc{one, two, three}
+	var pids []int
+	for _, p := range all {
+		p.Expect("ready")
+		pids = append(pids, p.Pid())
+	}
+	tr := attach(t, Options{PIDs: pids, Follow: true})
+	for _, p := range all {
+		p.WriteLine("go")
+	}
+	for _, p := range all {
+		p.WaitOK()
+	}
+	tr.wait()
+	proper, _ := tally(tr.boundaries)
+	if proper[one.Pid()]["after"] != 1 || len(proper) != 1+3+2 {
+		t.Errorf("phases by process: %v; want one of exec.c and 5 children", proper)
+	}
+}
+
+// Children that a target had before the attach are traced like later ones.
+func TestFollowAdoptsChildren(t *testing.T) {
+	shell := fixture.StartCmd(t, exec.Command("/bin/sh", "-c", fixture.Build(t, "exec.c")+"; true"))
+	shell.Expect("ready")
+	tr := attach(t, Options{PIDs: []int{shell.Pid()}, Follow: true})
+	shell.WriteLine("go")
+	var child int
+	if _, err := fmt.Sscanf(shell.ReadLine(), "done %d", &child); err != nil {
+		t.Fatal(err)
+	}
+	shell.WaitOK()
+	tr.wait()
+	if proper, _ := tally(tr.boundaries); proper[child]["after"] != 1 {
+		t.Errorf("phases %v, want \"after\" of process %d", proper, child)
+	}
+}
+
+// A followed child runs a program that nobody has seen before: it waits until
+// it is attached, so that its very first marker is traced. On a machine that
+// does not get to it in time this is told.
+func TestFollowExec(t *testing.T) {
+	for _, how := range []string{"fork", "vfork", "spawn"} {
+		t.Run(how, func(t *testing.T) {
+			const programs = 8
+			args := []string{how}
+			for range programs {
+				args = append(args, fixture.Build(t, "exec.c")) // each is a file of its own
+			}
+			p := startSpawn(t, args...)
+			tr := attach(t, Options{PIDs: []int{p.Pid()}, Follow: true})
+			p.WriteLine("go")
+			var pids []int
+			for range programs {
+				var pid int
+				if _, err := fmt.Sscanf(p.ReadLine(), "done %d", &pid); err != nil {
+					t.Fatal(err)
+				}
+				pids = append(pids, pid)
+			}
+			p.Expect(fmt.Sprintf("done %d 0", programs))
+			p.WaitOK()
+			sum := tr.wait()
+			proper, _ := tally(tr.boundaries)
+			traced := 0
+			for _, pid := range pids {
+				traced += proper[pid]["after"]
+			}
+			t.Logf("%d of %d programs were traced from their first marker; notes %v", traced, programs, sum.Notes)
+			for _, n := range sum.Notes {
+				if strings.HasPrefix(n.What, "programs run by exec") {
+					traced += int(n.Count)
+				}
+			}
+			if traced < programs {
+				t.Errorf("%d programs were missed in silence", programs-traced)
+			}
+		})
+	}
 }

@@ -123,6 +123,9 @@ func (s *session) lateNotes() []Note {
 			})
 		}
 	}
+	if s.missedExecs > 0 {
+		out = append(out, Note{"programs run by exec that ended before they could be looked at", s.missedExecs})
+	}
 	return out
 }
 

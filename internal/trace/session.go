@@ -34,6 +34,9 @@ type Options struct {
 	Pairs   []usdt.PairSpec // empty: the default choice
 	// Follow traces children too, from their first instruction.
 	Follow bool
+	// UnsafeNops attaches to five-byte nops although the kernel rewrites them
+	// unsafely; see loader.Rewriting.
+	UnsafeNops bool
 	// Libraries are files to attach to although no process maps them yet.
 	Libraries []string
 	Duration  time.Duration // 0: until the targets end or the context does
@@ -70,9 +73,11 @@ type session struct {
 	tracer  *loader.Tracer
 	targets map[int]*tracee // by PID
 	reach   reach           // with Follow: of every process
+	holding map[fileID]bool // dynamic linkers in which new programs wait
 	looked  int64           // when children were last looked for
 	// Files attached later than they were mapped.
 	lateExecs, lateLibraries late
+	missedExecs              uint64 // programs that ended before they could be looked at
 	started                  int64
 	warned                   int // warnings already told
 	attached                 attachment
@@ -99,7 +104,7 @@ type tracee struct {
 // drained and written. The error is for what kept it from tracing or writing.
 func Run(ctx context.Context, o Options) (*Summary, error) {
 	s := &session{o: o, clock: newClock(), targets: make(map[int]*tracee)}
-	s.reach = newReach()
+	s.reach, s.holding = newReach(), make(map[fileID]bool)
 	s.queue = queue{sink: o.Sink, clock: s.clock}
 	if o.GPU != nil {
 		s.queue.gpu = newGPU(o.GPU)
@@ -109,7 +114,7 @@ func Run(ctx context.Context, o Options) (*Summary, error) {
 		PageSize: os.Getpagesize(), RSSError: nvsample.RSSBound(rssCounters, cpus(), os.Getpagesize()),
 		Describe: s.describe,
 	}, &s.queue)
-	s.choice = choice{flags: o.Pairs, engine: s.engine}
+	s.choice = choice{flags: o.Pairs, engine: s.engine, rewriting: loader.NopRewriting(), unsafeNops: o.UnsafeNops}
 	defer s.close()
 	if err := s.prepare(); err != nil {
 		return nil, err
@@ -316,6 +321,7 @@ func (s *session) summary(reason string, now int64) (*Summary, error) {
 		{"marker hits for which the kernel did not run the program", st.Missed},
 		{"lost markers not known of which thread", st.Unattributed},
 		{"sites that could not be attached", uint64(len(s.attached.failed))},
+		{"sites left alone because this kernel cannot probe their nops safely", uint64(s.choice.refused)},
 	} {
 		if n.Count > 0 {
 			sum.Notes = append(sum.Notes, n)
