@@ -38,6 +38,7 @@ type traceOptions struct {
 	strict      bool
 	readyFile   string
 	ringSize    string
+	unsafeNops  bool
 	command     []string
 }
 
@@ -69,13 +70,14 @@ func (o *traceOptions) register(f *pflag.FlagSet, which int) {
 	f.BoolVar(&o.strict, "strict", false, "exit with 3 when nesting was violated, with 4 when records were lost")
 	f.StringVar(&o.readyFile, "ready-file", "", "file to create once every probe is attached")
 	f.StringVar(&o.ringSize, "ring-size", "", "size of the ring buffer, such as 64M (default 16M)")
+	f.BoolVar(&o.unsafeNops, "unsafe-nops", false, "attach also to markers on five-byte nops where the kernel rewrites those unsafely: the program may crash")
 	f.SortFlags = false
 }
 
 // parse checks the flags and turns them into options of a session.
 func (o *traceOptions) parse() (tracing.Options, error) {
 	out := tracing.Options{
-		Follow: o.follow, Libraries: o.libraries, Duration: o.duration,
+		Follow: o.follow, UnsafeNops: o.unsafeNops, Libraries: o.libraries, Duration: o.duration,
 		SessionID: o.sessionID, Version: version(),
 		Rank: int32(o.rank), RankGiven: o.flags.Changed("rank"),
 	}

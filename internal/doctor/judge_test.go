@@ -112,14 +112,14 @@ func TestNoHits(t *testing.T) {
 }
 
 func TestNopKind(t *testing.T) {
-	for err, want := range map[error]nopKind{
-		unix.ENOSYS: nopsTrapped, unix.ENXIO: nopsFive, unix.EPROTO: nopsTen, unix.EPERM: nopsUnknown, errNoSyscall: nopsTrapped,
+	for err, want := range map[error]loader.Rewriting{
+		unix.ENOSYS: loader.RewritingNone, unix.ENXIO: loader.RewritingFive, unix.EPROTO: loader.RewritingTen, unix.EPERM: loader.RewritingUnknown, loader.ErrNoSyscall: loader.RewritingNone,
 	} {
-		if got := nopsOf(err); got != want {
+		if got := loader.RewritingOf(err); got != want {
 			t.Errorf("%v: %v, want %v", err, got, want)
 		}
 	}
-	if nopsOf(nil) != nopsUnknown {
+	if loader.RewritingOf(nil) != loader.RewritingUnknown {
 		t.Error("a call that succeeds tells nothing")
 	}
 }
@@ -148,12 +148,12 @@ func server() subject {
 }
 
 func TestProcessGoldens(t *testing.T) {
-	for name, kernel := range map[string]nopKind{"process-five": nopsFive, "process-ten": nopsTen, "process-unknown": nopsUnknown} {
+	for name, kernel := range map[string]loader.Rewriting{"process-five": loader.RewritingFive, "process-ten": loader.RewritingTen, "process-unknown": loader.RewritingUnknown} {
 		golden(t, name+".golden", NewReport("6.1.0-test", "amd64", 4242, judgeProcess(server(), kernel)))
 	}
 	s := server()
 	s.err = fmt.Errorf("read the memory map: %w", fs.ErrPermission)
-	golden(t, "process-denied.golden", NewReport("6.1.0-test", "amd64", 4242, judgeProcess(s, nopsTen)))
+	golden(t, "process-denied.golden", NewReport("6.1.0-test", "amd64", 4242, judgeProcess(s, loader.RewritingTen)))
 }
 
 func TestGPU(t *testing.T) {
@@ -174,7 +174,7 @@ func TestGPU(t *testing.T) {
 
 func TestJSON(t *testing.T) {
 	var b bytes.Buffer
-	r := NewReport("6.1", "amd64", 4242, judgeProcess(server(), nopsFive))
+	r := NewReport("6.1", "amd64", 4242, judgeProcess(server(), loader.RewritingFive))
 	if err := WriteJSON(&b, r); err != nil {
 		t.Fatal(err)
 	}

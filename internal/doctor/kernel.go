@@ -7,6 +7,8 @@ import (
 	"io/fs"
 
 	"github.com/cilium/ebpf"
+
+	"github.com/phasetrace/phasetrace/internal/loader"
 )
 
 // Remedies that several checks share.
@@ -107,14 +109,14 @@ func judgePerfUprobe(t trials) Check {
 // judgeNopKind says what probes on long nops come to here.
 func judgeNopKind(err error) Check {
 	c := Check{Group: GroupKernel, Name: "nop_rewriting", Result: OK, Purpose: "know which kinds of nop are safe to probe"}
-	switch nopsOf(err) {
-	case nopsTrapped:
+	switch loader.RewritingOf(err) {
+	case loader.RewritingNone:
 		c.Detail = "none: every probe traps, which is safe"
-	case nopsFive:
+	case loader.RewritingFive:
 		c.Result = Warn
 		c.Detail = "five-byte nops become calls, unsafely: a child that the program forks dies at such a probe"
 		c.Remedy = "leave probes on five-byte nops alone here (doctor -p finds them); phasetrace.h and sys/sdt.h use one-byte nops, which are safe"
-	case nopsTen:
+	case loader.RewritingTen:
 		c.Detail = "ten-byte nops become calls, safely"
 	default:
 		c.Result = Unknown

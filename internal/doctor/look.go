@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/phasetrace/phasetrace/internal/inspect"
+	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/nvsample"
 	"github.com/phasetrace/phasetrace/internal/target"
 )
@@ -36,7 +37,7 @@ func Examine(o Options) *Report {
 	gpu := lookAtGPU(func() (nvsample.Source, error) { return nvsample.Open(o.NVMLLibrary) }, gpuTime)
 	checks = append(checks, judgeGPU(gpu)...)
 	if o.PID != 0 {
-		checks = append(checks, judgeProcess(lookAtProcess(o.PID), nopsOf(t.syscall))...)
+		checks = append(checks, judgeProcess(lookAtProcess(o.PID), loader.RewritingOf(t.syscall))...)
 	}
 	return NewReport(kernelRelease(), runtime.GOARCH, o.PID, checks)
 }

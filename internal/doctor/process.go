@@ -7,12 +7,13 @@ import (
 	"fmt"
 	"io/fs"
 
+	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/output/human"
 	"github.com/phasetrace/phasetrace/internal/usdt"
 )
 
 // judgeProcess says what stands between a process and its trace.
-func judgeProcess(s subject, nops nopKind) []Check {
+func judgeProcess(s subject, nops loader.Rewriting) []Check {
 	alive := Check{Group: GroupProcess, Name: "process", Required: true, Purpose: "look at the process", Result: OK}
 	if s.err != nil {
 		alive.Result, alive.Detail = Missing, s.err.Error()
@@ -129,7 +130,7 @@ func tracedSites(choices []usdt.Choice) map[int]bool {
 
 // judgeNops says what the instruction under each site means on this kernel:
 // one check for each kind there is.
-func judgeNops(sites []usdt.Site, traced map[int]bool, kernel nopKind) []Check {
+func judgeNops(sites []usdt.Site, traced map[int]bool, kernel loader.Rewriting) []Check {
 	var cs []Check
 	for _, kind := range []usdt.Nop{usdt.Nop1, usdt.Nop1Then10, usdt.NopARM, usdt.Nop5, usdt.Nop10, usdt.NopNone} {
 		var n, taken int
@@ -154,7 +155,7 @@ func judgeNops(sites []usdt.Site, traced map[int]bool, kernel nopKind) []Check {
 	return cs
 }
 
-func nopMeaning(kind usdt.Nop, kernel nopKind) (r Result, meaning, remedy string) {
+func nopMeaning(kind usdt.Nop, kernel loader.Rewriting) (r Result, meaning, remedy string) {
 	switch kind {
 	case usdt.Nop1:
 		return OK, "one-byte nops, safe on every kernel", ""
@@ -170,23 +171,23 @@ func nopMeaning(kind usdt.Nop, kernel nopKind) (r Result, meaning, remedy string
 	return Warn, "not nops: works, but each hit may cost microseconds more", "rebuild the program with the markers of phasetrace.h or sys/sdt.h"
 }
 
-func nop5Meaning(kernel nopKind) (r Result, meaning, remedy string) {
+func nop5Meaning(kernel loader.Rewriting) (r Result, meaning, remedy string) {
 	const rebuild = "rebuild the program with one-byte nops (phasetrace.h, sys/sdt.h), or use a kernel that does not rewrite five-byte nops (before 6.18, from 7.3 on)"
 	switch kernel {
-	case nopsFive:
+	case loader.RewritingFive:
 		return Warn, "five-byte nops, UNSAFE on this kernel: it overwrites the program's stack below the stack pointer, and a child forked after the first hit dies at the probe", rebuild
-	case nopsUnknown:
+	case loader.RewritingUnknown:
 		return Unknown, "five-byte nops, unsafe on some kernels, and this one does not tell", rebuild
 	}
 	return OK, "five-byte nops, trapped as others here", ""
 }
 
-func nop10Meaning(kernel nopKind) (r Result, meaning, remedy string) {
+func nop10Meaning(kernel loader.Rewriting) (r Result, meaning, remedy string) {
 	const rebuild = "rebuild the program with one-byte nops in front (phasetrace.h), or use Linux 7.3 or later"
 	switch kernel {
-	case nopsTen:
+	case loader.RewritingTen:
 		return OK, "ten-byte nops, fast on this kernel", ""
-	case nopsUnknown:
+	case loader.RewritingUnknown:
 		return Unknown, "ten-byte nops, dead on some kernels, and this one does not tell", rebuild
 	}
 	return Missing, "ten-byte nops, DEAD on this kernel: a probe is accepted and never fires", rebuild

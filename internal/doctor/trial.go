@@ -42,7 +42,7 @@ func try() trials {
 		cookies:     features.HaveProgramHelper(ebpf.Kprobe, asm.FnGetAttachCookie),
 		perfUprobe:  tryMarker(false),
 		multiUprobe: tryMarker(true),
-		syscall:     uprobeSyscall(),
+		syscall:     loader.UprobeSyscall(),
 	}
 	t.features, _ = loader.DetectFeatures(loader.Without{}) // fails as load and btf do
 	t.tracer = tryTracer()

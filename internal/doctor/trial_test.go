@@ -150,7 +150,9 @@ func examineWith(t *testing.T, caps []uintptr, pid int) *Report {
 // A process is judged as it is: with markers, stopped, ended.
 func TestProcessAsItIs(t *testing.T) {
 	p := fixture.Start(t, fixture.Build(t, "phases.c"))
-	look := func() *Report { return NewReport("", "", p.Pid(), judgeProcess(lookAtProcess(p.Pid()), nopsTrapped)) }
+	look := func() *Report {
+		return NewReport("", "", p.Pid(), judgeProcess(lookAtProcess(p.Pid()), loader.RewritingNone))
+	}
 	r := look()
 	if !r.Works {
 		t.Errorf("broken: %+v", r.Broken())
@@ -171,7 +173,7 @@ func TestProcessAsItIs(t *testing.T) {
 	if !errors.Is(s.err, target.ErrNoProcess) {
 		t.Errorf("ended: %v", s.err)
 	}
-	if r := NewReport("", "", p.Pid(), judgeProcess(s, nopsTrapped)); r.Works {
+	if r := NewReport("", "", p.Pid(), judgeProcess(s, loader.RewritingNone)); r.Works {
 		t.Error("a process that has ended can be traced")
 	}
 }

@@ -35,7 +35,7 @@ func (s *session) prepare() error {
 			return err
 		}
 		names, skipped = append(names, l.names...), append(skipped, l.skipped...)
-		if !l.planned() {
+		if !l.planned() && !t.starting {
 			s.choice.warn([]string{fmt.Sprintf("process %d: %v", pid, s.noMarkers(&l))})
 		}
 	}
@@ -46,8 +46,20 @@ func (s *session) prepare() error {
 }
 
 // mayComeLater reports whether markers are to be expected although there is
-// none yet: followed processes run other programs.
-func (s *session) mayComeLater() bool { return s.o.Follow }
+// none yet: followed processes run other programs, and a program that is only
+// starting loads more libraries, as the java launcher does its virtual machine.
+func (s *session) mayComeLater() bool {
+	if s.o.Follow {
+		return true
+	}
+	for _, t := range s.targets {
+		if t.starting && slices.ContainsFunc(t.modules, func(m target.Module) bool { return isLinker(m.Path) }) {
+			s.o.Message("no USDT markers in the program yet; watching the libraries it loads")
+			return true
+		}
+	}
+	return false
+}
 
 func (s *session) openTarget(pid int) (*tracee, error) {
 	if t := s.targets[pid]; t != nil {
@@ -99,6 +111,9 @@ func (s *session) lookAhead(l *looked, proc *target.Process) {
 
 func (s *session) noMarkers(l *looked) error {
 	var b strings.Builder
+	if s.choice.refused > 0 {
+		fmt.Fprintf(&b, "%s left alone because this kernel cannot probe their nops safely (\"phasetrace doctor -p PID\" explains; --unsafe-nops attaches all the same): ", count(s.choice.refused, "site"))
+	}
 	if len(s.o.Pairs) > 0 {
 		names := make([]string, len(s.o.Pairs))
 		for i, p := range s.o.Pairs {
@@ -193,6 +208,9 @@ func (s *session) attachedMessage(took time.Duration) string {
 	var who []string
 	for _, p := range s.engine.Processes() {
 		who = append(who, fmt.Sprintf("%s (pid %d)", p.Comm, p.PID))
+	}
+	if s.attached.sites == 0 {
+		return fmt.Sprintf("watching %s, where nothing is to be attached yet, in %s", list(who), took.Round(time.Millisecond))
 	}
 	return fmt.Sprintf("attached to %s: %s, %s in %s, in %s", list(who),
 		count(len(s.choice.pairs), "pair"), count(s.attached.sites, "site"), count(s.attached.files, "file"),

@@ -18,7 +18,11 @@ type choice struct {
 	lanes    []string
 	warnings []string
 	resets   map[resetSite]*site
-	engine   *Engine
+	// What the kernel does with long nops, and whether the user wants to risk it.
+	rewriting  loader.Rewriting
+	unsafeNops bool
+	refused    int // sites left alone because of it
+	engine     *Engine
 }
 
 // plan adds the sites of the files of one process to the session: those of
@@ -53,6 +57,9 @@ func (c *choice) addSites(p *pair, role loader.Role, indexes []int, all []usdt.S
 			continue
 		}
 		f := l.open[owner[i]]
+		if c.refuse(f.file, &all[i]) {
+			continue
+		}
 		s, plan, missing := planSite(p, role, f.elf.Arch, &all[i])
 		s.Path = f.path
 		plan.ID = uint32(len(c.engine.sites))
@@ -60,6 +67,23 @@ func (c *choice) addSites(p *pair, role loader.Role, indexes []int, all []usdt.S
 		f.plan = append(f.plan, plan)
 		c.warn(missing)
 	}
+}
+
+// refuse reports whether a site is left alone because of the instruction that
+// is there, and tells of it.
+func (c *choice) refuse(f *file, in *usdt.Site) bool {
+	why := c.rewriting.Refuses(in.Nop)
+	if why == "" {
+		return false
+	}
+	name := fmt.Sprintf("%s:%s at %s+%#x", in.Provider, in.Name, f.path, in.Offset)
+	if c.unsafeNops && in.Nop == usdt.Nop5 {
+		c.warn([]string{name + ": attached as --unsafe-nops asks, although " + why})
+		return false
+	}
+	c.refused++
+	c.warn([]string{name + " is not attached: " + why})
+	return true
 }
 
 // warn adds warnings that have not been given before: a file is looked at
@@ -81,6 +105,9 @@ func (c *choice) addResets(p *pair, indexes []int, all []usdt.Site, owner []int,
 			continue
 		}
 		key := resetSite{f.file, all[i].Offset}
+		if c.refuse(f.file, &all[i]) {
+			continue
+		}
 		if s := c.resets[key]; s != nil {
 			s.over = append(s.over, p)
 			continue

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"errors"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/phasetrace/phasetrace/internal/usdt"
+)
+
+// Rewriting is what the kernel does with probes on long nops of x86-64.
+type Rewriting uint8
+
+const (
+	// RewritingUnknown: it could not be found out.
+	RewritingUnknown Rewriting = iota
+	// RewritingNone: every probe traps.
+	RewritingNone
+	// RewritingFive: five-byte nops become calls, unsafely (Linux 6.18 to 7.2).
+	RewritingFive
+	// RewritingTen: ten-byte nops become calls, safely (Linux 7.3 and later).
+	RewritingTen
+)
+
+// uprobeNumber is __NR_uprobe of x86-64, arch/x86/entry/syscalls/syscall_64.tbl.
+const uprobeNumber = 336
+
+// ErrNoSyscall stands for architectures that have no such system call.
+var ErrNoSyscall = errors.New("not on this architecture")
+
+// UprobeSyscall makes the system call that a rewritten nop would make. Made
+// from ordinary code it does nothing but fail, and how it fails tells which
+// kind of rewriting the kernel does: the five-byte kind does not find its
+// caller among its trampolines (ENXIO), the ten-byte kind rejects it
+// (EPROTO), and other kernels do not know it (ENOSYS).
+func UprobeSyscall() error {
+	if runtime.GOARCH != "amd64" {
+		return ErrNoSyscall
+	}
+	_, _, errno := unix.Syscall(uprobeNumber, 0, 0, 0)
+	return errno
+}
+
+// RewritingOf reads the answer of UprobeSyscall.
+func RewritingOf(err error) Rewriting {
+	switch {
+	case errors.Is(err, ErrNoSyscall), errors.Is(err, unix.ENOSYS):
+		return RewritingNone
+	case errors.Is(err, unix.ENXIO):
+		return RewritingFive
+	case errors.Is(err, unix.EPROTO):
+		return RewritingTen
+	}
+	return RewritingUnknown
+}
+
+// NopRewriting returns what the running kernel does with probes on long nops.
+func NopRewriting() Rewriting { return RewritingOf(UprobeSyscall()) }
+
+// Refuses returns why a site on that kind of nop is better left alone on such a
+// kernel, "" when it may be attached.
+func (r Rewriting) Refuses(n usdt.Nop) string {
+	switch {
+	case n == usdt.Nop5 && (r == RewritingFive || r == RewritingUnknown):
+		return "it is on a five-byte nop, which this kernel may turn into a call unsafely: memory below the stack pointer is overwritten, and a child that is forked afterwards dies there"
+	case n == usdt.Nop10 && r != RewritingTen:
+		return "it is on a ten-byte nop, where a probe never fires on this kernel"
+	}
+	return ""
+}
