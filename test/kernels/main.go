@@ -107,7 +107,7 @@ func parseFlags(args []string, stderr io.Writer) (options, error) {
 	fs.StringVar(&o.doc, "doc", "", "write the matrix as Markdown to this `file`")
 	fs.StringVar(&o.logs, "logs", filepath.Join("build", "kernels"), "`folder` for the consoles' logs")
 	fs.IntVar(&o.jobs, "jobs", runtime.NumCPU(), "virtual machines at a time")
-	fs.DurationVar(&o.timeout, "timeout", 15*time.Minute, "longest life of one virtual machine")
+	fs.DurationVar(&o.timeout, "timeout", 30*time.Minute, "longest life of one virtual machine")
 	fs.BoolVar(&o.verbose, "v", false, "show the consoles as they print")
 	if err := fs.Parse(args); err != nil {
 		return o, err
@@ -201,16 +201,19 @@ func (h *harness) runOne(ctx context.Context, k kernel, img image, p *payload) o
 		return out
 	}
 	defer os.Remove(initrd)
-	var echo io.Writer
+	log, err := os.Create(logPath)
+	if err != nil {
+		out.Problems = append(out.Problems, err.Error())
+		return out
+	}
+	defer log.Close()
+	echo := io.Writer(log)
 	if h.opts.verbose {
-		echo = &prefixWriter{w: h.out, prefix: k.ID + " | "}
+		echo = io.MultiWriter(log, &prefixWriter{w: h.out, prefix: k.ID + " | "})
 	}
 	start := time.Now()
 	console, err := boot(ctx, machine{Arch: k.Arch, Kernel: img.Path, Initrd: initrd, Timeout: h.opts.timeout, Echo: echo})
 	out.Wall = time.Since(start)
-	if werr := os.WriteFile(logPath, console, 0o644); werr != nil {
-		out.Problems = append(out.Problems, werr.Error())
-	}
 	if err != nil {
 		out.Problems = append(out.Problems, err.Error())
 	}

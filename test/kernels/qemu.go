@@ -23,7 +23,7 @@ type machine struct {
 	Kernel  string // path of the image
 	Initrd  string // path of the cpio archive, not compressed
 	Timeout time.Duration
-	Echo    io.Writer // gets the console too, when not nil
+	Echo    io.Writer // gets the console too, as it prints
 }
 
 // boot runs a virtual machine until it switches itself off and returns
@@ -39,10 +39,7 @@ func boot(ctx context.Context, m machine) ([]byte, error) {
 	var console limitedBuffer
 	var stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Stdout = &console
-	if m.Echo != nil {
-		cmd.Stdout = io.MultiWriter(&console, m.Echo)
-	}
+	cmd.Stdout = io.MultiWriter(&console, m.Echo)
 	cmd.Stderr = &stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	cmd.WaitDelay = 5 * time.Second
