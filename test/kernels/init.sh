@@ -44,13 +44,14 @@ done
 # A panic prints all the same.
 echo 1 >/proc/sys/kernel/printk
 
-present() { if [ -e "$2" ]; then echo "@@has $1 yes"; else echo "@@has $1 no"; fi; }
-
 read -r up _ </proc/uptime
 echo "@@boot $(uname -r) $up"
-present btf /sys/kernel/btf/vmlinux
-present perf-uprobe /sys/bus/event_source/devices/uprobe/type
-present tracefs /sys/kernel/tracing/events
+
+echo "@@begin doctor"
+phasetrace doctor --json </dev/null 2>&1
+code=$?
+read -r up _ </proc/uptime
+echo "@@end doctor $code $up"
 
 . /pt/env
 while read -r id dir vars <&3; do

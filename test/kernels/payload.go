@@ -74,6 +74,9 @@ func buildPayload(ctx context.Context, c *cache, arch string, pkgs []testPackage
 	if err := p.addSystem(ctx, c); err != nil {
 		return nil, err
 	}
+	if err := p.goBuild(ctx, "pt/phasetrace", "build", "./cmd/phasetrace"); err != nil {
+		return nil, fmt.Errorf("build phasetrace: %w", err)
+	}
 	for _, pkg := range pkgs {
 		if err := p.addTests(ctx, pkg.Dir); err != nil {
 			return nil, fmt.Errorf("%s: %w", pkg.Dir, err)
@@ -145,20 +148,30 @@ func compiler(arch string) string {
 	return map[string]string{"amd64": "x86_64-linux-gnu-gcc", "arm64": "aarch64-linux-gnu-gcc"}[arch]
 }
 
+// goBuild runs one of go's commands that compile, for the guest, into the file
+// name of its root.
+func (p *payload) goBuild(ctx context.Context, name, command string, args ...string) error {
+	out := filepath.Join(p.root, filepath.FromSlash(name))
+	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
+		return err
+	}
+	all := append(strings.Fields(command), "-trimpath", "-ldflags=-s -w", "-o", out)
+	cmd := exec.CommandContext(ctx, "go", append(all, args...)...)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+p.arch)
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go %s: %w: %s", command, err, lastLines(string(text), 20))
+	}
+	if _, err := os.Stat(out); err != nil {
+		return errors.New("the package has no tests")
+	}
+	return nil
+}
+
 // addTests builds one package's test binary and copies its test data.
 func (p *payload) addTests(ctx context.Context, dir string) error {
 	rel := path.Join(strings.TrimPrefix(guestSource, "/"), dir)
-	binary := filepath.Join(p.root, filepath.FromSlash(rel), "package.test")
-	if err := os.MkdirAll(filepath.Dir(binary), 0o755); err != nil {
+	if err := p.goBuild(ctx, path.Join(rel, "package.test"), "test -c", "./"+dir); err != nil {
 		return err
-	}
-	cmd := exec.CommandContext(ctx, "go", "test", "-c", "-trimpath", "-ldflags=-s -w", "-o", binary, "./"+dir)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+p.arch)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build the tests: %w: %s", err, lastLines(string(out), 20))
-	}
-	if _, err := os.Stat(binary); err != nil {
-		return errors.New("the package has no tests")
 	}
 	data := filepath.Join(filepath.FromSlash(dir), "testdata")
 	if _, err := os.Stat(data); err != nil {

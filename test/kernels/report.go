@@ -93,6 +93,7 @@ func (r *report) markdown() []byte {
 		"A test without subtests counts as one, and so does a subtest.\n\n", r.command)
 	r.matrix(&b)
 	r.modes(&b)
+	r.checks(&b)
 	r.problems(&b)
 	r.skips(&b)
 	r.tests(&b)
@@ -125,6 +126,41 @@ func (r *report) modes(b *bytes.Buffer) {
 			forced = "`" + strings.Join(env, " ") + "`"
 		}
 		fmt.Fprintf(b, "| %s | %s | %s |\n", x.mode.Name, forced, x.mode.Why)
+	}
+	fmt.Fprintln(b)
+}
+
+// checks is what phasetrace doctor found on each kernel: result and detail.
+func (r *report) checks(b *bytes.Buffer) {
+	var order []string
+	found := map[string]map[string]check{}
+	for _, o := range r.outcomes {
+		for _, c := range o.Checks {
+			if c.Group != "kernel" && c.Group != "system" {
+				continue
+			}
+			if found[c.Name] == nil {
+				found[c.Name] = map[string]check{}
+				order = append(order, c.Name)
+			}
+			found[c.Name][o.Kernel.ID] = c
+		}
+	}
+	if order == nil {
+		return
+	}
+	fmt.Fprint(b, "## What phasetrace doctor finds\n\n| check |")
+	for _, o := range r.outcomes {
+		fmt.Fprintf(b, " %s |", o.Kernel.ID)
+	}
+	fmt.Fprintf(b, "\n|---|%s\n", strings.Repeat("---|", len(r.outcomes)))
+	for _, name := range order {
+		fmt.Fprintf(b, "| %s |", name)
+		for _, o := range r.outcomes {
+			c := found[name][o.Kernel.ID]
+			fmt.Fprintf(b, " %s |", escape(strings.Trim(c.Result+": "+c.Detail, ": ")))
+		}
+		fmt.Fprintln(b)
 	}
 	fmt.Fprintln(b)
 }

@@ -56,10 +56,10 @@ func (s stepResult) count(want status) int {
 // outcome is everything that came of one kernel.
 type outcome struct {
 	Kernel   kernel
-	Package  string            // Debian package and version
-	Release  string            // as the booted kernel names itself
-	Boot     time.Duration     // from power-on to the first process, by the guest's clock
-	Has      map[string]string // what init.sh looked for, yes or no
+	Package  string        // Debian package and version
+	Release  string        // as the booted kernel names itself
+	Boot     time.Duration // from power-on to the first process, by the guest's clock
+	Checks   []check       // what phasetrace doctor found there
 	Steps    []stepResult
 	Problems []string // why this kernel did not pass; empty: it did
 	Log      string   // path of the console's log
@@ -93,7 +93,6 @@ type rawStep struct {
 type transcript struct {
 	release   string
 	boot      time.Duration
-	has       map[string]string
 	steps     map[string]*rawStep
 	kernelLog []string
 	done      bool
@@ -104,7 +103,7 @@ var panicLine = regexp.MustCompile(`Kernel panic|Oops:|BUG: `)
 // parseConsole takes a console apart. It accepts any bytes: a machine that died
 // early leaves a transcript without steps.
 func parseConsole(console []byte) *transcript {
-	t := &transcript{has: map[string]string{}, steps: map[string]*rawStep{}}
+	t := &transcript{steps: map[string]*rawStep{}}
 	var current *rawStep
 	inLog := false
 	for raw := range bytes.Lines(console) {
@@ -114,8 +113,6 @@ func parseConsole(console []byte) *transcript {
 		switch {
 		case word == "@@boot" && len(fields) == 2:
 			t.release, t.boot = fields[0], seconds(fields[1])
-		case word == "@@has" && len(fields) == 2:
-			t.has[fields[0]] = fields[1]
 		case word == "@@begin" && len(fields) == 1:
 			current = &rawStep{}
 			t.steps[fields[0]] = current
@@ -157,7 +154,7 @@ func seconds(s string) time.Duration {
 // planned must have run, and only what the rules allow may have been skipped.
 func (o *outcome) judge(ctx context.Context, console []byte, plan []step) {
 	t := parseConsole(console)
-	o.Release, o.Boot, o.Has = t.release, t.boot, t.has
+	o.Release, o.Boot = t.release, t.boot
 	problem := func(format string, args ...any) { o.Problems = append(o.Problems, fmt.Sprintf(format, args...)) }
 	if t.release == "" {
 		problem("the kernel did not come up")
@@ -170,6 +167,15 @@ func (o *outcome) judge(ctx context.Context, console []byte, plan []step) {
 		problem("the kernel complained: %s", l)
 	}
 	last := t.boot
+	if d := t.steps[doctorID]; d == nil {
+		problem("phasetrace doctor did not run")
+	} else {
+		var err error
+		if o.Checks, err = parseDoctor(d.output); err != nil {
+			problem("%v", err)
+		}
+		last = d.end
+	}
 	for _, s := range plan {
 		raw := t.steps[s.ID]
 		if raw == nil {

@@ -16,7 +16,10 @@ import (
 // output has no line end, and one that never ends.
 const console = "SeaBIOS\r\n" +
 	"@@boot 6.1.0-56-cloud-amd64 1.50\r\n" +
-	"@@has btf yes\r\n" +
+	"@@begin doctor\r\n" +
+	"{ \"works\": true,\r\n" +
+	"  \"checks\": [{\"group\": \"kernel\", \"name\": \"uprobe_multi\", \"result\": \"missing\", \"detail\": \"Linux 6.6\"}] }\r\n" +
+	"@@end doctor 0 1.60\r\n" +
 	"\r\n" +
 	"@@begin native:internal/a\r\n" +
 	"\x16=== RUN   TestGood\r\n" +
@@ -66,11 +69,15 @@ func judged(k kernel, text string, plan []step) outcome {
 
 func TestJudge(t *testing.T) {
 	o := judged(oneMode, console+ending, plan)
-	if o.Release != "6.1.0-56-cloud-amd64" || o.Boot != 1500*time.Millisecond || o.Has["btf"] != "yes" {
-		t.Errorf("boot: got %q, %v, %v", o.Release, o.Boot, o.Has)
+	if o.Release != "6.1.0-56-cloud-amd64" || o.Boot != 1500*time.Millisecond {
+		t.Errorf("boot: got %q, %v", o.Release, o.Boot)
+	}
+	wantChecks := []check{{Group: "kernel", Name: "uprobe_multi", Result: "missing", Detail: "Linux 6.6"}}
+	if d := cmp.Diff(wantChecks, o.Checks); d != "" {
+		t.Error(d)
 	}
 	want := []stepResult{
-		{step: plan[0], Wall: 2500 * time.Millisecond, Tests: []test{
+		{step: plan[0], Wall: 2400 * time.Millisecond, Tests: []test{
 			{Name: "TestGood", Status: passed},
 			{Name: "TestTable/one", Status: passed},
 			{Name: "TestTable/two", Status: skipped, Reason: "a_test.go:9: needs PostgreSQL"},
@@ -107,6 +114,9 @@ func TestJudgeRefuses(t *testing.T) {
 		{"step cut off", console, plan, "native:internal/b did not end"},
 		{"kernel complained", good + "@@log-begin\r\n[1.0] WARNING: CPU: 0\r\n@@log-end\r\n@@done\r\n", plan[:1], "the kernel complained: [1.0] WARNING: CPU: 0"},
 		{"kernel died", good + "[ 1.9] Oops: int3: 0000 [#1]\r\n", plan[:1], "the kernel complained: [ 1.9] Oops: int3: 0000 [#1]"},
+		{"doctor objects", strings.Replace(good, `"works": true`, `"works": false`, 1) + end, plan[:1], "phasetrace doctor says that tracing does not work"},
+		{"doctor crashed", "@@boot 6.1 1\n@@begin doctor\nsegmentation fault\n@@end doctor 139 2\n" + end, nil,
+			"read the result of phasetrace doctor: invalid character 's' looking for beginning of value: segmentation fault"},
 		{"no test ran", "@@boot 6.1 1\n@@begin native:internal/a\nPASS\n@@end native:internal/a 0 2\n" + end, plan[:1], "mode native: no test passed"},
 		{"exit status alone", strings.Replace(good, "internal/a 0 4.00", "internal/a 66 4.00", 1) + end, plan[:1], "native:internal/a: exit status 66"},
 		{"skip not allowed", strings.Replace(good, "needs PostgreSQL", "not today", 1) + end, plan[:1],
