@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package trace
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/phasetrace/phasetrace/internal/fixture"
+	"github.com/phasetrace/phasetrace/internal/recorder"
+	"github.com/phasetrace/phasetrace/internal/testenv"
+)
+
+// realProgram starts an interpreter from its distribution with a script that
+// says "ready", waits for "go" and says "done".
+func realProgram(t *testing.T, extension, script string, command ...string) *fixture.Proc {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "Script."+extension)
+	if err := os.WriteFile(file, []byte(script), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	p := fixture.StartCmd(t, exec.Command(command[0], append(command[1:], file)...))
+	p.Expect("ready")
+	return p
+}
+
+// attributesOf returns the attributes of the scopes of a path.
+func attributesOf(t *testing.T, bs []Boundary, path string) (all []map[string]any) {
+	t.Helper()
+	for i := range bs {
+		b := &bs[i]
+		if b.Action != recorder.Exit || b.Path.String() != path {
+			continue
+		}
+		attrs := make(map[string]any)
+		if len(b.Attributes) > 0 {
+			if err := json.Unmarshal(b.Attributes, &attrs); err != nil {
+				t.Fatalf("attributes %s: %v", b.Attributes, err)
+			}
+		}
+		all = append(all, attrs)
+	}
+	return all
+}
+
+// logPaths shows what was traced.
+func logPaths(t *testing.T, sum *Summary) {
+	t.Helper()
+	for _, p := range sum.Paths {
+		t.Logf("%-40s %6d times, %v in all, at most %v", p.Path, p.Count, p.Total, p.Max)
+	}
+}
+
+const javaScript = `
+import java.util.Scanner;
+public class Script {
+	static Object keep;
+	public static void main(String[] args) {
+		System.out.println("ready");
+		new Scanner(System.in).nextLine();
+		for (int i = 0; i < 500; i++) {
+			byte[][] garbage = new byte[64][];
+			for (int j = 0; j < 64; j++) garbage[j] = new byte[4096];
+			keep = garbage;
+		}
+		for (int i = 0; i < 3; i++) System.gc();
+		System.out.println("done");
+	}
+}
+`
+
+// OpenJDK's collections, with no --pair.
+func TestOpenJDK(t *testing.T) {
+	java, err := exec.LookPath("java")
+	testenv.Require(t, err == nil, "OpenJDK is not installed: apt-get install openjdk-17-jdk-headless")
+	p := realProgram(t, "java", javaScript, java, "-Xmx32m", "-XX:+UseSerialGC")
+	tr := attach(t, Options{PIDs: []int{p.Pid()}})
+	p.WriteLine("go")
+	p.Expect("done")
+	p.WaitOK()
+	sum := tr.wait()
+	logPaths(t, sum)
+	full, collections := 0, 0
+	for i := range tr.boundaries {
+		b := &tr.boundaries[i]
+		if b.Action == recorder.Exit && b.Path.Name() == "gc" {
+			collections++
+			for _, a := range attributesOf(t, tr.boundaries[i:i+1], b.Path.String()) {
+				if a["full"] == 1.0 {
+					full++
+				}
+			}
+		}
+	}
+	if full != 3 || collections <= full {
+		t.Errorf("%d collections, %d of them full; want 3 full ones and some others", collections, full)
+	}
+	if sum.ViolationTotal != 0 || sum.Lost != 0 {
+		t.Errorf("%d violations, %d lost: %v", sum.ViolationTotal, sum.Lost, sum.Violations)
+	}
+}
+
+const pythonScript = `
+import gc, sys
+gc.disable()
+print("ready", flush=True)
+sys.stdin.readline()
+for i in range(7):
+    gc.collect(i % 3)
+import colorsys
+print("done", flush=True)
+`
+
+// CPython's collections and imports, with no --pair.
+func TestCPython(t *testing.T) {
+	const python = "/usr/bin/python3.11"
+	_, err := os.Stat(python)
+	testenv.Require(t, err == nil, "Debian's CPython is not installed: apt-get install python3.11-minimal libpython3.11-stdlib")
+	p := realProgram(t, "py", pythonScript, python)
+	tr := attach(t, Options{PIDs: []int{p.Pid()}})
+	p.WriteLine("go")
+	p.Expect("done")
+	p.WaitOK()
+	sum := tr.wait()
+	logPaths(t, sum)
+	var generations []any
+	for _, a := range attributesOf(t, tr.boundaries, "gc") {
+		generations = append(generations, a["generation"])
+	}
+	want := []any{0.0, 1.0, 2.0, 0.0, 1.0, 2.0, 0.0}
+	if len(generations) < len(want) { // the interpreter collects once more when it ends
+		t.Fatalf("collections of generations %v, want at least %v", generations, want)
+	}
+	for i := range want {
+		if generations[i] != want[i] {
+			t.Fatalf("collections of generations %v, want %v first", generations, want)
+		}
+	}
+	modules := attributesOf(t, tr.boundaries, "import")
+	if len(modules) == 0 || modules[0]["module"] != "colorsys" {
+		t.Errorf("imports %v, want colorsys", modules)
+	}
+	if sum.ViolationTotal != 0 || sum.Lost != 0 {
+		t.Errorf("%d violations, %d lost: %v", sum.ViolationTotal, sum.Lost, sum.Violations)
+	}
+}
