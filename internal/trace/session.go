@@ -327,7 +327,7 @@ func (s *session) summary(reason string, now int64) (*Summary, error) {
 			sum.Notes = append(sum.Notes, n)
 		}
 	}
-	sum.Notes = append(sum.Notes, s.lateNotes()...)
+	sum.Notes = append(append(sum.Notes, s.lateNotes()...), s.halfDead()...)
 	s.sumPaths(sum)
 	s.sumSites(sum)
 	return sum, err

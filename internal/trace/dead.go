@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package trace
+
+import (
+	"fmt"
+
+	"github.com/phasetrace/phasetrace/internal/loader"
+)
+
+// halfDead names the pairs of which only one side was ever hit, though probes
+// were under both: a program that never tells of the other side, or a pair that
+// does not belong together.
+func (s *session) halfDead() []Note {
+	type sides struct{ enters, exits uint64 }
+	hits := make(map[*pair]*sides)
+	for _, p := range s.choice.pairs {
+		hits[p] = &sides{}
+	}
+	for _, site := range s.engine.sites {
+		n := hits[site.pair]
+		switch {
+		case n == nil || site.over != nil:
+		case site.role == loader.Enter:
+			n.enters += site.hits
+		default:
+			n.exits += site.hits
+		}
+	}
+	var out []Note
+	for _, p := range s.choice.pairs {
+		n := hits[p]
+		what, count := "was entered and never exited", n.enters
+		if n.enters == 0 {
+			what, count = "was exited and never entered", n.exits
+		}
+		if count == 0 || n.enters > 0 && n.exits > 0 {
+			continue
+		}
+		if p.spec.Requires != "" {
+			what += ": " + p.spec.Requires
+		}
+		out = append(out, Note{fmt.Sprintf("pair %s %s", p, what), count})
+	}
+	return out
+}
