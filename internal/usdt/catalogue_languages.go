@@ -43,7 +43,8 @@ var ruby = program{
 }
 
 // A fatal error leaves PHP's functions by a long jump and skips their
-// returns; the next request shows what is stale.
+// returns; the next request shows what is stale. The first argument of
+// compile__file__entry is the opened path, which is not known yet then.
 var php = program{
 	name:      "PHP",
 	providers: []string{"php"},
@@ -52,7 +53,7 @@ var php = program{
 	pairs: []entry{
 		{spec: "php:request__startup/request__shutdown;name=request;attr.file=arg0:str;attr.uri=arg1:str;attr.method=arg2:str;reentrant=false",
 			on: on, why: "one phase for each request"},
-		{spec: "php:compile__file__entry/compile__file__return;name=compile;attr.file=arg0:str",
+		{spec: "php:compile__file__entry/compile__file__return;name=compile;attr.file=arg1:str",
 			on: on, why: "each file that is compiled"},
 		{spec: "php:execute__entry/execute__return;name=execute;attr.file=arg0:str;attr.line=arg1",
 			on: off, why: "very frequent: every call of a PHP function"},
