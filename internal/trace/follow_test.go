@@ -4,6 +4,7 @@ package trace
 
 import (
 	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -144,6 +145,37 @@ func TestExecSameFile(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A target runs another program, which nobody has looked at: it waits until it
+// is attached.
+func TestExecOtherFile(t *testing.T) {
+	for _, follow := range []bool{false, true} {
+		t.Run(fmt.Sprintf("follow=%v", follow), func(t *testing.T) {
+			p := fixture.Start(t, fixture.Build(t, "exec.c"), fixture.Build(t, "exec.c"), "--second")
+			p.Expect("ready")
+			tr := attach(t, Options{PIDs: []int{p.Pid()}, Follow: follow})
+			p.WriteLine("go")
+			p.Expect(fmt.Sprintf("done %d", p.Pid()))
+			p.WaitOK()
+			if sum := tr.wait(); len(sum.Notes) > 0 {
+				t.Logf("not in time, and told: %v", sum.Notes)
+				return
+			}
+			wantBoundaries(t, tr.boundaries,
+				"enter before", "enter before / gone",
+				"exit before / gone (exec)", "exit before (exec)",
+				"enter after", "exit after")
+		})
+	}
+}
+
+// Who follows a process it descends from does not follow itself, and so ends
+// when that does.
+func TestFollowNotItself(t *testing.T) {
+	if line := ownLine(); !line[os.Getpid()] || !line[os.Getppid()] {
+		t.Errorf("own line %v lacks %d or %d", line, os.Getpid(), os.Getppid())
 	}
 }
 

@@ -4,6 +4,7 @@ package trace
 
 import (
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/phasetrace/phasetrace/internal/target"
@@ -33,7 +34,9 @@ func (s *session) reachOf(t *tracee) (*reach, int) {
 
 // adopt makes the children that targets have already had targets too. Children
 // that are born meanwhile are told of by the kernel: their parent is a target.
+// Who follows the shell that it was started from does not follow itself.
 func (s *session) adopt() error {
+	mine := ownLine()
 	for found := true; found; {
 		found = false
 		for _, pid := range s.pids() {
@@ -42,7 +45,7 @@ func (s *session) adopt() error {
 				continue // it has ended; its handle tells
 			}
 			for _, child := range below {
-				if s.targets[child] != nil {
+				if s.targets[child] != nil || mine[child] {
 					continue
 				}
 				t, err := s.openTarget(child)
@@ -60,6 +63,21 @@ func (s *session) adopt() error {
 		}
 	}
 	return nil
+}
+
+// ownLine returns this process and those it descends from.
+func ownLine() map[int]bool {
+	line := make(map[int]bool)
+	for pid := os.Getpid(); pid > 0 && !line[pid]; {
+		line[pid] = true
+		proc, err := target.Open(pid)
+		if err != nil {
+			break
+		}
+		pid = proc.Parent
+		proc.Close()
+	}
+	return line
 }
 
 // pids returns the processes that the user named.

@@ -147,3 +147,92 @@ func TestCPython(t *testing.T) {
 		t.Errorf("%d violations, %d lost: %v", sum.ViolationTotal, sum.Lost, sum.Violations)
 	}
 }
+
+const rubyScript = `
+STDOUT.sync = true
+puts "ready"
+STDIN.gets
+3.times { GC.start(full_mark: true, immediate_sweep: true) }
+require "ostruct"
+puts "done"
+`
+
+const phpScript = `<?php
+echo "ready\n";
+fgets(STDIN);
+eval('function f() { return 1; }');
+include __FILE__ . ".inc";
+echo "done\n";
+`
+
+// optional returns whether a program that CI need not have is there.
+func optional(t *testing.T, path string) bool {
+	t.Helper()
+	if _, err := os.Stat(path); err != nil {
+		t.Logf("%s is not installed: nothing to see", path)
+		return false
+	}
+	return true
+}
+
+// Ruby's collections and requires, with no --pair.
+func TestRuby(t *testing.T) {
+	const ruby = "/usr/bin/ruby"
+	if !optional(t, ruby) {
+		return
+	}
+	p := realProgram(t, "rb", rubyScript, ruby)
+	tr := attach(t, Options{PIDs: []int{p.Pid()}})
+	p.WriteLine("go")
+	p.Expect("done")
+	p.WaitOK()
+	sum := tr.wait()
+	logPaths(t, sum)
+	required := attributesOf(t, tr.boundaries, "require")
+	if len(required) == 0 || required[0]["name"] != "ostruct" {
+		t.Errorf("required %v, want ostruct first", required)
+	}
+	if n := properScopes(tr.boundaries, "gc mark"); n < 3 {
+		t.Errorf("%d collections, want at least 3", n)
+	}
+	if sum.ViolationTotal != 0 {
+		t.Errorf("%d violations: %+v", sum.ViolationTotal, sum.Violations)
+	}
+}
+
+// PHP's probes are dead unless its environment brings them to life.
+func TestPHP(t *testing.T) {
+	const php = "/usr/bin/php"
+	if !optional(t, php) {
+		return
+	}
+	for _, alive := range []bool{true, false} {
+		t.Run(map[bool]string{true: "alive", false: "dead"}[alive], func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "script.php")
+			for name, text := range map[string]string{file: phpScript, file + ".inc": "<?php\n$x = 1;\n"} {
+				if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			cmd := exec.Command(php, file)
+			if alive {
+				cmd.Env = append(os.Environ(), "USE_ZEND_DTRACE=1")
+			}
+			p := fixture.StartCmd(t, cmd)
+			p.Expect("ready")
+			tr := attach(t, Options{PIDs: []int{p.Pid()}})
+			p.WriteLine("go")
+			p.Expect("done")
+			p.WaitOK()
+			sum := tr.wait()
+			logPaths(t, sum)
+			compiled := attributesOf(t, tr.boundaries, "compile")
+			switch {
+			case alive && (len(compiled) != 1 || compiled[0]["file"] != file+".inc"):
+				t.Errorf("compiled %v, want %s.inc", compiled, file)
+			case !alive && (len(compiled) != 0 || len(sum.ZeroSites) == 0 || sum.ZeroSites[0].Remedy == ""):
+				t.Errorf("compiled %v, sites never hit %v; want none, and all of them with a remedy", compiled, sum.ZeroSites)
+			}
+		})
+	}
+}
