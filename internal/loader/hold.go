@@ -66,17 +66,19 @@ func (t *Tracer) HoldExecs(path string, offset uint64) error {
 	return nil
 }
 
-// ReleaseExec lets a process go on that waits after exec, and lets those that
-// run the same file later not wait at all. pid is in phasetrace's own PID
-// namespace. It is no error when nobody waits.
-func (t *Tracer) ReleaseExec(pid int, f ExecFile) error {
-	key := bpf.PhasetraceExeKey{Ino: f.inode, Dev: f.device}
-	err := t.maps[bpf.PhasetraceMapKnownFiles].Put(key, uint8(1))
-	gone := t.maps[bpf.PhasetraceMapHeld].Delete(uint32(pid))
-	if errors.Is(gone, ebpf.ErrKeyNotExist) {
-		gone = nil
+// ReleaseExec lets a process go on that waits after exec. pid is in
+// phasetrace's own PID namespace. known: the file has been looked at, and who
+// runs it later need not wait. It is no error when nobody waits.
+func (t *Tracer) ReleaseExec(pid int, f ExecFile, known bool) error {
+	var errs []error
+	if known {
+		key := bpf.PhasetraceExeKey{Ino: f.inode, Dev: f.device}
+		errs = append(errs, t.maps[bpf.PhasetraceMapKnownFiles].Put(key, uint8(1)))
 	}
-	if err := errors.Join(err, gone); err != nil {
+	if err := t.maps[bpf.PhasetraceMapHeld].Delete(uint32(pid)); !errors.Is(err, ebpf.ErrKeyNotExist) {
+		errs = append(errs, err)
+	}
+	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("let process %d go on: %w", pid, err)
 	}
 	return nil

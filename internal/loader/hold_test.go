@@ -123,7 +123,7 @@ func TestHoldDiesWhenKilled(t *testing.T) {
 		t.Log("it was through before it was killed: the machine stood still")
 	}
 	t.Logf("ended %v after the signal", time.Since(began))
-	if err := tr.ReleaseExec(p.Pid(), exec.ExecFile()); err != nil {
+	if err := tr.ReleaseExec(p.Pid(), exec.ExecFile(), true); err != nil {
 		t.Errorf("release after the end: %v", err)
 	}
 }
@@ -138,7 +138,7 @@ func TestHoldRelease(t *testing.T) {
 	p := startExec(t, tr, file)
 	p.WriteLine("go")
 	exec := awaitEvent(t, tr, loader.KindExec)
-	if err := tr.ReleaseExec(p.Pid(), exec.ExecFile()); err != nil {
+	if err := tr.ReleaseExec(p.Pid(), exec.ExecFile(), true); err != nil {
 		t.Fatal(err)
 	}
 	p.ReadLine()

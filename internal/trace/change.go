@@ -55,27 +55,43 @@ func (s *session) noteChange(ev *loader.Event) {
 // followChanges attaches to what has appeared since the last batch.
 func (s *session) followChanges() {
 	for _, c := range s.changes {
-		if err := s.followChange(c); err != nil {
+		looked, err := s.followChange(c)
+		if err != nil {
 			s.o.Message(fmt.Sprintf("warning: process %d: %v", c.pid, err))
 		}
-		if !c.exec {
-			continue
-		}
-		if err := s.tracer.ReleaseExec(c.pid, c.file); err != nil {
-			s.o.Message("warning: " + err.Error())
+		if c.exec {
+			s.release(c, looked)
 		}
 	}
 	s.changes = s.changes[:0]
 	s.tellWarnings()
 }
 
-func (s *session) followChange(c change) error {
+// maxExecFiles bounds the files that are known to have been looked at.
+const maxExecFiles = 1 << 16
+
+// release lets a process go on that ran exec. looked: its file has been looked
+// at; if it has not, now or earlier, its markers may have been missed.
+func (s *session) release(c change, looked bool) {
+	switch known := s.execFiles[c.file]; {
+	case looked && !known && len(s.execFiles) < maxExecFiles:
+		s.execFiles[c.file] = true
+	case !looked && !known:
+		s.missedExecs++
+	}
+	if err := s.tracer.ReleaseExec(c.pid, c.file, looked); err != nil {
+		s.o.Message("warning: " + err.Error())
+	}
+}
+
+// followChange attaches to what a process has mapped now. looked: its files
+// were read, which is too late when it has ended; then its own record tells.
+func (s *session) followChange(c change) (looked bool, err error) {
 	t := s.targets[c.pid]
 	if t == nil {
 		proc, err := target.Open(c.pid)
 		if err != nil {
-			s.missedChange(c)
-			return nil // it has ended; its own record tells
+			return false, nil
 		}
 		t = &tracee{proc: proc, reach: newReach()}
 		s.targets[c.pid] = t
@@ -87,8 +103,7 @@ func (s *session) followChange(c change) error {
 	}
 	added, modules, err := t.proc.ModulesSince(earlier)
 	if err != nil && modules == nil {
-		s.missedChange(c)
-		return nil
+		return false, nil
 	}
 	if c.replaced {
 		t.reach = newReach()
@@ -96,9 +111,9 @@ func (s *session) followChange(c change) error {
 	}
 	t.modules = modules
 	if len(added) == 0 {
-		return nil // only unloaded
+		return true, nil // only unloaded
 	}
-	return s.attachChange(t, c)
+	return true, s.attachChange(t, c)
 }
 
 // attachChange attaches to what a process has mapped now, and tells of it.
@@ -124,13 +139,6 @@ func (s *session) attachChange(t *tracee, c change) error {
 	}
 	s.o.Message(what)
 	return err
-}
-
-// missedChange counts a program that had ended when it was to be looked at.
-func (s *session) missedChange(c change) {
-	if c.exec {
-		s.missedExecs++
-	}
 }
 
 // waits reports whether a process that ran exec waits to be attached.

@@ -78,6 +78,7 @@ type session struct {
 	// Files attached later than they were mapped.
 	lateExecs, lateLibraries late
 	missedExecs              uint64 // programs that ended before they could be looked at
+	execFiles                map[loader.ExecFile]bool
 	started                  int64
 	warned                   int // warnings already told
 	attached                 attachment
@@ -104,7 +105,7 @@ type tracee struct {
 // drained and written. The error is for what kept it from tracing or writing.
 func Run(ctx context.Context, o Options) (*Summary, error) {
 	s := &session{o: o, clock: newClock(), targets: make(map[int]*tracee)}
-	s.reach, s.holding = newReach(), make(map[fileID]bool)
+	s.reach, s.holding, s.execFiles = newReach(), make(map[fileID]bool), make(map[loader.ExecFile]bool)
 	s.queue = queue{sink: o.Sink, clock: s.clock}
 	if o.GPU != nil {
 		s.queue.gpu = newGPU(o.GPU)
