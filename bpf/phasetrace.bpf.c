@@ -434,6 +434,8 @@ int marker_empty(void *ctx)
 
 #include "hold.h"
 
+#include "aggregate.h"
+
 /* ---- lifecycle ----------------------------------------------------------- */
 
 /* The dynamic linker of a target has changed its list of libraries. */

@@ -13,6 +13,142 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type PhasetraceAggregateBlock struct {
+	_ structs.HostLayout
+	N [32]uint64
+}
+
+type PhasetraceAggregateCell struct {
+	_          structs.HostLayout
+	Entered    uint64
+	Total      uint64
+	Inner      uint64
+	Max        uint64
+	Low        uint64
+	Unbucketed uint64
+	Block      [60]uint32
+}
+
+type PhasetraceAggregateDefect struct {
+	_            structs.HostLayout
+	Count        uint64
+	Time         uint64
+	ClosingStart uint64
+	TopStart     uint64
+	Tid          uint32
+	ViewTid      uint32
+	Comm         [16]int8
+}
+
+type PhasetraceAggregateDefectKey struct {
+	_       structs.HostLayout
+	Root    uint32
+	Site    uint32
+	Closing uint32
+	Top     uint32
+	Kind    uint32
+}
+
+type PhasetraceAggregateIndex struct {
+	_    structs.HostLayout
+	Cell [8]uint32
+}
+
+type PhasetraceAggregateKey struct {
+	_       structs.HostLayout
+	Parent  uint32
+	Literal uint16
+	Len     uint16
+	Name    [32]uint64
+}
+
+type PhasetraceAggregateNode struct {
+	_        structs.HostLayout
+	Key      PhasetraceAggregateKey
+	Children uint32
+	Ready    uint32
+}
+
+type PhasetraceAggregateSite struct {
+	_        structs.HostLayout
+	Gate     uint64
+	Since    uint64
+	Stale    uint64
+	Over     uint64
+	Literal  uint16
+	Pair     uint8
+	Lane     uint8
+	Role     uint8
+	Token    uint8
+	Name     uint8
+	NameSlot uint8
+	Hit      uint32
+	Pad      uint32
+}
+
+type PhasetraceAggregateState struct {
+	_         structs.HostLayout
+	Fetched   [33]uint64
+	StartTime uint64
+	Now       uint64
+	Root      uint32
+	Shard     uint32
+	Site      uint32
+	Dirty     uint32
+	LateNext  uint32
+	LateUsed  uint32
+	Top       [8]uint8
+	Over      [8]uint32
+	Used      uint32
+	Free      uint32
+	Late      [16]struct {
+		_     structs.HostLayout
+		Token uint64
+		Pair  uint32
+		Pad   uint32
+	}
+	Hint [32]struct {
+		_    structs.HostLayout
+		Node uint32
+		Cell uint32
+	}
+	Found struct {
+		_    structs.HostLayout
+		Node uint32
+		Cell uint32
+	}
+	Key    PhasetraceAggregateKey
+	Slack  uint64
+	Frames [64]struct {
+		_     structs.HostLayout
+		Token uint64
+		Time  uint64
+		Inner uint64
+		Node  uint32
+		Cell  uint16
+		Pair  uint8
+		Below uint8
+	}
+}
+
+type PhasetraceAggregateTotals struct {
+	_          structs.HostLayout
+	Nodes      uint64
+	Cells      uint64
+	Blocks     uint64
+	Threads    uint64
+	Outside    uint64
+	Orphans    uint64
+	Violations uint64
+	Unlisted   uint64
+	TooDeep    uint64
+	DeepExits  uint64
+	Resets     uint64
+	Late       uint64
+	BadNames   uint64
+	CutNames   uint64
+}
+
 type PhasetraceDropCounter uint32
 
 const (
@@ -129,6 +265,16 @@ type PhasetraceThreadState struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	PhasetraceMapAggBlocks          = "agg_blocks"
+	PhasetraceMapAggCells           = "agg_cells"
+	PhasetraceMapAggDefects         = "agg_defects"
+	PhasetraceMapAggIndex           = "agg_index"
+	PhasetraceMapAggNodes           = "agg_nodes"
+	PhasetraceMapAggPaths           = "agg_paths"
+	PhasetraceMapAggSites           = "agg_sites"
+	PhasetraceMapAggThreads         = "agg_threads"
+	PhasetraceMapAggTotals          = "agg_totals"
+	PhasetraceMapAggUntil           = "agg_until"
 	PhasetraceMapDrops              = "drops"
 	PhasetraceMapHeld               = "held"
 	PhasetraceMapKnownFiles         = "known_files"
@@ -136,14 +282,18 @@ const (
 	PhasetraceMapRing               = "ring"
 	PhasetraceMapTargets            = "targets"
 	PhasetraceMapThreads            = "threads"
+	PhasetraceProgAggregateExec     = "aggregate_exec"
 	PhasetraceProgExecHold          = "exec_hold"
 	PhasetraceProgLibraryChange     = "library_change"
 	PhasetraceProgLocateTracer      = "locate_tracer"
 	PhasetraceProgMarker            = "marker"
+	PhasetraceProgMarkerAggregate   = "marker_aggregate"
 	PhasetraceProgMarkerEmpty       = "marker_empty"
 	PhasetraceProgProcessExec       = "process_exec"
 	PhasetraceProgProcessExit       = "process_exit"
 	PhasetraceProgProcessFork       = "process_fork"
+	PhasetraceVarAggregateReject    = "aggregate_reject"
+	PhasetraceVarAggregateShards    = "aggregate_shards"
 	PhasetraceVarFilterProcesses    = "filter_processes"
 	PhasetraceVarFollowForks        = "follow_forks"
 	PhasetraceVarHoldTime           = "hold_time"
@@ -203,20 +353,32 @@ type PhasetraceSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type PhasetraceProgramSpecs struct {
-	ExecHold      *ebpf.ProgramSpec `ebpf:"exec_hold"`
-	LibraryChange *ebpf.ProgramSpec `ebpf:"library_change"`
-	LocateTracer  *ebpf.ProgramSpec `ebpf:"locate_tracer"`
-	Marker        *ebpf.ProgramSpec `ebpf:"marker"`
-	MarkerEmpty   *ebpf.ProgramSpec `ebpf:"marker_empty"`
-	ProcessExec   *ebpf.ProgramSpec `ebpf:"process_exec"`
-	ProcessExit   *ebpf.ProgramSpec `ebpf:"process_exit"`
-	ProcessFork   *ebpf.ProgramSpec `ebpf:"process_fork"`
+	AggregateExec   *ebpf.ProgramSpec `ebpf:"aggregate_exec"`
+	ExecHold        *ebpf.ProgramSpec `ebpf:"exec_hold"`
+	LibraryChange   *ebpf.ProgramSpec `ebpf:"library_change"`
+	LocateTracer    *ebpf.ProgramSpec `ebpf:"locate_tracer"`
+	Marker          *ebpf.ProgramSpec `ebpf:"marker"`
+	MarkerAggregate *ebpf.ProgramSpec `ebpf:"marker_aggregate"`
+	MarkerEmpty     *ebpf.ProgramSpec `ebpf:"marker_empty"`
+	ProcessExec     *ebpf.ProgramSpec `ebpf:"process_exec"`
+	ProcessExit     *ebpf.ProgramSpec `ebpf:"process_exit"`
+	ProcessFork     *ebpf.ProgramSpec `ebpf:"process_fork"`
 }
 
 // PhasetraceMapSpecs contains maps before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type PhasetraceMapSpecs struct {
+	AggBlocks  *ebpf.MapSpec `ebpf:"agg_blocks"`
+	AggCells   *ebpf.MapSpec `ebpf:"agg_cells"`
+	AggDefects *ebpf.MapSpec `ebpf:"agg_defects"`
+	AggIndex   *ebpf.MapSpec `ebpf:"agg_index"`
+	AggNodes   *ebpf.MapSpec `ebpf:"agg_nodes"`
+	AggPaths   *ebpf.MapSpec `ebpf:"agg_paths"`
+	AggSites   *ebpf.MapSpec `ebpf:"agg_sites"`
+	AggThreads *ebpf.MapSpec `ebpf:"agg_threads"`
+	AggTotals  *ebpf.MapSpec `ebpf:"agg_totals"`
+	AggUntil   *ebpf.MapSpec `ebpf:"agg_until"`
 	Drops      *ebpf.MapSpec `ebpf:"drops"`
 	Held       *ebpf.MapSpec `ebpf:"held"`
 	KnownFiles *ebpf.MapSpec `ebpf:"known_files"`
@@ -230,6 +392,8 @@ type PhasetraceMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type PhasetraceVariableSpecs struct {
+	AggregateReject    *ebpf.VariableSpec `ebpf:"aggregate_reject"`
+	AggregateShards    *ebpf.VariableSpec `ebpf:"aggregate_shards"`
 	FilterProcesses    *ebpf.VariableSpec `ebpf:"filter_processes"`
 	FollowForks        *ebpf.VariableSpec `ebpf:"follow_forks"`
 	HoldTime           *ebpf.VariableSpec `ebpf:"hold_time"`
@@ -267,6 +431,16 @@ func (o *PhasetraceObjects) Close() error {
 //
 // It can be passed to LoadPhasetraceObjects or ebpf.CollectionSpec.LoadAndAssign.
 type PhasetraceMaps struct {
+	AggBlocks  *ebpf.Map `ebpf:"agg_blocks"`
+	AggCells   *ebpf.Map `ebpf:"agg_cells"`
+	AggDefects *ebpf.Map `ebpf:"agg_defects"`
+	AggIndex   *ebpf.Map `ebpf:"agg_index"`
+	AggNodes   *ebpf.Map `ebpf:"agg_nodes"`
+	AggPaths   *ebpf.Map `ebpf:"agg_paths"`
+	AggSites   *ebpf.Map `ebpf:"agg_sites"`
+	AggThreads *ebpf.Map `ebpf:"agg_threads"`
+	AggTotals  *ebpf.Map `ebpf:"agg_totals"`
+	AggUntil   *ebpf.Map `ebpf:"agg_until"`
 	Drops      *ebpf.Map `ebpf:"drops"`
 	Held       *ebpf.Map `ebpf:"held"`
 	KnownFiles *ebpf.Map `ebpf:"known_files"`
@@ -278,6 +452,16 @@ type PhasetraceMaps struct {
 
 func (m *PhasetraceMaps) Close() error {
 	return _PhasetraceClose(
+		m.AggBlocks,
+		m.AggCells,
+		m.AggDefects,
+		m.AggIndex,
+		m.AggNodes,
+		m.AggPaths,
+		m.AggSites,
+		m.AggThreads,
+		m.AggTotals,
+		m.AggUntil,
 		m.Drops,
 		m.Held,
 		m.KnownFiles,
@@ -292,6 +476,8 @@ func (m *PhasetraceMaps) Close() error {
 //
 // It can be passed to LoadPhasetraceObjects or ebpf.CollectionSpec.LoadAndAssign.
 type PhasetraceVariables struct {
+	AggregateReject    *ebpf.Variable `ebpf:"aggregate_reject"`
+	AggregateShards    *ebpf.Variable `ebpf:"aggregate_shards"`
 	FilterProcesses    *ebpf.Variable `ebpf:"filter_processes"`
 	FollowForks        *ebpf.Variable `ebpf:"follow_forks"`
 	HoldTime           *ebpf.Variable `ebpf:"hold_time"`
@@ -313,22 +499,26 @@ type PhasetraceVariables struct {
 //
 // It can be passed to LoadPhasetraceObjects or ebpf.CollectionSpec.LoadAndAssign.
 type PhasetracePrograms struct {
-	ExecHold      *ebpf.Program `ebpf:"exec_hold"`
-	LibraryChange *ebpf.Program `ebpf:"library_change"`
-	LocateTracer  *ebpf.Program `ebpf:"locate_tracer"`
-	Marker        *ebpf.Program `ebpf:"marker"`
-	MarkerEmpty   *ebpf.Program `ebpf:"marker_empty"`
-	ProcessExec   *ebpf.Program `ebpf:"process_exec"`
-	ProcessExit   *ebpf.Program `ebpf:"process_exit"`
-	ProcessFork   *ebpf.Program `ebpf:"process_fork"`
+	AggregateExec   *ebpf.Program `ebpf:"aggregate_exec"`
+	ExecHold        *ebpf.Program `ebpf:"exec_hold"`
+	LibraryChange   *ebpf.Program `ebpf:"library_change"`
+	LocateTracer    *ebpf.Program `ebpf:"locate_tracer"`
+	Marker          *ebpf.Program `ebpf:"marker"`
+	MarkerAggregate *ebpf.Program `ebpf:"marker_aggregate"`
+	MarkerEmpty     *ebpf.Program `ebpf:"marker_empty"`
+	ProcessExec     *ebpf.Program `ebpf:"process_exec"`
+	ProcessExit     *ebpf.Program `ebpf:"process_exit"`
+	ProcessFork     *ebpf.Program `ebpf:"process_fork"`
 }
 
 func (p *PhasetracePrograms) Close() error {
 	return _PhasetraceClose(
+		p.AggregateExec,
 		p.ExecHold,
 		p.LibraryChange,
 		p.LocateTracer,
 		p.Marker,
+		p.MarkerAggregate,
 		p.MarkerEmpty,
 		p.ProcessExec,
 		p.ProcessExit,

@@ -70,6 +70,9 @@ func (t *Tracer) bind(sites []Site) (bound []boundSite, failed []SiteError, err 
 	specs := make([]siteSpec, 0, len(sites))
 	for _, s := range sites {
 		spec, err := s.compile()
+		if err == nil {
+			err = t.fits(s)
+		}
 		if err != nil {
 			failed = append(failed, SiteError{s.ID, err})
 			continue
@@ -120,8 +123,8 @@ func (t *Tracer) loadMarker(specs []siteSpec) (*ebpf.Program, error) {
 		t.asMarker(p)
 		p.Instructions, err = replaceFetch(p.Instructions, body)
 		return err
-	}, bpf.PhasetraceProgMarker)
-	return programs[bpf.PhasetraceProgMarker], err
+	}, t.markerName())
+	return programs[t.markerName()], err
 }
 
 // attachGroup attaches the sites that share a program. Where the kernel

@@ -36,6 +36,9 @@ type Options struct {
 	// ago. 0: the reader is woken only when much is unread.
 	WakeInterval time.Duration
 	Without      Without
+	// Aggregate counts phases in the kernel instead of recording markers; see
+	// aggregate.go. AggregateReject leaves a stack as it is after a violation.
+	Aggregate, AggregateReject bool
 }
 
 // Tracer owns the loaded programs, their links and the ring buffer. Its
@@ -92,6 +95,9 @@ func (t *Tracer) load() error {
 		return fmt.Errorf("read the BPF object: %w", err)
 	}
 	t.spec.Maps[bpf.PhasetraceMapRing].MaxEntries = uint32(t.opts.RingBytes)
+	if err := t.prepareAggregate(); err != nil {
+		return err
+	}
 	hold := time.Duration(0)
 	if t.HoldsExecs() {
 		hold = HoldTime
@@ -108,6 +114,9 @@ func (t *Tracer) load() error {
 		return err
 	}
 	if err := t.loadLifecycle(); err != nil {
+		return err
+	}
+	if err := t.watchExecs(); err != nil {
 		return err
 	}
 	if t.reader, err = ringbuf.NewReader(t.maps[bpf.PhasetraceMapRing]); err != nil {
