@@ -253,6 +253,7 @@ func (s *session) attachTo(t *tracee) error {
 	if err != nil {
 		return err
 	}
+	t.unread = len(l.skipped)
 	for _, f := range l.open {
 		if err := s.attachFile(t, f); err != nil {
 			return err

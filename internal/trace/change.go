@@ -113,7 +113,8 @@ func (s *session) followChange(c change) (looked bool, err error) {
 	if len(added) == 0 {
 		return true, nil // only unloaded
 	}
-	return true, s.attachChange(t, c)
+	err = s.attachChange(t, c)
+	return t.unread == 0 || t.proc.Alive() == nil, err
 }
 
 // attachChange attaches to what a process has mapped now, and tells of it.

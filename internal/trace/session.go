@@ -97,6 +97,7 @@ type tracee struct {
 	reach    reach // what is attached for it alone
 	modules  []target.Module
 	starting bool // its libraries are not mapped yet
+	unread   int  // files that the last look could not read
 	gone     bool // it has ended; its last records may still be unread
 }
 
