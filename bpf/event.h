@@ -46,14 +46,14 @@ struct record {
 	__u8 lane;
 	__u8 nslots;
 	__u8 role;
-	__s32 depth; /* enters minus exits of this lane, this marker included */
-	__s32 low;   /* lowest depth of this lane from its last delivered marker to before this one */
+	__s32 depth; /* enters minus exits of this lane, this marker included; exits and execs: the present aux of markers */
+	__s32 low;   /* lowest depth of this lane from its last delivered marker to before this one; execs: the former aux of markers */
 	__u32 voluntary_switches; /* of the thread; low 32 bits of the kernel's counters */
 	__u32 involuntary_switches;
 	__u32 minor_faults; /* execs: inode number of the new program's file, low half */
 	__u32 major_faults; /* execs: its high half */
 	__u32 rss_pages; /* of the process; approximate where the kernel counts per CPU */
-	__u32 aux;	 /* exits: exit code; forks: host pid of the child */
+	__u32 aux;	 /* markers: tells the programs apart that this thread ran; exits: exit code; forks: host pid of the child */
 };
 
 enum string_flag {

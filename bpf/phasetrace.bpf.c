@@ -479,21 +479,30 @@ int BPF_PROG(process_exec, struct task_struct *task, int old_pid)
 	struct thread_state *st = bpf_task_storage_get(&threads, task, 0, 0);
 	struct thread_record tr = {};
 	struct exe_key key = {};
+	__u64 start = 0;
 
 	/* A thread that execs takes its process's first id: it has to be told anew.
-	 * What was open is over.
+	 * What was open is over, and markers say so should this record be lost.
 	 */
 	if (st) {
 		st->told = 0;
+		tr.rec.low = st->rec.aux;
+		st->rec.aux = bpf_ktime_get_ns();
+		start = st->start_time;
 		__builtin_memset(st->lanes, 0, sizeof(st->lanes));
 	}
 	if (!is_target(task))
 		return 0;
 	stamp(&tr.rec, task, RECORD_EXEC);
 	identify(task, &tr.who);
+	if (st)
+		st->start_time = tr.who.start_time;
 	prepare_hold(task, tr.who.view_tgid, &key);
 	tr.rec.aux = old_pid;
 	tr.rec.seq = st ? st->seq : 0;
+	tr.rec.depth = st ? st->rec.aux : 0;
+	tr.rec.voluntary_switches = start;
+	tr.rec.involuntary_switches = start >> 32;
 	tr.rec.site = key.dev;
 	tr.rec.minor_faults = key.ino;
 	tr.rec.major_faults = key.ino >> 32;
@@ -514,6 +523,7 @@ int BPF_PROG(process_exit, struct task_struct *task)
 	stamp(&tr.rec, task, last ? RECORD_PROCESS_EXIT : RECORD_THREAD_EXIT);
 	identify(task, &tr.who);
 	tr.rec.seq = st ? st->seq : 0;
+	tr.rec.depth = st ? st->rec.aux : 0;
 	tr.rec.aux = task->exit_code;
 	if (last) {
 		tgid = tr.who.view_tgid;

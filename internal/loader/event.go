@@ -62,7 +62,9 @@ type Event struct {
 	TID uint32
 	// Depth is enters minus exits of the lane as the kernel counted them, this
 	// marker included; Low is the lowest Depth from the last marker of this lane
-	// that was delivered (its Depth counts) to just before this one.
+	// that was delivered (its Depth counts) to just before this one. Of an exec
+	// event they are the Aux of the thread's markers after it and before it, and
+	// of an exit event Depth is the Aux of its markers.
 	Depth, Low int32
 	// The thread's counters, low 32 bits: differences are exact modulo 2^32.
 	VoluntarySwitches   uint32
@@ -70,8 +72,9 @@ type Event struct {
 	MinorFaults         uint32
 	MajorFaults         uint32
 	RSSPages            uint32 // of the process, approximate from Linux 6.2 on
-	// Aux is the exit code of exits, the host PID of the child of forks, and
-	// the former thread id of execs.
+	// Aux of markers tells the programs apart that the thread has run, 0 for the
+	// first; it is the exit code of exits, the host PID of the child of forks,
+	// and the former thread id of execs.
 	Aux    uint32
 	Values [MaxCaptures]Value
 	Who    Identity // all kinds but markers
@@ -94,4 +97,16 @@ type Value struct {
 	Truncated   bool   // the string was longer
 	Unreadable  bool   // its memory could not be read
 	NullPointer bool
+}
+
+// FormerStart is, of an exec event, when the thread that ran it had started, as
+// it was told of last; 0 if it never was. The kernel then hands it the first
+// thread's.
+func (e *Event) FormerStart() uint64 {
+	return uint64(e.InvoluntarySwitches)<<32 | uint64(e.VoluntarySwitches)
+}
+
+// SetFormerStart sets what FormerStart returns.
+func (e *Event) SetFormerStart(start uint64) {
+	e.VoluntarySwitches, e.InvoluntarySwitches = uint32(start), uint32(start>>32)
 }

@@ -33,6 +33,10 @@ type Config struct {
 	// else the system knows. It may do I/O; it is called once per process and
 	// per exec. nil: nothing is known.
 	Describe func(*Process)
+	// Lost returns how many markers the kernel has counted as lost so far. It
+	// may do I/O; it is called at most once a batch. nil: what records show
+	// must do.
+	Lost func() uint64
 }
 
 // output takes what the engine decides, in order. Records are valid during
@@ -58,12 +62,13 @@ type Engine struct {
 	processes map[int]*process
 	scopes    []scope // by recorder slot
 	keyed     map[keyedScope]uint32
-	keyedOver uint64                                // open keyed enters that were refused
-	told      map[loader.ThreadKey]uint64           // losses told, by the kernel's own keys
-	renamed   map[loader.ThreadKey]loader.ThreadKey // keys that a thread had before an exec
-	toldFull  bool                                  // some are not in told
-	late      int                                   // exits waited for on all lanes
-	until     int64                                 // markers from this time on are passed over
+	keyedOver uint64                      // open keyed enters that were refused
+	told      map[loader.ThreadKey]uint64 // losses told, by the kernel's own keys
+	toldFull  bool                        // some are not in told
+	kernel    uint64                      // Config.Lost as of this batch
+	asked     bool                        // kernel is of this batch
+	late      int                         // exits waited for on all lanes
+	until     int64                       // markers from this time on are passed over
 	stats     statistics
 	defects   defects
 	b         Boundary // reused
@@ -83,7 +88,6 @@ func NewEngine(cfg Config, out output) *Engine {
 		processes: make(map[int]*process),
 		keyed:     make(map[keyedScope]uint32),
 		told:      make(map[loader.ThreadKey]uint64),
-		renamed:   make(map[loader.ThreadKey]loader.ThreadKey),
 		until:     math.MaxInt64,
 		intern:    interner{names: make(map[string]string)},
 	}
@@ -103,9 +107,12 @@ type thread struct {
 	Thread
 	key     loader.ThreadKey
 	process *process
-	index   int // in process.threads
+	index   int   // in process.threads
+	born    int64 // when it was told of
+	time    int64 // of its last delivered marker
 	nextSeq uint64
 	gaps    uint32 // number of gaps so far
+	program uint32 // what it runs, see loader.Event.Aux
 	lanes   [loader.MaxLanes]lane
 }
 
@@ -135,6 +142,8 @@ type scope struct {
 	resident uint64 // bytes, 0 if unknown
 	key      keyedScope
 	lost     uint64 // keyed: markers known to be lost when it was entered
+	depth    int32  // of its lane, as the kernel counted it
+	gaps     uint32 // of its thread, when it was entered
 	// closedElsewhere: another thread closed it while scopes lay above it.
 	closedElsewhere bool
 }
@@ -151,6 +160,7 @@ type keyedScope struct {
 func (e *Engine) Begin() {
 	if !e.held {
 		e.batch, e.held = e.rec.Acquire(), true
+		e.asked = false
 	}
 }
 
@@ -194,10 +204,13 @@ func (e *Engine) marker(ev *loader.Event) {
 	s := e.sites[ev.Site]
 	s.hits++
 	e.stats.markers++
-	if ev.Seq != th.nextSeq {
+	switch {
+	case ev.Aux != th.program:
+		e.missedExec(th, ev)
+	case ev.Seq != th.nextSeq:
 		e.gap(th, ev)
 	}
-	th.nextSeq = ev.Seq + 1
+	th.nextSeq, th.time = ev.Seq+1, ev.Time
 	outside := e.outside(th, s, ev)
 	switch {
 	case s.over != nil:

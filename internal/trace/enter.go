@@ -5,6 +5,7 @@ package trace
 import (
 	"bytes"
 	"errors"
+	"slices"
 
 	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/recorder"
@@ -53,7 +54,7 @@ func (e *Engine) dropStale(ln *lane, s *site, ev *loader.Event) {
 	}
 	for _, st := range ln.stacks {
 		for i := range st.Depth() {
-			if sc := e.at(st, i); e.stale(sc, i, p) {
+			if sc := e.at(st, i); e.stale(sc, p) {
 				e.closeAbove(st, i, ev.Time, ReasonAbandoned)
 				ln.over = 0
 				break
@@ -80,20 +81,30 @@ func (e *Engine) dropOver(th *thread, s *site, ev *loader.Event) {
 }
 
 // stale reports whether an open scope cannot be open when p is entered. A
-// scope whose enter was lost counts when nothing but p can have been there.
-func (e *Engine) stale(sc *scope, place int, p *pair) bool {
-	if sc.pair == nil {
-		return !p.spec.Reentrant && place == 0
-	}
-	if sc.pair == p {
+// scope whose enter was lost counts when all that can have been there would.
+func (e *Engine) stale(sc *scope, p *pair) bool {
+	switch {
+	case sc.pair == nil:
+		return e.governs(p)
+	case sc.pair == p:
 		return !p.spec.Reentrant
 	}
-	for _, r := range p.resets {
-		if sc.pair == r {
-			return true
+	return slices.Contains(p.resets, sc.pair)
+}
+
+// governs reports whether an enter of p proves everything on its lane to be
+// over.
+func (e *Engine) governs(p *pair) bool {
+	if p.spec.Reentrant {
+		return false
+	}
+	for _, s := range e.sites {
+		q := s.pair
+		if s.over == nil && !q.keyed() && q.lane == p.lane && q != p && !slices.Contains(p.resets, q) {
+			return false
 		}
 	}
-	return false
+	return true
 }
 
 // phaseName returns the name an enter gives, or what to show instead.
@@ -147,6 +158,7 @@ func (e *Engine) newScope(token recorder.Token, st *recorder.Stack, th *thread, 
 	sc := &e.scopes[slot]
 	*sc = scope{
 		token: token, stack: st, thread: th, start: ev.Time,
+		depth: ev.Depth, gaps: th.gaps,
 		counters: countersOf(ev), resident: uint64(ev.RSSPages) * uint64(e.cfg.PageSize),
 	}
 	return sc

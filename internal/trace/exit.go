@@ -39,7 +39,9 @@ func (e *Engine) closeFound(th *thread, ln *lane, s *site, ev *loader.Event, sc 
 	}
 	ln.over = 0
 	why := ReasonNone
-	if sc.pair == nil {
+	if sc.pair == nil || s.token == none && sc.gaps != th.gaps && sc.depth != ev.Depth+1 {
+		// Its enter was lost; or a gap may hide an enter that this exit means
+		// rather, for the kernel counted one.
 		why = ReasonLost
 	}
 	e.close(sc, ev.Time, &s.Marker, why, ev)

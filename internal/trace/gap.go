@@ -15,14 +15,41 @@ import (
 func (e *Engine) gap(th *thread, ev *loader.Event) {
 	th.gaps++
 	if ev.Seq < th.nextSeq {
-		return // an exec of which nobody told has made one thread of two
+		e.stats.strangers++ // the ring keeps a thread's order: cannot happen
+		return
 	}
 	e.lose(th, ev.Seq-th.nextSeq, ev.Time)
 }
 
-// maxTold bounds the threads whose losses are kept apart; the kernel keeps as
-// many.
-const maxTold = 1 << 14
+// missedExec handles an exec of a thread whose record was lost: what the old
+// program had open is over. The thread may have had another id there, so what
+// it lost until now is left for Reconcile.
+func (e *Engine) missedExec(th *thread, ev *loader.Event) {
+	th.program = ev.Aux
+	th.gaps++
+	for _, other := range sorted(th.process.threads) {
+		// One that was told of since may be of the new program.
+		if other != th && other.born <= th.time {
+			e.endThread(other, ev.Time, ReasonLost)
+		}
+	}
+	e.closeThread(th, ev.Time, ReasonLost)
+	e.closeKeyedUntil(th.process, th.time, ev.Time, ReasonLost)
+	th.restart(ev.Time)
+}
+
+// restart makes a thread's lanes as they are when it runs a new program: the
+// kernel begins to count anew.
+func (th *thread) restart(time int64) {
+	for i := range th.lanes {
+		ln := &th.lanes[i]
+		ln.depth, ln.time, ln.gaps, ln.unsure = 0, time, th.gaps, false
+	}
+}
+
+// maxTold bounds the threads whose losses are kept apart. The kernel keeps
+// fewer.
+const maxTold = 1 << 16
 
 func (e *Engine) lose(th *thread, n uint64, time int64) {
 	e.stats.lost += n
@@ -56,13 +83,13 @@ func (e *Engine) realign(th *thread, ln *lane, s *site, ev *loader.Event) {
 	if e.countedBefore(th, ln, s) || opened < 0 {
 		// The kernel counted while only some of the probes were in place.
 		ln.unsure = ln.unsure || opened > 0
-		closed, opened = math.MaxInt, 0
+		closed, opened = math.MaxInt, -1
 	}
 	beyond := min(max(closed, 0), int(ln.over))
 	ln.over -= uint32(beyond)
 	for closed -= beyond; closed > 0; closed-- {
 		sc := e.newest(ln)
-		if sc == nil {
+		if sc == nil || sc.depth <= ev.Low && opened >= 0 {
 			break
 		}
 		st := sc.stack
@@ -70,15 +97,18 @@ func (e *Engine) realign(th *thread, ln *lane, s *site, ev *loader.Event) {
 		e.close(sc, ev.Time, nil, ReasonLost, nil)
 		e.settle(st, ev.Time)
 	}
-	for ; opened > 0; opened-- {
-		if ln.over > 0 || !e.openLost(th, ln, s, ev) {
+	for depth := ev.Low + 1; opened > 0; opened-- {
+		if ln.over > 0 || !e.openLost(th, ln, s, ev, depth) {
 			ln.over += uint32(opened)
 			return
 		}
+		depth++
 	}
 }
 
-func (e *Engine) openLost(th *thread, ln *lane, s *site, ev *loader.Event) bool {
+// openLost opens a stand-in for a scope whose enter was lost; depth is what the
+// kernel counted then.
+func (e *Engine) openLost(th *thread, ln *lane, s *site, ev *loader.Event, depth int32) bool {
 	st := e.stack(th, ln, s.pair)
 	token, rb, err := st.Enter(th.Name, nameLost, nil)
 	if err != nil {
@@ -86,6 +116,7 @@ func (e *Engine) openLost(th *thread, ln *lane, s *site, ev *loader.Event) bool 
 		return false
 	}
 	sc := e.newScope(token, st, th, ev)
+	sc.depth = depth
 	e.emitEnter(&rb, sc, nil, ReasonLost, ev)
 	return true
 }
@@ -146,21 +177,12 @@ func (e *Engine) countedBefore(th *thread, ln *lane, s *site) bool {
 // Reconcile takes the kernel's own count of lost markers by thread: what no
 // later record of the thread showed is told now.
 func (e *Engine) Reconcile(lost map[loader.ThreadKey]loader.ThreadLoss, time int64) {
-	sum := make(map[loader.ThreadKey]uint64, len(e.told))
-	for k, n := range e.told {
-		sum[e.finalKey(k)] += n
-	}
-	kernel := make(map[loader.ThreadKey]loader.ThreadLoss, len(lost))
-	for k, l := range lost {
-		k = e.finalKey(k)
-		kernel[k] = loader.ThreadLoss{PID: l.PID, Count: kernel[k].Count + l.Count}
-	}
-	keys := slices.SortedFunc(maps.Keys(kernel), func(a, b loader.ThreadKey) int {
+	keys := slices.SortedFunc(maps.Keys(lost), func(a, b loader.ThreadKey) int {
 		return cmp.Or(cmp.Compare(a.TID, b.TID), cmp.Compare(a.StartTime, b.StartTime))
 	})
 	for _, k := range keys {
-		l := kernel[k]
-		told, ok := sum[k]
+		l := lost[k]
+		told, ok := e.told[k]
 		if l.Count <= told || !ok && e.toldFull {
 			continue
 		}
@@ -171,18 +193,6 @@ func (e *Engine) Reconcile(lost map[loader.ThreadKey]loader.ThreadLoss, time int
 		th.gaps++
 		e.lose(th, l.Count-told, time)
 	}
-}
-
-// finalKey is the key that the thread of a key had last.
-func (e *Engine) finalKey(k loader.ThreadKey) loader.ThreadKey {
-	for range 8 { // one exec each; more of them must not make a loop
-		next, ok := e.renamed[k]
-		if !ok {
-			break
-		}
-		k = next
-	}
-	return k
 }
 
 // pastThread stands for a thread that has ended, or that lost every record.

@@ -4,6 +4,7 @@ package trace
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"strconv"
 
@@ -23,7 +24,7 @@ func (e *Engine) keyedMarker(th *thread, s *site, ev *loader.Event) {
 	if ev.Role == loader.Enter {
 		if open {
 			why := ReasonAbandoned
-			if e.stats.lost > e.scopes[slot].lost {
+			if e.lostSoFar() > e.scopes[slot].lost {
 				why = ReasonLost // its exit may be among them
 			}
 			e.closeKeyed(k, slot, nil, nil, ev.Time, why, nil)
@@ -41,7 +42,7 @@ func (e *Engine) keyedMarker(th *thread, s *site, ev *loader.Event) {
 		e.keyedOver-- // its enter was refused and counted
 	case th.process.started(s.since):
 		e.orphan(th, s, ev, "before_attach")
-	case e.stats.lost > 0:
+	case e.lostSoFar() > 0:
 		e.orphan(th, s, ev, "records_lost")
 	default:
 		st := e.batch.Stack(e.keyedStack(th, s, k))
@@ -81,16 +82,32 @@ func (e *Engine) openKeyed(th *thread, s *site, ev *loader.Event, k keyedScope) 
 		st.Release()
 		return
 	}
-	sc.key, sc.lost = k, e.stats.lost
+	sc.key, sc.lost = k, e.kernel
 	e.keyed[k] = sc.token.Slot()
+}
+
+// lostSoFar is how many markers of any thread are known to be lost. A record of
+// one thread can tell that something came before it on another whose own loss
+// no record shows yet, so the kernel is asked.
+func (e *Engine) lostSoFar() uint64 {
+	if !e.asked && e.cfg.Lost != nil {
+		e.kernel, e.asked = e.cfg.Lost(), true
+	}
+	e.kernel = max(e.kernel, e.stats.lost)
+	return e.kernel
 }
 
 // closeAllKeyed closes the keyed scopes of a process, nil for all of them, in
 // the order of their enters.
 func (e *Engine) closeAllKeyed(p *process, time int64, why Reason) {
+	e.closeKeyedUntil(p, math.MaxInt64, time, why)
+}
+
+// closeKeyedUntil closes those of them that were entered up to a time.
+func (e *Engine) closeKeyedUntil(p *process, entered, time int64, why Reason) {
 	var open []keyedScope
-	for k := range e.keyed {
-		if p == nil || k.process == p {
+	for k, slot := range e.keyed {
+		if (p == nil || k.process == p) && e.scopes[slot].start <= entered {
 			open = append(open, k)
 		}
 	}

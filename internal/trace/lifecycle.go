@@ -70,7 +70,11 @@ func (e *Engine) processOf(ev *loader.Event) *process {
 	if p := e.knownProcess(ev); p != nil {
 		return p
 	}
-	return e.newProcess(Process{PID: viewPID(ev), HostPID: int(ev.PID), ContainerPID: ev.Who.InnerPID}, ev)
+	p := e.newProcess(Process{PID: viewPID(ev), HostPID: int(ev.PID), ContainerPID: ev.Who.InnerPID}, ev)
+	if p != nil {
+		p.inherited = true // the fork that nobody told of may have been inside phases
+	}
+	return p
 }
 
 // maxProcesses bounds the live processes of a session. The programs in the
@@ -96,10 +100,7 @@ func (e *Engine) threadTold(ev *loader.Event) {
 	p := e.processOf(ev)
 	th := e.threads[ev.TID]
 	if th != nil && (th.key.StartTime != ev.Who.StartTime || th.process != p) {
-		// Its end was lost, and perhaps markers before it; the kernel has given
-		// the id to another thread.
-		th.gaps++
-		e.endThread(th, ev.Time, ReasonThreadExit)
+		e.replaced(th, ev.Time)
 		th = nil
 	}
 	if th == nil && p != nil {
@@ -110,13 +111,20 @@ func (e *Engine) threadTold(ev *loader.Event) {
 	}
 }
 
+// replaced ends a thread whose id the kernel has given to another one: its end
+// was lost, and perhaps markers before it.
+func (e *Engine) replaced(th *thread, time int64) {
+	th.gaps++
+	e.endThread(th, time, ReasonThreadExit)
+}
+
 // newThread makes the thread of a record known; nil when there are too many.
 func (e *Engine) newThread(p *process, ev *loader.Event) *thread {
 	if len(e.threads) >= maxThreads {
 		e.stats.threadsRefused++
 		return nil
 	}
-	th := &thread{key: loader.ThreadKey{TID: ev.TID, StartTime: ev.Who.StartTime}, process: p, index: len(p.threads)}
+	th := &thread{born: ev.Time, key: loader.ThreadKey{TID: ev.TID, StartTime: ev.Who.StartTime}, process: p, index: len(p.threads)}
 	th.Thread = Thread{TID: ev.Who.ViewTID, HostTID: int(ev.TID), ContainerTID: ev.Who.InnerTID, Process: &p.Process}
 	if th.TID == 0 {
 		th.TID = th.HostTID
@@ -133,24 +141,20 @@ const maxThreads = 1 << 16
 
 func (e *Engine) threadEnded(ev *loader.Event) {
 	th := e.threads[ev.TID]
-	if th == nil || th.key.StartTime != ev.Who.StartTime {
-		if ev.Seq == 0 {
-			return
-		}
-		// Every marker of it was lost, and who it was with them.
-		p := e.processOf(ev)
-		if p == nil {
-			return
-		}
-		if th != nil {
-			th.gaps++
-			e.endThread(th, ev.Time, ReasonThreadExit)
-		}
-		if th = e.newThread(p, ev); th == nil {
-			return
-		}
+	if th != nil && th.key.StartTime < ev.Who.StartTime {
+		e.replaced(th, ev.Time)
+		th = nil
 	}
-	if ev.Seq > th.nextSeq {
+	if th == nil || th.key.StartTime != ev.Who.StartTime {
+		// It has ended already, with its process: the threads of a process that
+		// ends all at once tell so in any order. Or all its markers were lost:
+		// Reconcile tells.
+		return
+	}
+	switch {
+	case uint32(ev.Depth) != th.program:
+		th.gaps++ // an exec of which nobody told: see missedExec
+	case ev.Seq > th.nextSeq:
 		th.gaps++
 		e.lose(th, ev.Seq-th.nextSeq, ev.Time)
 	}
@@ -240,6 +244,11 @@ func (e *Engine) endProcess(p *process, change *ProcessChange) {
 		return
 	}
 	p.ended = true
+	if !change.HasExit {
+		for _, th := range p.threads {
+			th.gaps++ // more than the record of its end may be lost
+		}
+	}
 	e.closeProcess(p, change.Time, ReasonProcessExit)
 	for _, th := range sorted(p.threads) {
 		e.endThread(th, change.Time, ReasonProcessExit)
@@ -259,8 +268,21 @@ func (e *Engine) exec(ev *loader.Event) {
 		return
 	}
 	survivor := e.threads[ev.Aux]
-	if survivor != nil && survivor.process != p {
+	if survivor != nil && (survivor.process != p || survivor.key.StartTime != ev.FormerStart()) {
 		survivor = nil
+	}
+	switch {
+	case survivor == nil:
+	case uint32(ev.Low) != survivor.program:
+		survivor.gaps++ // an exec of which nobody told: see missedExec
+	case ev.Seq > survivor.nextSeq:
+		survivor.gaps++
+		e.lose(survivor, ev.Seq-survivor.nextSeq, ev.Time)
+	}
+	for _, th := range p.threads {
+		if th != survivor {
+			th.gaps++ // it has ended before: the record of that was lost
+		}
 	}
 	e.closeProcess(p, ev.Time, ReasonExec)
 	for _, th := range sorted(p.threads) {
@@ -283,14 +305,11 @@ func (e *Engine) exec(ev *loader.Event) {
 // id the kernel knows it from then on.
 func (e *Engine) outlive(th *thread, ev *loader.Event) {
 	th.Name = th.process.Comm
-	for i := range th.lanes {
-		// The kernel begins to count anew.
-		ln := &th.lanes[i]
-		ln.depth, ln.time, ln.gaps, ln.unsure = 0, ev.Time, th.gaps, false
-	}
+	th.program, th.nextSeq = uint32(ev.Depth), ev.Seq
+	th.restart(ev.Time)
 	if key := (loader.ThreadKey{TID: ev.TID, StartTime: ev.Who.StartTime}); key != th.key {
-		if len(e.renamed) < maxTold {
-			e.renamed[th.key] = key
+		if old := e.threads[key.TID]; old != nil && old != th {
+			e.replaced(old, ev.Time)
 		}
 		delete(e.threads, th.key.TID)
 		th.key = key

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"time"
 
@@ -114,7 +115,7 @@ func Run(ctx context.Context, o Options) (*Summary, error) {
 	s.engine = NewEngine(Config{
 		SessionID: o.SessionID, Rank: o.Rank, Policy: o.Policy,
 		PageSize: os.Getpagesize(), RSSError: nvsample.RSSBound(rssCounters, cpus(), os.Getpagesize()),
-		Describe: s.describe,
+		Describe: s.describe, Lost: s.lostMarkers,
 	}, &s.queue)
 	s.choice = choice{flags: o.Pairs, engine: s.engine, rewriting: loader.NopRewriting(), unsafeNops: o.UnsafeNops}
 	defer s.close()
@@ -149,6 +150,15 @@ func (s *session) describe(p *Process) {
 	}
 	defer proc.Close()
 	fillProcess(p, proc, s.o)
+}
+
+// lostMarkers is the kernel's count of lost markers.
+func (s *session) lostMarkers() uint64 {
+	st, err := s.tracer.Stats()
+	if err != nil {
+		return math.MaxUint64 // not known: nobody is to be blamed
+	}
+	return st.Lost + st.LostNoState
 }
 
 func fillProcess(p *Process, proc *target.Process, o Options) {
