@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/phasetrace/phasetrace/internal/fixture"
+	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/testenv"
 )
 
@@ -17,8 +18,13 @@ import (
 // own, as without uprobe_multi, that takes minutes, and other tests show it.
 func TestManySites(t *testing.T) {
 	const sites = 1000
+	testenv.BPF(t)
+	features, err := loader.DetectFeatures(testenv.Without(t))
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, m := range modes {
-		if m.without.UprobeMulti || testenv.Without(t).UprobeMulti {
+		if m.without.UprobeMulti || !features.UprobeMulti {
 			continue
 		}
 		t.Run(m.name, func(t *testing.T) {
