@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 
@@ -49,6 +50,7 @@ type file struct {
 // files are the ELF files of a session.
 type files struct {
 	known map[fileID]*file
+	plain int // of known: those without sites
 }
 
 // openFile is an ELF file held open: its path is good for attaching whatever
@@ -84,11 +86,25 @@ func (fs *files) read(path string, open func() (*os.File, error)) (openFile, err
 		return openFile{}, errors.Join(fmt.Errorf("read %s: %w", path, err), h.Close())
 	}
 	f := &file{id: id, path: path, elf: parsed}
+	fs.remember(f)
+	return openFile{f, h}, nil
+}
+
+// maxPlain bounds the files without sites that are remembered: a followed
+// program can run any number of files.
+const maxPlain = 1 << 14
+
+func (fs *files) remember(f *file) {
 	if fs.known == nil {
 		fs.known = make(map[fileID]*file)
 	}
-	fs.known[id] = f
-	return openFile{f, h}, nil
+	if len(f.elf.Sites) == 0 {
+		if fs.plain++; fs.plain > maxPlain {
+			maps.DeleteFunc(fs.known, func(_ fileID, f *file) bool { return len(f.elf.Sites) == 0 })
+			fs.plain = 1
+		}
+	}
+	fs.known[f.id] = f
 }
 
 // looked is what came of looking for sites in the files of a process.

@@ -313,6 +313,26 @@ func TestSeveralTargets(t *testing.T) {
 	}
 }
 
+// A process that is no descendant of a target is not traced, although probes
+// lie under the file that it runs.
+func TestFollowOnlyDescendants(t *testing.T) {
+	path := fixture.Build(t, "forkloop.c")
+	mine, other := fixture.Start(t, path, "5", "2"), fixture.Start(t, path, "7", "2")
+	mine.Expect("ready")
+	other.Expect("ready")
+	tr := attach(t, Options{PIDs: []int{mine.Pid()}, Follow: true})
+	other.WriteLine("go")
+	other.Expect("done 7 0")
+	other.WaitOK()
+	mine.WriteLine("go")
+	mine.Expect("done 5 0")
+	mine.WaitOK()
+	sum := tr.wait()
+	if proper, _ := tally(tr.boundaries); len(proper) != 5 || sum.Received != 5*2*2 {
+		t.Errorf("phases by process %v, %d markers; want 5 children with 4 markers each", proper, sum.Received)
+	}
+}
+
 // Children that a target had before the attach are traced like later ones.
 func TestFollowAdoptsChildren(t *testing.T) {
 	shell := fixture.StartCmd(t, exec.Command("/bin/sh", "-c", fixture.Build(t, "exec.c")+"; true"))

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package trace
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/phasetrace/phasetrace/internal/usdt"
+)
+
+// Files without sites are remembered up to a bound, files with sites for good.
+func TestFilesRemembered(t *testing.T) {
+	var fs files
+	marked := fileID{ino: 1}
+	fs.remember(&file{id: marked, elf: &usdt.File{Sites: make([]usdt.Site, 1)}})
+	for i := range uint64(3*maxPlain + 5) {
+		fs.remember(&file{id: fileID{ino: 2 + i}, elf: &usdt.File{}})
+		if len(fs.known) > maxPlain+1 {
+			t.Fatalf("%d files remembered after %d", len(fs.known), i+1)
+		}
+	}
+	if fs.known[marked] == nil {
+		t.Error("the file with sites was forgotten")
+	}
+}
+
+// A file keeps its name when it is moved; another in its place has another.
+func TestIdentify(t *testing.T) {
+	dir := t.TempDir()
+	identity := func(name string) fileID {
+		t.Helper()
+		h, err := os.Open(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer h.Close()
+		id, err := identify(h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	write := func(name string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(name), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("a")
+	first := identity("a")
+	if err := os.Rename(filepath.Join(dir, "a"), filepath.Join(dir, "b")); err != nil {
+		t.Fatal(err)
+	}
+	if got := identity("b"); got != first {
+		t.Errorf("moved: %+v, was %+v", got, first)
+	}
+	write("a")
+	if got := identity("a"); got == first {
+		t.Errorf("another file has the same name %+v", got)
+	}
+}
