@@ -58,6 +58,10 @@ fuzz: ## run every fuzz target for FUZZTIME
 gpu-check: build ## compare traced GPU memory with what a program did (needs an NVIDIA GPU)
 	$(GO) run ./internal/gpucheck -phasetrace ./phasetrace
 
+SOAKTIME ?= 10m
+soak: ## attach and detach for SOAKTIME while a program checks itself
+	$(GO) test -run '^TestSoak$$' -v -count 1 -timeout 0 ./internal/trace -soak $(SOAKTIME)
+
 test-kernels: ## run the privileged tests on older kernels and on arm64, under qemu
 	$(GO) run ./test/kernels
 

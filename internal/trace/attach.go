@@ -274,7 +274,7 @@ func (s *session) attachFile(t *tracee, f openFile) error {
 		return err
 	}
 	since := bootTime()
-	s.engine.Attached(pid, f.plan, monotonic())
+	s.engine.Attached(pid, f.plan, monotonic(), since)
 	for _, p := range f.plan {
 		if s.engine.sites[p.ID].since == 0 {
 			s.engine.sites[p.ID].since = since

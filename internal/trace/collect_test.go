@@ -23,6 +23,7 @@ type collector struct {
 	processes  []ProcessChange
 	samples    []GPUSample
 	summary    *Summary
+	order      []any // *Boundary and *Loss as they came
 	onBoundary func(*Boundary)
 }
 
@@ -35,6 +36,7 @@ func (c *collector) Boundary(b *Boundary) error {
 	copied.Thread = &thread
 	copied.GPU = append(copied.GPU[:0:0], b.GPU...)
 	c.boundaries = append(c.boundaries, copied)
+	c.order = append(c.order, &copied)
 	if c.onBoundary != nil {
 		c.onBoundary(b)
 	}
@@ -45,7 +47,12 @@ func (c *collector) Violation(v *Violation) error {
 	return nil
 }
 func (c *collector) Orphan(o *Orphan) error { c.orphans = append(c.orphans, *o); return nil }
-func (c *collector) Loss(l *Loss) error     { c.losses = append(c.losses, *l); return nil }
+func (c *collector) Loss(l *Loss) error {
+	copied := *l
+	c.losses = append(c.losses, copied)
+	c.order = append(c.order, &copied)
+	return nil
+}
 func (c *collector) Process(p *ProcessChange) error {
 	c.processes = append(c.processes, *p)
 	return nil

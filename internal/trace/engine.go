@@ -68,6 +68,7 @@ type Engine struct {
 	kernel    uint64                      // Config.Lost as of this batch
 	asked     bool                        // kernel is of this batch
 	late      int                         // exits waited for on all lanes
+	lastGate  gate                        // when sites were last attached for all processes
 	until     int64                       // markers from this time on are passed over
 	stats     statistics
 	defects   defects
@@ -100,6 +101,7 @@ type process struct {
 	ended     bool
 	threads   []*thread
 	gates     map[*site]int64 // when sites were attached for this process alone
+	lastGate  gate            // the last of them
 }
 
 // thread is a thread that has hit a site.

@@ -80,7 +80,7 @@ func (e *Engine) realign(th *thread, ln *lane, s *site, ev *loader.Event) {
 		before = int(ev.Depth) + 1
 	}
 	closed, opened := int(ln.depth)-int(ev.Low), before-int(ev.Low)
-	if e.countedBefore(th, ln, s) || opened < 0 {
+	if e.countedBefore(th, ln) || opened < 0 {
 		// The kernel counted while only some of the probes were in place.
 		ln.unsure = ln.unsure || opened > 0
 		closed, opened = math.MaxInt, -1
@@ -122,14 +122,21 @@ func (e *Engine) openLost(th *thread, ln *lane, s *site, ev *loader.Event, depth
 }
 
 // Attached says that sites were attached, for one process or for all (pid 0),
-// all of them by a time (ns, CLOCK_MONOTONIC). Markers of theirs from before
-// are passed over: while some of the sites were attached and others not, their
-// enters and exits did not go together.
-func (e *Engine) Attached(pid int, sites []loader.Site, time int64) {
+// all of them by a time (ns, CLOCK_MONOTONIC; boot is the same on
+// CLOCK_BOOTTIME). Markers of theirs from before are passed over: while some of
+// the sites were attached and others not, their enters and exits did not go
+// together.
+func (e *Engine) Attached(pid int, sites []loader.Site, time int64, boot uint64) {
+	p := e.processes[pid]
+	last := &e.lastGate
+	if p != nil {
+		last = &p.lastGate
+	}
+	*last = gate{time, boot}
 	for i := range sites {
 		s := e.sites[sites[i].ID]
 		s.gate = max(s.gate, time)
-		if p := e.processes[pid]; p != nil {
+		if p != nil {
 			if p.gates == nil {
 				p.gates = make(map[*site]int64)
 			}
@@ -165,13 +172,19 @@ func (p *process) gate(s *site) int64 {
 	return s.gateAll
 }
 
-// countedBefore reports whether what the kernel counted for a lane reaches back
-// to before its sites were attached.
-func (e *Engine) countedBefore(th *thread, ln *lane, s *site) bool {
+// gate is when sites were attached, on both clocks in ns.
+type gate struct {
+	time int64
+	boot uint64
+}
+
+// countedBefore reports whether what the kernel counted for a lane since the
+// last delivered marker reaches back to before sites were attached, any of them.
+func (e *Engine) countedBefore(th *thread, ln *lane) bool {
 	if ln.time == 0 {
-		return th.key.StartTime < s.since
+		return th.key.StartTime < max(th.process.lastGate.boot, e.lastGate.boot)
 	}
-	return ln.time < th.process.gate(s)
+	return ln.time < max(th.process.lastGate.time, e.lastGate.time)
 }
 
 // Reconcile takes the kernel's own count of lost markers by thread: what no
