@@ -93,6 +93,11 @@ var allowedSkips = []skipRule{
 		Why:    "the guests hold no PostgreSQL",
 	},
 	{
+		Test:   regexp.MustCompile(`^Test(OpenJDK|CPython)$`),
+		Reason: regexp.MustCompile(`is not installed`),
+		Why:    "the guests hold no interpreters",
+	},
+	{
 		Test:   regexp.MustCompile(`.`),
 		Reason: regexp.MustCompile(`contains no C code`),
 		Why:    "the tests are built without cgo",
