@@ -35,7 +35,7 @@ func (s *session) prepare() error {
 			return err
 		}
 		names, skipped = append(names, l.names...), append(skipped, l.skipped...)
-		if !l.planned() && !t.starting {
+		if !l.planned() && !t.starting && !s.o.Follow {
 			s.choice.warn([]string{fmt.Sprintf("process %d: %v", pid, s.noMarkers(&l))})
 		}
 	}
