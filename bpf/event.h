@@ -56,6 +56,19 @@ struct record {
 	__u32 aux;	 /* markers: tells the programs apart that this thread ran; exits: exit code; forks: host pid of the child */
 };
 
+/* A ring of one CPU (ring.h): this, then the records. Positions only grow; the
+ * place of one is its remainder by the ring's size.
+ */
+#define RING_DATA 4096
+#define RING_OVERHANG 8192
+
+struct ring_header {
+	__u64 head; /* where the next record is reserved */
+	__u64 pad[255];
+	__u64 tail; /* up to where the reader is done */
+	__u64 pad2[255];
+};
+
 enum string_flag {
 	STRING_TRUNCATED = 1,
 	STRING_UNREADABLE = 2,

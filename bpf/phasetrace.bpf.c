@@ -23,16 +23,16 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 const volatile __u8 sleepable = 0;	  /* bpf_copy_from_user is allowed */
 const volatile __u8 filter_processes = 0; /* attached without a PID: look at targets */
 const volatile __u8 follow_forks = 0;
-const volatile __u64 wake_interval = 0;	  /* ns between wakeups of the reader; 0: only when the ring fills */
-const volatile __u32 wake_bytes = 1 << 20; /* unread bytes that wake the reader */
 
 /* The tracer's pid namespace and its level, found by locate_tracer. */
 __u64 tracer_ns = 0;
 __u32 tracer_level = 0;
-__u64 last_wake = 0;
+
+#include "ring.h"
 
 /* Types of event.h reach the Go side through BTF only when something global uses them. */
 const struct thread_record *unused_thread_record __attribute__((unused));
+const struct ring_header *unused_ring_header __attribute__((unused));
 const struct string_slot *unused_string_slot __attribute__((unused));
 const enum site_role *unused_site_role __attribute__((unused));
 const enum record_type *unused_record_type __attribute__((unused));
@@ -45,11 +45,6 @@ struct {
 	__type(key, int);
 	__type(value, struct thread_state);
 } threads SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 1 << 24);
-} ring SEC(".maps");
 
 /* Traced processes by their id in the tracer's pid namespace. */
 struct {
@@ -141,7 +136,7 @@ static __always_inline void stamp(struct record *rec, struct task_struct *task, 
 /* Lifecycle records are rare and wake the reader, so that it can act on them. */
 static __always_inline long send_lifecycle(struct thread_record *tr)
 {
-	long err = bpf_ringbuf_output(&ring, tr, sizeof(*tr), BPF_RB_FORCE_WAKEUP);
+	long err = send_thread_record(tr, BPF_RB_FORCE_WAKEUP);
 
 	if (err)
 		count_drop(DROP_LIFECYCLE);
@@ -166,7 +161,7 @@ static __noinline long tell_thread(struct thread_state *st)
 	st->rec.tgid = tr.rec.tgid;
 	st->rec.tid = tr.rec.tid;
 	__builtin_memcpy(st->comm, tr.who.comm, COMM_LEN);
-	if (bpf_ringbuf_output(&ring, &tr, sizeof(tr), BPF_RB_NO_WAKEUP))
+	if (send_thread_record(&tr, BPF_RB_NO_WAKEUP))
 		return -1;
 	st->told = 1;
 	return 0;
@@ -346,21 +341,6 @@ static __always_inline void fill(struct record *rec, struct task_struct *task)
 	rec->rss_pages = resident_pages(task->mm);
 }
 
-/*
- * The reader drains on a timer. It is woken when the ring fills, looked at
- * now and then, and at most once a wake_interval.
- */
-static __always_inline __u64 wakeup(__u64 now, __u64 seq)
-{
-	if (wake_interval && now - last_wake > wake_interval) {
-		last_wake = now;
-		return BPF_RB_FORCE_WAKEUP;
-	}
-	if ((seq & 255) == 255 && bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) > wake_bytes)
-		return BPF_RB_FORCE_WAKEUP;
-	return BPF_RB_NO_WAKEUP;
-}
-
 static __always_inline bool is_target(struct task_struct *task)
 {
 	__u32 tgid = view_tgid(task);
@@ -400,8 +380,6 @@ int marker(void *ctx)
 	struct thread_state *st = current_state(task);
 	__u64 cookie = bpf_get_attach_cookie(ctx);
 	struct lane_state *ls;
-	__u32 size;
-	__u64 seq;
 
 	if (!st)
 		return 0;
@@ -409,16 +387,11 @@ int marker(void *ctx)
 	st->rec.site = cookie;
 	fetch_arguments(ctx, st, cookie >> 32);
 	ls = advance(&st->rec, st, st->rec.lane, st->rec.role);
-	seq = st->seq++;
-	st->rec.seq = seq;
+	st->rec.seq = st->seq++;
 	fill(&st->rec, task);
 	if (!is_told(st, task) && tell_thread(st))
 		return lose(DROP_MARKER);
-	size = st->used;
-	if (size > PAYLOAD_SIZE)
-		size = PAYLOAD_SIZE;
-	if (bpf_ringbuf_output(&ring, &st->rec, sizeof(struct record) + size,
-			       wakeup(st->rec.time, seq)))
+	if (send_marker(st))
 		return lose(DROP_MARKER);
 	if (ls)
 		ls->low = ls->depth;
@@ -430,6 +403,15 @@ SEC("uprobe")
 int marker_empty(void *ctx)
 {
 	return 0;
+}
+
+/* Loads where rings of our own can be used: an exchange that tells what was there. */
+SEC("uprobe")
+int exchange(void *ctx)
+{
+	__u64 value = 1;
+
+	return __sync_val_compare_and_swap(&value, 1, 2) + __sync_lock_test_and_set(&value, 3);
 }
 
 #include "hold.h"

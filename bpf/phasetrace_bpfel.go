@@ -216,6 +216,14 @@ const (
 	PhasetraceRecordTypeRECORD_LIBRARY      PhasetraceRecordType = 7
 )
 
+type PhasetraceRingHeader struct {
+	_    structs.HostLayout
+	Head uint64
+	Pad  [255]uint64
+	Tail uint64
+	Pad2 [255]uint64
+}
+
 type PhasetraceSiteRole uint32
 
 const (
@@ -280,9 +288,11 @@ const (
 	PhasetraceMapKnownFiles         = "known_files"
 	PhasetraceMapLost               = "lost"
 	PhasetraceMapRing               = "ring"
+	PhasetraceMapRings              = "rings"
 	PhasetraceMapTargets            = "targets"
 	PhasetraceMapThreads            = "threads"
 	PhasetraceProgAggregateExec     = "aggregate_exec"
+	PhasetraceProgExchange          = "exchange"
 	PhasetraceProgExecHold          = "exec_hold"
 	PhasetraceProgLibraryChange     = "library_change"
 	PhasetraceProgLocateTracer      = "locate_tracer"
@@ -298,11 +308,15 @@ const (
 	PhasetraceVarFollowForks        = "follow_forks"
 	PhasetraceVarHoldTime           = "hold_time"
 	PhasetraceVarLastWake           = "last_wake"
+	PhasetraceVarRingBytes          = "ring_bytes"
+	PhasetraceVarRingCount          = "ring_count"
 	PhasetraceVarSleepable          = "sleepable"
+	PhasetraceVarStoresInOrder      = "stores_in_order"
 	PhasetraceVarTracerLevel        = "tracer_level"
 	PhasetraceVarTracerNs           = "tracer_ns"
 	PhasetraceVarUnusedDropCounter  = "unused_drop_counter"
 	PhasetraceVarUnusedRecordType   = "unused_record_type"
+	PhasetraceVarUnusedRingHeader   = "unused_ring_header"
 	PhasetraceVarUnusedSiteRole     = "unused_site_role"
 	PhasetraceVarUnusedStringFlag   = "unused_string_flag"
 	PhasetraceVarUnusedStringSlot   = "unused_string_slot"
@@ -354,6 +368,7 @@ type PhasetraceSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type PhasetraceProgramSpecs struct {
 	AggregateExec   *ebpf.ProgramSpec `ebpf:"aggregate_exec"`
+	Exchange        *ebpf.ProgramSpec `ebpf:"exchange"`
 	ExecHold        *ebpf.ProgramSpec `ebpf:"exec_hold"`
 	LibraryChange   *ebpf.ProgramSpec `ebpf:"library_change"`
 	LocateTracer    *ebpf.ProgramSpec `ebpf:"locate_tracer"`
@@ -384,6 +399,7 @@ type PhasetraceMapSpecs struct {
 	KnownFiles *ebpf.MapSpec `ebpf:"known_files"`
 	Lost       *ebpf.MapSpec `ebpf:"lost"`
 	Ring       *ebpf.MapSpec `ebpf:"ring"`
+	Rings      *ebpf.MapSpec `ebpf:"rings"`
 	Targets    *ebpf.MapSpec `ebpf:"targets"`
 	Threads    *ebpf.MapSpec `ebpf:"threads"`
 }
@@ -398,11 +414,15 @@ type PhasetraceVariableSpecs struct {
 	FollowForks        *ebpf.VariableSpec `ebpf:"follow_forks"`
 	HoldTime           *ebpf.VariableSpec `ebpf:"hold_time"`
 	LastWake           *ebpf.VariableSpec `ebpf:"last_wake"`
+	RingBytes          *ebpf.VariableSpec `ebpf:"ring_bytes"`
+	RingCount          *ebpf.VariableSpec `ebpf:"ring_count"`
 	Sleepable          *ebpf.VariableSpec `ebpf:"sleepable"`
+	StoresInOrder      *ebpf.VariableSpec `ebpf:"stores_in_order"`
 	TracerLevel        *ebpf.VariableSpec `ebpf:"tracer_level"`
 	TracerNs           *ebpf.VariableSpec `ebpf:"tracer_ns"`
 	UnusedDropCounter  *ebpf.VariableSpec `ebpf:"unused_drop_counter"`
 	UnusedRecordType   *ebpf.VariableSpec `ebpf:"unused_record_type"`
+	UnusedRingHeader   *ebpf.VariableSpec `ebpf:"unused_ring_header"`
 	UnusedSiteRole     *ebpf.VariableSpec `ebpf:"unused_site_role"`
 	UnusedStringFlag   *ebpf.VariableSpec `ebpf:"unused_string_flag"`
 	UnusedStringSlot   *ebpf.VariableSpec `ebpf:"unused_string_slot"`
@@ -446,6 +466,7 @@ type PhasetraceMaps struct {
 	KnownFiles *ebpf.Map `ebpf:"known_files"`
 	Lost       *ebpf.Map `ebpf:"lost"`
 	Ring       *ebpf.Map `ebpf:"ring"`
+	Rings      *ebpf.Map `ebpf:"rings"`
 	Targets    *ebpf.Map `ebpf:"targets"`
 	Threads    *ebpf.Map `ebpf:"threads"`
 }
@@ -467,6 +488,7 @@ func (m *PhasetraceMaps) Close() error {
 		m.KnownFiles,
 		m.Lost,
 		m.Ring,
+		m.Rings,
 		m.Targets,
 		m.Threads,
 	)
@@ -482,11 +504,15 @@ type PhasetraceVariables struct {
 	FollowForks        *ebpf.Variable `ebpf:"follow_forks"`
 	HoldTime           *ebpf.Variable `ebpf:"hold_time"`
 	LastWake           *ebpf.Variable `ebpf:"last_wake"`
+	RingBytes          *ebpf.Variable `ebpf:"ring_bytes"`
+	RingCount          *ebpf.Variable `ebpf:"ring_count"`
 	Sleepable          *ebpf.Variable `ebpf:"sleepable"`
+	StoresInOrder      *ebpf.Variable `ebpf:"stores_in_order"`
 	TracerLevel        *ebpf.Variable `ebpf:"tracer_level"`
 	TracerNs           *ebpf.Variable `ebpf:"tracer_ns"`
 	UnusedDropCounter  *ebpf.Variable `ebpf:"unused_drop_counter"`
 	UnusedRecordType   *ebpf.Variable `ebpf:"unused_record_type"`
+	UnusedRingHeader   *ebpf.Variable `ebpf:"unused_ring_header"`
 	UnusedSiteRole     *ebpf.Variable `ebpf:"unused_site_role"`
 	UnusedStringFlag   *ebpf.Variable `ebpf:"unused_string_flag"`
 	UnusedStringSlot   *ebpf.Variable `ebpf:"unused_string_slot"`
@@ -500,6 +526,7 @@ type PhasetraceVariables struct {
 // It can be passed to LoadPhasetraceObjects or ebpf.CollectionSpec.LoadAndAssign.
 type PhasetracePrograms struct {
 	AggregateExec   *ebpf.Program `ebpf:"aggregate_exec"`
+	Exchange        *ebpf.Program `ebpf:"exchange"`
 	ExecHold        *ebpf.Program `ebpf:"exec_hold"`
 	LibraryChange   *ebpf.Program `ebpf:"library_change"`
 	LocateTracer    *ebpf.Program `ebpf:"locate_tracer"`
@@ -514,6 +541,7 @@ type PhasetracePrograms struct {
 func (p *PhasetracePrograms) Close() error {
 	return _PhasetraceClose(
 		p.AggregateExec,
+		p.Exchange,
 		p.ExecHold,
 		p.LibraryChange,
 		p.LocateTracer,

@@ -25,6 +25,9 @@ type Features struct {
 	UprobeMultiPIDBug bool
 	// Sleepable: programs may fault in the target's memory (Linux 6.0).
 	Sleepable bool
+	// CPURings: records go through a ring for each CPU, not one for all (needs
+	// atomic exchanges in BPF: Linux 5.12, on arm64 5.18).
+	CPURings bool
 }
 
 // Names that Without understands, for tests of the fallbacks.
@@ -32,6 +35,7 @@ const (
 	withoutUprobeMulti = "no-uprobe-multi"
 	withoutSleepable   = "no-sleepable"
 	withoutConstants   = "no-constants"
+	withoutCPURings    = "no-cpu-rings"
 )
 
 // WithoutEnv names the environment variable that holds what ParseWithout reads.
@@ -42,11 +46,12 @@ const WithoutEnv = "PHASETRACE_FORCE_FEATURES"
 type Without struct {
 	UprobeMulti bool // attach through perf events
 	Sleepable   bool // never fault memory in
-	Constants   bool // one program for all sites, none made for a single spec
+	Constants   bool // has no effect any more
+	CPURings    bool // all CPUs share one BPF ring buffer
 }
 
-// ParseWithout reads a comma-separated list of no-uprobe-multi, no-sleepable
-// and no-constants.
+// ParseWithout reads a comma-separated list of no-uprobe-multi, no-sleepable,
+// no-cpu-rings and no-constants, which has no effect any more.
 func ParseWithout(s string) (Without, error) {
 	var w Without
 	for word := range strings.SplitSeq(s, ",") {
@@ -58,9 +63,11 @@ func ParseWithout(s string) (Without, error) {
 			w.Sleepable = true
 		case withoutConstants:
 			w.Constants = true
+		case withoutCPURings:
+			w.CPURings = true
 		default:
 			return w, fmt.Errorf("feature switch %q: want %s, %s or %s", word,
-				withoutUprobeMulti, withoutSleepable, withoutConstants)
+				withoutUprobeMulti, withoutSleepable, withoutCPURings)
 		}
 	}
 	return w, nil
@@ -82,6 +89,9 @@ func DetectFeatures(w Without) (Features, error) {
 	plain.Close()
 	if !w.Sleepable {
 		f.Sleepable = loads(asSleepable(empty.Copy()))
+	}
+	if !w.CPURings {
+		f.CPURings = loads(spec.Programs[bpf.PhasetraceProgExchange])
 	}
 	if !w.UprobeMulti {
 		f.UprobeMulti, f.UprobeMultiPIDBug = detectUprobeMulti(asMulti(empty.Copy()))

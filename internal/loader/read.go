@@ -22,27 +22,48 @@ type counters struct {
 // they are read must not keep the caller from its other duties.
 const MaxBatch = 4096
 
-// Read waits for records until the deadline and hands what there is to
-// handle, in the order of the ring buffer: records of one thread in theirs.
-// It returns the number of events handed over, at most MaxBatch; 0 when the
-// deadline passed.
+// Read waits until the deadline, or until it is woken, and hands the records
+// that there are to handle: those of one thread in order, all nearly by time.
+// It is woken by whatever ends or changes threads and processes, when much is
+// unread, and after Options.WakeInterval. It returns the number of events
+// handed over, at most MaxBatch; after so many, the next call does not wait.
 //
 // The event is valid until handle returns. A record that cannot be decoded is
 // counted (Stats.Malformed) and passed over.
 func (t *Tracer) Read(deadline time.Time, handle func(*Event)) (int, error) {
-	t.reader.SetDeadline(deadline)
-	n := 0
+	t.handle, t.handled = handle, 0
+	var err error
+	if t.rings == nil || !t.more {
+		t.reader.SetDeadline(deadline)
+		err = t.readBell()
+	}
+	if t.rings != nil && err == nil {
+		var n int
+		n, err = t.rings.read(MaxBatch, t.deliverFn)
+		t.more = n == MaxBatch
+	}
+	if err != nil {
+		return t.handled, fmt.Errorf("read the ring buffer: %w", err)
+	}
+	return t.handled, nil
+}
+
+// readBell reads the BPF ring buffer: records where there is no other ring,
+// else only the bell.
+func (t *Tracer) readBell() error {
 	for {
 		err := t.reader.ReadInto(&t.record)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			return n, nil
+			return nil
 		}
 		if err != nil {
-			return n, fmt.Errorf("read the ring buffer: %w", err)
+			return err
 		}
-		n += t.deliver(handle)
-		if t.record.Remaining == 0 || n >= MaxBatch {
-			return n, nil
+		if t.rings == nil {
+			t.deliver(t.record.RawSample)
+		}
+		if t.record.Remaining == 0 || t.handled >= MaxBatch {
+			return nil
 		}
 	}
 }
@@ -50,6 +71,13 @@ func (t *Tracer) Read(deadline time.Time, handle func(*Event)) (int, error) {
 // Drain hands over everything unread and returns when nothing is left. Call
 // it after Detach.
 func (t *Tracer) Drain(handle func(*Event)) error {
+	t.handle = handle
+	if t.rings != nil {
+		if err := t.rings.drain(t.deliverFn); err != nil {
+			return fmt.Errorf("drain the rings: %w", err)
+		}
+		return nil
+	}
 	if err := t.reader.Flush(); err != nil {
 		return fmt.Errorf("drain the ring buffer: %w", err)
 	}
@@ -59,24 +87,22 @@ func (t *Tracer) Drain(handle func(*Event)) error {
 		if errors.Is(err, ringbuf.ErrFlushed) {
 			return nil
 		}
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			continue // left over from the last Read: the reader tells it once
-		}
 		if err != nil {
 			return fmt.Errorf("drain the ring buffer: %w", err)
 		}
-		t.deliver(handle)
+		t.deliver(t.record.RawSample)
 	}
 }
 
-func (t *Tracer) deliver(handle func(*Event)) int {
-	if err := decode(t.record.RawSample, &t.event, t.shapes); err != nil {
+// deliver decodes one record and hands it over.
+func (t *Tracer) deliver(raw []byte) {
+	if err := decode(raw, &t.event, t.shapes); err != nil {
 		t.counters.malformed.Add(1)
-		return 0
+		return
 	}
 	if t.event.Kind == KindMarker {
 		t.counters.received.Add(1)
 	}
-	handle(&t.event)
-	return 1
+	t.handled++
+	t.handle(&t.event)
 }

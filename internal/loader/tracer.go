@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"sync"
 	"time"
 
@@ -18,14 +19,14 @@ import (
 	"github.com/phasetrace/phasetrace/bpf"
 )
 
-// DefaultRingBytes is the size of the ring buffer: at a million markers a
-// second it holds what 100 ms produce.
+// DefaultRingBytes is the size of all rings together, but each has at least
+// 1 MiB: at a million markers a second it holds what 100 ms produce.
 const DefaultRingBytes = 16 << 20
 
 // Options of a Tracer. The zero value traces single processes with defaults.
 type Options struct {
-	// RingBytes is the size of the ring buffer, a power of two and a multiple
-	// of the page size; 0 means DefaultRingBytes.
+	// RingBytes is the size of all rings together, a power of two and a
+	// multiple of the page size; 0 means DefaultRingBytes.
 	RingBytes int
 	// AllProcesses: sites are attached without a PID and the programs look at
 	// the set of targets; needed to follow children.
@@ -59,18 +60,21 @@ type Tracer struct {
 	library   *ebpf.Program
 	hold      *ebpf.Program
 	shapes    shapes
-	reader    *ringbuf.Reader
+	rings     *rings          // nil: everything comes through reader
+	reader    *ringbuf.Reader // the bell, where there are rings
 	record    ringbuf.Record
 	event     Event
 	counters  counters
+	// Of the Read or Drain that runs.
+	handle    func(*Event)
+	handled   int
+	more      bool         // the last Read left some
+	deliverFn func([]byte) // deliver, made once
 }
 
 // Open loads the programs and starts to watch for exits, execs and forks. No
 // site is attached yet. The caller must Close the tracer.
 func Open(opts Options) (*Tracer, error) {
-	if opts.RingBytes == 0 {
-		opts.RingBytes = DefaultRingBytes
-	}
 	// Needed below Linux 5.11 only, where memory counts against the limit.
 	if err := rlimit.RemoveMemlock(); err != nil {
 		return nil, explainLoad(err)
@@ -80,6 +84,7 @@ func Open(opts Options) (*Tracer, error) {
 		return nil, err
 	}
 	t := &Tracer{opts: opts, features: features, types: btf.NewCache(), bindings: make(map[siteSpec]binding), ofProcess: make(map[int][]link.Link)}
+	t.deliverFn = t.deliver
 	if err := t.load(); err != nil {
 		return nil, errors.Join(err, t.Close())
 	}
@@ -94,7 +99,7 @@ func (t *Tracer) load() error {
 	if t.spec, err = bpf.LoadPhasetrace(); err != nil {
 		return fmt.Errorf("read the BPF object: %w", err)
 	}
-	t.spec.Maps[bpf.PhasetraceMapRing].MaxEntries = uint32(t.opts.RingBytes)
+	layout := t.sizeRings()
 	if err := t.prepareAggregate(); err != nil {
 		return err
 	}
@@ -108,7 +113,10 @@ func (t *Tracer) load() error {
 		bpf.PhasetraceVarFilterProcesses: boolByte(t.opts.AllProcesses),
 		bpf.PhasetraceVarFollowForks:     boolByte(t.opts.FollowForks),
 		bpf.PhasetraceVarWakeInterval:    uint64(t.opts.WakeInterval),
-		bpf.PhasetraceVarWakeBytes:       uint32(t.opts.RingBytes / 4),
+		bpf.PhasetraceVarRingBytes:       uint32(layout.bytes),
+		bpf.PhasetraceVarRingCount:       uint32(layout.count),
+		bpf.PhasetraceVarStoresInOrder:   boolByte(runtime.GOARCH == "amd64"),
+		bpf.PhasetraceVarWakeBytes:       t.wakeBytes(layout),
 	})
 	if err != nil {
 		return err
@@ -119,10 +127,40 @@ func (t *Tracer) load() error {
 	if err := t.watchExecs(); err != nil {
 		return err
 	}
+	if t.features.CPURings {
+		if t.rings, err = mapRings(t.maps[bpf.PhasetraceMapRings], layout); err != nil {
+			return err
+		}
+	}
 	if t.reader, err = ringbuf.NewReader(t.maps[bpf.PhasetraceMapRing]); err != nil {
 		return fmt.Errorf("map the ring buffer: %w", err)
 	}
 	return nil
+}
+
+// sizeRings sets the sizes of the maps that records go through, and returns
+// the layout of the CPUs' rings, zero where there are none.
+func (t *Tracer) sizeRings() (l ringLayout) {
+	ring, rings := t.spec.Maps[bpf.PhasetraceMapRing], t.spec.Maps[bpf.PhasetraceMapRings]
+	if !t.features.CPURings {
+		ring.MaxEntries = DefaultRingBytes
+		if t.opts.RingBytes > 0 {
+			ring.MaxEntries = uint32(t.opts.RingBytes)
+		}
+		return l
+	}
+	ring.MaxEntries = uint32(os.Getpagesize()) // the bell
+	l = layoutFor(t.opts.RingBytes, runtime.NumCPU())
+	rings.MaxEntries, rings.ValueSize = uint32(l.count), uint32(l.stride())
+	return l
+}
+
+// wakeBytes is how much may be unread before the reader is woken.
+func (t *Tracer) wakeBytes(l ringLayout) uint32 {
+	if t.features.CPURings {
+		return uint32(l.bytes) / 4
+	}
+	return t.spec.Maps[bpf.PhasetraceMapRing].MaxEntries / 4
 }
 
 func (t *Tracer) setVariables(vars map[string]any) error {
@@ -229,6 +267,9 @@ func (t *Tracer) Close() error {
 	errs := []error{t.Detach(nil)}
 	if t.reader != nil {
 		errs = append(errs, t.reader.Close())
+	}
+	if t.rings != nil {
+		errs = append(errs, t.rings.close())
 	}
 	for _, p := range t.programs {
 		errs = append(errs, p.Close())

@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"math/bits"
+	"os"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/phasetrace/phasetrace/bpf"
+)
+
+// Layout of a ring, bpf/ring.h.
+const (
+	ringData     = 4096
+	ringOverhang = 8192
+	lengthSize   = 8 // of the word in front of a record
+)
+
+const (
+	// maxRings bounds the memory on machines with many CPUs, which then share
+	// rings.
+	maxRings = 64
+	// minRingBytes is the least that a CPU gets by default.
+	minRingBytes = 1 << 20
+	// clockSlack is more than the clock that BPF reads can differ from the one
+	// that user space reads, in ns.
+	clockSlack = 2000
+	// freeBytes is how much is read before the room is given back: each time
+	// costs a cache miss on both sides.
+	freeBytes = 64 << 10
+)
+
+// ringLayout is the number and size of the rings.
+type ringLayout struct {
+	count int // a power of two
+	bytes int // of one, a power of two
+}
+
+// layoutFor divides total bytes over the rings of cpus; 0 means the default.
+func layoutFor(total, cpus int) ringLayout {
+	count := min(1<<bits.Len(uint(max(cpus, 1)-1)), maxRings)
+	least := os.Getpagesize()
+	if total == 0 {
+		total, least = DefaultRingBytes, minRingBytes
+	}
+	return ringLayout{count: count, bytes: max(1<<(bits.Len(uint(total/count))-1), least)}
+}
+
+// stride is the size of one ring in the map.
+func (l ringLayout) stride() int { return ringData + l.bytes + ringOverhang }
+
+// rings is the reader's side of the rings of all CPUs. It is not safe for
+// concurrent use.
+type rings struct {
+	memory []byte // mapped
+	rings  []cpuRing
+	now    func() int64 // ns, CLOCK_MONOTONIC
+}
+
+// cpuRing is one ring. Positions only grow; data holds the ring and what hangs
+// over its end.
+type cpuRing struct {
+	head, tail *uint64 // shared with the kernel
+	data       []byte
+	mask       uint64
+
+	pos   uint64 // handed out up to here
+	freed uint64 // what *tail says
+	limit uint64 // *head when the pass began
+
+	next []byte // the record at pos, nil if none can be had in this pass
+	time int64  // of next
+
+	// What was reserved later than `floor` lies at pos or behind it: at that
+	// time no record at pos had been reserved. markTime and mark will say the
+	// same as soon as mark has been reached.
+	floor    int64
+	markTime int64
+	mark     uint64
+}
+
+// mapRings maps the rings into memory.
+func mapRings(m *ebpf.Map, l ringLayout) (*rings, error) {
+	page := os.Getpagesize()
+	size := (l.stride()*l.count + page - 1) &^ (page - 1)
+	memory, err := unix.Mmap(m.FD(), 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, fmt.Errorf("map the rings: %w", err)
+	}
+	return newRings(memory, l), nil
+}
+
+func newRings(memory []byte, l ringLayout) *rings {
+	r := &rings{memory: memory, now: monotonicNow, rings: make([]cpuRing, l.count)}
+	for i := range r.rings {
+		one := memory[i*l.stride() : (i+1)*l.stride()]
+		r.rings[i] = cpuRing{
+			head: (*uint64)(unsafe.Pointer(&one[unsafe.Offsetof(bpf.PhasetraceRingHeader{}.Head)])),
+			tail: (*uint64)(unsafe.Pointer(&one[unsafe.Offsetof(bpf.PhasetraceRingHeader{}.Tail)])),
+			data: one[ringData:],
+			mask: uint64(l.bytes - 1),
+		}
+	}
+	return r
+}
+
+func (r *rings) close() error { return unix.Munmap(r.memory) }
+
+func monotonicNow() int64 {
+	var ts unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts)
+	return ts.Nano()
+}
+
+// read hands out the records that were made before the call, at most `most`,
+// each thread's in order and all by time as far as they have come. It returns
+// their number. A record is valid until handle returns.
+//
+// A thread reads the clock for a record after it has committed the one before.
+// So what a thread made before a record that is older than `until`, taken
+// before any ring is looked at, is in a ring by then; merging by time hands it
+// out first. A record that is reserved and not committed (its program was
+// preempted) hides those behind it, all of which are younger than the ring's
+// floor: nothing younger than that is handed out.
+func (r *rings) read(most int, handle func([]byte)) (int, error) {
+	return r.merge(r.now()-clockSlack, most, handle)
+}
+
+// drain hands out all there is. It is for the time after the last producer.
+func (r *rings) drain(handle func([]byte)) error {
+	for {
+		n, err := r.merge(math.MaxInt64, math.MaxInt, handle)
+		if err != nil || n == 0 {
+			return err
+		}
+	}
+}
+
+func (r *rings) merge(until int64, most int, handle func([]byte)) (n int, err error) {
+	for i := range r.rings {
+		r.rings[i].begin(until)
+	}
+	for i := range r.rings {
+		if until, err = r.rings[i].peek(until); err != nil {
+			return 0, err
+		}
+	}
+	for err == nil && n < most {
+		first, rest := r.oldest()
+		if first == nil || first.time >= until {
+			break
+		}
+		for err == nil && n < most && first.next != nil && first.time < until && first.time <= rest {
+			handle(first.next)
+			n++
+			first.release()
+			until, err = first.peek(until)
+		}
+	}
+	for i := range r.rings {
+		r.rings[i].free()
+	}
+	return n, err
+}
+
+// oldest returns the ring with the oldest next record, and the time of the
+// oldest in the others.
+func (r *rings) oldest() (first *cpuRing, rest int64) {
+	rest = math.MaxInt64
+	for i := range r.rings {
+		c := &r.rings[i]
+		switch {
+		case c.next == nil:
+		case first == nil:
+			first = c
+		case c.time < first.time:
+			first, rest = c, first.time
+		default:
+			rest = min(rest, c.time)
+		}
+	}
+	return first, rest
+}
+
+// begin looks at the ring for a pass that began at time now.
+func (c *cpuRing) begin(now int64) {
+	c.limit = atomic.LoadUint64(c.head)
+	if c.pos >= c.mark {
+		c.floor, c.markTime, c.mark = c.markTime, now, c.limit
+	}
+}
+
+var errRing = errors.New("a ring holds what no program wrote: a defect of phasetrace")
+
+// peek finds the next record. until is the time up to which records may be
+// handed out; it comes back lower when this ring hides some.
+func (c *cpuRing) peek(until int64) (int64, error) {
+	c.next = nil
+	if c.pos >= c.limit {
+		return until, nil
+	}
+	at := c.pos & c.mask
+	length := atomic.LoadUint64((*uint64)(unsafe.Pointer(&c.data[at])))
+	if length == 0 {
+		if c.pos >= c.mark {
+			return min(until, c.markTime), nil
+		}
+		return min(until, c.floor), nil
+	}
+	if length < recordSize || length > ringOverhang-lengthSize {
+		return until, fmt.Errorf("%w: length %d", errRing, length)
+	}
+	begin := at + lengthSize
+	c.next = c.data[begin : begin+length : begin+length]
+	c.time = int64(binary.LittleEndian.Uint64(c.next))
+	return until, nil
+}
+
+// release gives up the record that was handed out. Its memory must be zero
+// before the kernel may use it again.
+func (c *cpuRing) release() {
+	size := uint64(lengthSize+len(c.next)+7) &^ 7
+	at := c.pos & c.mask
+	clear(c.data[at : at+size])
+	c.pos += size
+	if c.pos-c.freed >= freeBytes {
+		c.free()
+	}
+}
+
+func (c *cpuRing) free() {
+	if c.freed != c.pos {
+		c.freed = c.pos
+		atomic.StoreUint64(c.tail, c.pos)
+	}
+}
