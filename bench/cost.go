@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/phasetrace/phasetrace/internal/loader"
 )
@@ -89,9 +91,11 @@ func partsTable(ctx context.Context, b *bench) error {
 		{"part_clock", "+ the clock"},
 		{"part_cookie", "+ the site's cookie"},
 		{"part_counters", "+ four counters of the thread"},
-		{"part_record", "+ a record of 96 bytes"},
+		{"part_own", "+ a record of 96 bytes in the CPU's own ring"},
+		{"part_record", "the same in a BPF ring buffer"},
 		{"part_string", "counters + the name (no record)"},
-		{"part_output", "counters + the name + a record"},
+		{"part_own_string", "counters + the name + a record in the CPU's own ring"},
+		{"part_output", "the same in a BPF ring buffer"},
 		{"part_reserve", "the same by reserve and submit"},
 		{"part_wakeup", "record, waking the reader as by default"},
 	}
@@ -122,8 +126,21 @@ type results struct {
 	ns       [][]float64
 }
 
+// matching returns the floor and what -match asks for.
+func (b *bench) matching(all []variant) []variant {
+	var out []variant
+	for _, v := range all {
+		wanted := slices.ContainsFunc(strings.Split(b.match, ","), func(word string) bool { return strings.Contains(v.name, word) })
+		if wanted || v.name == floorName {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
 // measure runs every variant once a round, in turn, on the same process.
 func (b *bench) measure(ctx context.Context, variants []variant, mode string) (*results, error) {
+	variants = b.matching(variants)
 	args := []string{"1", strconv.Itoa(b.phases), mode}
 	with, err := b.start("spin", args...)
 	if err != nil {

@@ -25,6 +25,7 @@ type options struct {
 	rounds int
 	phases int
 	only   string
+	match  string
 	binary string
 }
 
@@ -57,6 +58,7 @@ func run(args []string, stdout, stderr io.Writer) error {
 	flags.IntVar(&o.rounds, "rounds", 9, "interleaved rounds; medians are printed")
 	flags.IntVar(&o.phases, "phases", 20_000, "phases a run")
 	flags.StringVar(&o.only, "only", "", "comma-separated tables: cost, parts, start, scale, sustained")
+	flags.StringVar(&o.match, "match", "", "of the tables of one boundary: only the floor and the lines that contain one of these words, comma-separated")
 	flags.StringVar(&o.binary, "binary", "", "phasetrace to measure as a whole; default: built from this tree")
 	if err := flags.Parse(args); err != nil {
 		return err

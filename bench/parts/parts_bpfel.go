@@ -13,6 +13,13 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type PartsOwnRing struct {
+	_    structs.HostLayout
+	Head uint64
+	Pad  [511]uint64
+	Data [4198400]uint8
+}
+
 type PartsState struct {
 	_        structs.HostLayout
 	Seq      uint64
@@ -27,19 +34,22 @@ type PartsState struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	PartsMapRing          = "ring"
-	PartsMapStates        = "states"
-	PartsProgPartClock    = "part_clock"
-	PartsProgPartCookie   = "part_cookie"
-	PartsProgPartCounters = "part_counters"
-	PartsProgPartEmpty    = "part_empty"
-	PartsProgPartOutput   = "part_output"
-	PartsProgPartRecord   = "part_record"
-	PartsProgPartReserve  = "part_reserve"
-	PartsProgPartState    = "part_state"
-	PartsProgPartString   = "part_string"
-	PartsProgPartWakeup   = "part_wakeup"
-	PartsVarNameRegister  = "name_register"
+	PartsMapOwnRings       = "own_rings"
+	PartsMapRing           = "ring"
+	PartsMapStates         = "states"
+	PartsProgPartClock     = "part_clock"
+	PartsProgPartCookie    = "part_cookie"
+	PartsProgPartCounters  = "part_counters"
+	PartsProgPartEmpty     = "part_empty"
+	PartsProgPartOutput    = "part_output"
+	PartsProgPartOwn       = "part_own"
+	PartsProgPartOwnString = "part_own_string"
+	PartsProgPartRecord    = "part_record"
+	PartsProgPartReserve   = "part_reserve"
+	PartsProgPartState     = "part_state"
+	PartsProgPartString    = "part_string"
+	PartsProgPartWakeup    = "part_wakeup"
+	PartsVarNameRegister   = "name_register"
 )
 
 // LoadParts returns the embedded CollectionSpec for Parts.
@@ -84,24 +94,27 @@ type PartsSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type PartsProgramSpecs struct {
-	PartClock    *ebpf.ProgramSpec `ebpf:"part_clock"`
-	PartCookie   *ebpf.ProgramSpec `ebpf:"part_cookie"`
-	PartCounters *ebpf.ProgramSpec `ebpf:"part_counters"`
-	PartEmpty    *ebpf.ProgramSpec `ebpf:"part_empty"`
-	PartOutput   *ebpf.ProgramSpec `ebpf:"part_output"`
-	PartRecord   *ebpf.ProgramSpec `ebpf:"part_record"`
-	PartReserve  *ebpf.ProgramSpec `ebpf:"part_reserve"`
-	PartState    *ebpf.ProgramSpec `ebpf:"part_state"`
-	PartString   *ebpf.ProgramSpec `ebpf:"part_string"`
-	PartWakeup   *ebpf.ProgramSpec `ebpf:"part_wakeup"`
+	PartClock     *ebpf.ProgramSpec `ebpf:"part_clock"`
+	PartCookie    *ebpf.ProgramSpec `ebpf:"part_cookie"`
+	PartCounters  *ebpf.ProgramSpec `ebpf:"part_counters"`
+	PartEmpty     *ebpf.ProgramSpec `ebpf:"part_empty"`
+	PartOutput    *ebpf.ProgramSpec `ebpf:"part_output"`
+	PartOwn       *ebpf.ProgramSpec `ebpf:"part_own"`
+	PartOwnString *ebpf.ProgramSpec `ebpf:"part_own_string"`
+	PartRecord    *ebpf.ProgramSpec `ebpf:"part_record"`
+	PartReserve   *ebpf.ProgramSpec `ebpf:"part_reserve"`
+	PartState     *ebpf.ProgramSpec `ebpf:"part_state"`
+	PartString    *ebpf.ProgramSpec `ebpf:"part_string"`
+	PartWakeup    *ebpf.ProgramSpec `ebpf:"part_wakeup"`
 }
 
 // PartsMapSpecs contains maps before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type PartsMapSpecs struct {
-	Ring   *ebpf.MapSpec `ebpf:"ring"`
-	States *ebpf.MapSpec `ebpf:"states"`
+	OwnRings *ebpf.MapSpec `ebpf:"own_rings"`
+	Ring     *ebpf.MapSpec `ebpf:"ring"`
+	States   *ebpf.MapSpec `ebpf:"states"`
 }
 
 // PartsVariableSpecs contains global variables before they are loaded into the kernel.
@@ -131,12 +144,14 @@ func (o *PartsObjects) Close() error {
 //
 // It can be passed to LoadPartsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type PartsMaps struct {
-	Ring   *ebpf.Map `ebpf:"ring"`
-	States *ebpf.Map `ebpf:"states"`
+	OwnRings *ebpf.Map `ebpf:"own_rings"`
+	Ring     *ebpf.Map `ebpf:"ring"`
+	States   *ebpf.Map `ebpf:"states"`
 }
 
 func (m *PartsMaps) Close() error {
 	return _PartsClose(
+		m.OwnRings,
 		m.Ring,
 		m.States,
 	)
@@ -153,16 +168,18 @@ type PartsVariables struct {
 //
 // It can be passed to LoadPartsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type PartsPrograms struct {
-	PartClock    *ebpf.Program `ebpf:"part_clock"`
-	PartCookie   *ebpf.Program `ebpf:"part_cookie"`
-	PartCounters *ebpf.Program `ebpf:"part_counters"`
-	PartEmpty    *ebpf.Program `ebpf:"part_empty"`
-	PartOutput   *ebpf.Program `ebpf:"part_output"`
-	PartRecord   *ebpf.Program `ebpf:"part_record"`
-	PartReserve  *ebpf.Program `ebpf:"part_reserve"`
-	PartState    *ebpf.Program `ebpf:"part_state"`
-	PartString   *ebpf.Program `ebpf:"part_string"`
-	PartWakeup   *ebpf.Program `ebpf:"part_wakeup"`
+	PartClock     *ebpf.Program `ebpf:"part_clock"`
+	PartCookie    *ebpf.Program `ebpf:"part_cookie"`
+	PartCounters  *ebpf.Program `ebpf:"part_counters"`
+	PartEmpty     *ebpf.Program `ebpf:"part_empty"`
+	PartOutput    *ebpf.Program `ebpf:"part_output"`
+	PartOwn       *ebpf.Program `ebpf:"part_own"`
+	PartOwnString *ebpf.Program `ebpf:"part_own_string"`
+	PartRecord    *ebpf.Program `ebpf:"part_record"`
+	PartReserve   *ebpf.Program `ebpf:"part_reserve"`
+	PartState     *ebpf.Program `ebpf:"part_state"`
+	PartString    *ebpf.Program `ebpf:"part_string"`
+	PartWakeup    *ebpf.Program `ebpf:"part_wakeup"`
 }
 
 func (p *PartsPrograms) Close() error {
@@ -172,6 +189,8 @@ func (p *PartsPrograms) Close() error {
 		p.PartCounters,
 		p.PartEmpty,
 		p.PartOutput,
+		p.PartOwn,
+		p.PartOwnString,
 		p.PartRecord,
 		p.PartReserve,
 		p.PartState,
