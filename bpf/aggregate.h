@@ -63,7 +63,7 @@ enum aggregate_name {
 
 /* What to do at a site; written by user space, `hit` excepted. */
 struct aggregate_site {
-	__u64 gate;   /* ns, CLOCK_MONOTONIC: hits from before are passed over */
+	__u64 gate;   /* ns, CLOCK_MONOTONIC: hits from before are passed over; 0: all are */
 	__u64 since;  /* ns since boot: older threads may be inside already */
 	__u64 stale;  /* pairs, a bit each, that cannot be open when this one is entered */
 	__u64 over;   /* a reset site: pairs that cannot be open when it is hit */
@@ -124,6 +124,7 @@ struct aggregate_totals {
 	__u64 outside;
 	__u64 orphans;
 	__u64 violations;
+	__u64 unclosed; /* of the violations: those that ended no scope */
 	__u64 unlisted; /* of the violations: not among the defects */
 	__u64 too_deep; /* enters */
 	__u64 deep_exits; /* exits of those */
@@ -709,6 +710,8 @@ __noinline int violate(struct aggregate_state *st, __u32 lane, __u32 found, __u3
 	struct aggregate_frame *f;
 
 	AGG_COUNT(violations);
+	if (kind != DEFECT_NOT_LIFO || aggregate_reject)
+		AGG_COUNT(unclosed);
 	if (!st || lane >= MAX_LANES)
 		return 0;
 	key.root = st->root;
@@ -924,7 +927,7 @@ int marker_aggregate(void *ctx)
 		st = admit(task);
 	if (!st)
 		return 0;
-	if (now < site->gate || now >= *until) {
+	if (!site->gate || now < site->gate || now >= *until) {
 		AGG_COUNT(outside);
 		return 0;
 	}

@@ -140,6 +140,7 @@ type PhasetraceAggregateTotals struct {
 	Outside    uint64
 	Orphans    uint64
 	Violations uint64
+	Unclosed   uint64
 	Unlisted   uint64
 	TooDeep    uint64
 	DeepExits  uint64

@@ -76,7 +76,8 @@ type AggregateSite struct {
 	// entered. Over makes it a reset site: the pairs that cannot be open when
 	// it is hit.
 	Stale, Over uint64
-	// Gate, in ns CLOCK_MONOTONIC: hits from before are passed over. Since, in ns
+	// Gate, in ns CLOCK_MONOTONIC: hits from before are passed over; 0: all
+	// are. Since, in ns
 	// since boot: exits of older threads may belong to enters nobody saw.
 	Gate  int64
 	Since uint64

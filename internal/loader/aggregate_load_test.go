@@ -35,7 +35,7 @@ func aggregateSites(t *testing.T, path string) (sites []loader.Site, how []loade
 			ID: uint32(i), Arch: elf.Arch, Location: in.Location, Offset: in.Offset, RefCtr: in.RefCtr,
 			Role: loader.Exit, Captures: []loader.Capture{{Arg: in.Args[0], Type: loader.CaptureInt}},
 		}
-		h := loader.AggregateSite{Site: s.ID, Role: loader.Exit, Token: true}
+		h := loader.AggregateSite{Site: s.ID, Role: loader.Exit, Token: true, Gate: 1}
 		if in.Name == "enter" {
 			s.Role, h.Role = loader.Enter, loader.Enter
 			s.Captures = append(s.Captures, loader.Capture{Arg: in.Args[1], Type: loader.CaptureInt})

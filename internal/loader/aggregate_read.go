@@ -90,6 +90,7 @@ type AggregateTotals struct {
 	Outside    uint64 // hits while probes were attached or detached
 	Orphans    uint64
 	Violations uint64
+	Unclosed   uint64 // of the violations: those that ended no scope
 	Unlisted   uint64 // of the violations: in no AggregateDefect
 	TooDeep    uint64 // enters beyond MaxAggregateDepth
 	DeepExits  uint64 // exits of those
@@ -114,7 +115,7 @@ func (t *Tracer) ReadAggregate() (*Aggregate, error) {
 		return nil, fmt.Errorf("aggregate: read the totals: %w", err)
 	}
 	out := &Aggregate{Totals: AggregateTotals{
-		Outside: raw.Outside, Orphans: raw.Orphans, Violations: raw.Violations, Unlisted: raw.Unlisted,
+		Outside: raw.Outside, Orphans: raw.Orphans, Violations: raw.Violations, Unclosed: raw.Unclosed, Unlisted: raw.Unlisted,
 		TooDeep: raw.TooDeep, DeepExits: raw.DeepExits, Resets: raw.Resets, Late: raw.Late,
 		BadNames: raw.BadNames, CutNames: raw.CutNames,
 	}}

@@ -81,8 +81,9 @@ type ScopeRef struct {
 	id string // as asked for, when it is no scope of ours
 }
 
-// Known reports whether the reference names any scope.
-func (s *ScopeRef) Known() bool { return s.Scope != 0 || s.id != "" }
+// Known reports whether the reference names any scope: by its id, or where
+// scopes are only counted by its path.
+func (s *ScopeRef) Known() bool { return s.Scope != 0 || s.id != "" || s.Path != nil }
 
 // ScopeID is the scope id, "" if there is none.
 func (s *ScopeRef) ScopeID() string {
@@ -95,6 +96,8 @@ func (s *ScopeRef) ScopeID() string {
 // String is the quoted path and the scope id, cut at a readable length.
 func (s *ScopeRef) String() string {
 	switch {
+	case s.Path != nil && s.ScopeID() == "":
+		return fmt.Sprintf("%q", clip(s.Path.String()))
 	case s.Path != nil:
 		return fmt.Sprintf("%q (scope %s)", clip(s.Path.String()), printable(s.ScopeID()))
 	case s.Known():

@@ -153,6 +153,7 @@ func (s *session) start() error {
 	if s.queue.gpu != nil {
 		opts.WakeInterval = gpuWakeInterval
 	}
+	opts.Aggregate, opts.AggregateReject = s.o.Aggregate, s.o.Policy == PolicyReject
 	var err error
 	if s.tracer, err = loader.Open(opts); err != nil {
 		return err
@@ -172,6 +173,9 @@ func (s *session) start() error {
 		if err := s.adopt(); err != nil {
 			return err
 		}
+	}
+	if err := s.count.begin(); err != nil {
+		return err
 	}
 	s.started = monotonic()
 	s.queue.started = s.started
@@ -291,5 +295,5 @@ func (s *session) attachFile(t *tracee, f openFile) error {
 	}
 	s.attached.sites += len(f.plan) - len(failed)
 	s.attached.files++
-	return nil
+	return s.count.tell()
 }

@@ -23,6 +23,7 @@ type choice struct {
 	unsafeNops bool
 	refused    int // sites left alone because of it
 	engine     *Engine
+	counted    bool // in the kernel, see aggregate.go
 }
 
 // plan adds the sites of the files of one process to the session: those of
@@ -35,7 +36,7 @@ func (c *choice) plan(l *looked) error {
 		fresh[i] = len(f.plan) == 0
 	}
 	for _, ch := range chosen {
-		if !ch.Chosen {
+		if !ch.Chosen || c.skipCounted(ch.Pair) {
 			continue
 		}
 		p, err := c.pair(ch.Pair)
@@ -60,7 +61,7 @@ func (c *choice) addSites(p *pair, role loader.Role, indexes []int, all []usdt.S
 		if c.refuse(f.file, &all[i]) {
 			continue
 		}
-		s, plan, missing := planSite(p, role, f.elf.Arch, &all[i])
+		s, plan, missing := c.layOut()(p, role, f.elf.Arch, &all[i])
 		s.Path = f.path
 		plan.ID = uint32(len(c.engine.sites))
 		c.engine.sites = append(c.engine.sites, s)

@@ -52,7 +52,12 @@ func (d *defects) seen(v *Violation) (first bool) {
 // sorted returns the defects, the most frequent first.
 func (d *defects) sorted() []ViolationCount {
 	out := slices.Clone(d.list)
-	slices.SortStableFunc(out, func(a, b ViolationCount) int {
+	sortDefects(out)
+	return out
+}
+
+func sortDefects(list []ViolationCount) {
+	slices.SortStableFunc(list, func(a, b ViolationCount) int {
 		switch {
 		case a.Count > b.Count:
 			return -1
@@ -61,7 +66,6 @@ func (d *defects) sorted() []ViolationCount {
 		}
 		return 0
 	})
-	return out
 }
 
 // startOf returns when an open scope began, 0 if it is not open.

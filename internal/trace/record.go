@@ -193,6 +193,12 @@ type PathStats struct {
 	ResidentPeak   uint64
 }
 
+// ProcessStats are the figures of the paths of one process.
+type ProcessStats struct {
+	Process *Process
+	Paths   []PathStats
+}
+
 // PathGPU is a path's memory on one device.
 type PathGPU struct {
 	Device int
@@ -225,6 +231,7 @@ type Summary struct {
 	Elapsed    time.Duration
 	EndReason  string // "interrupt", "target_exit", "duration", "error"
 	Paths      []PathStats
+	Processes  []ProcessStats // with Options.Aggregate: Paths by process
 	Boundaries uint64
 	Synthetic  uint64
 	Received   uint64 // marker records read

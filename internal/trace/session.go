@@ -51,6 +51,9 @@ type Options struct {
 	// GPU is the sampler of device memory, nil for none. Run does not close it.
 	GPU       *nvsample.Sampler
 	GPUStatus string // why GPU is nil
+	// Aggregate counts phases in the kernel, by path, instead of recording their
+	// boundaries: sinks get no Boundary and no Orphan.
+	Aggregate bool
 	// Attached is called once every probe is in place, with a sentence that
 	// says what was attached.
 	Attached func(message string) error
@@ -72,6 +75,7 @@ type session struct {
 	queue   queue
 	clock   *clock
 	tracer  *loader.Tracer
+	count   *counting       // with Options.Aggregate, else nil
 	targets map[int]*tracee // by PID
 	reach   reach           // with Follow: of every process
 	holding map[fileID]bool // dynamic linkers in which new programs wait
@@ -118,6 +122,12 @@ func Run(ctx context.Context, o Options) (*Summary, error) {
 		Describe: s.describe, Lost: s.lostMarkers,
 	}, &s.queue)
 	s.choice = choice{flags: o.Pairs, engine: s.engine, rewriting: loader.NopRewriting(), unsafeNops: o.UnsafeNops}
+	if o.Aggregate {
+		s.count, s.choice.counted = newCounting(s), true
+		if err := checkCounted(o.Pairs); err != nil {
+			return nil, err
+		}
+	}
 	defer s.close()
 	if err := s.prepare(); err != nil {
 		return nil, err
@@ -201,13 +211,17 @@ func (s *session) loop(ctx context.Context) (reason string, err error) {
 
 // read handles one batch of records and lets the sinks show it.
 func (s *session) read() error {
-	n, err := s.tracer.Read(time.Now().Add(drainInterval), s.handle)
+	n, err := s.tracer.Read(time.Now().Add(s.drainInterval()), s.handle)
 	s.engine.End()
 	s.drained = n < loader.MaxBatch
 	if err != nil {
 		return err
 	}
-	s.afterBatch(monotonic())
+	now := monotonic()
+	if err := s.count.poll(now); err != nil {
+		return err
+	}
+	s.afterBatch(now)
 	if s.queue.err != nil {
 		return fmt.Errorf("write output: %w", s.queue.err)
 	}
@@ -272,7 +286,7 @@ func (s *session) ended() bool {
 // finish detaches, drains and sums up.
 func (s *session) finish(reason string) (*Summary, error) {
 	s.engine.Detaching(monotonic())
-	errs := []error{s.tracer.Detach(s.detachProgress())}
+	errs := []error{s.count.end(monotonic()), s.tracer.Detach(s.detachProgress())}
 	s.engine.Begin()
 	errs = append(errs, s.tracer.Drain(s.handle))
 	s.engine.Begin()
@@ -284,6 +298,7 @@ func (s *session) finish(reason string) (*Summary, error) {
 	}
 	s.engine.Finish(now)
 	s.engine.End()
+	errs = append(errs, s.count.finish())
 	s.queue.advance(now, true)
 	sum, err := s.summary(reason, now)
 	errs = append(errs, err)
@@ -341,6 +356,7 @@ func (s *session) summary(reason string, now int64) (*Summary, error) {
 	}
 	sum.Notes = append(append(sum.Notes, s.lateNotes()...), s.halfDead()...)
 	s.sumPaths(sum)
+	s.count.summarise(sum)
 	s.sumSites(sum)
 	return sum, err
 }

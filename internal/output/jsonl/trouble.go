@@ -45,7 +45,7 @@ func (s *Sink) scopeRef(l line, key string, r *recorder.ScopeRef, start int64, v
 	if !r.Known() {
 		return l.null(key)
 	}
-	l = l.text(key+`{"scope_id":`, r.ScopeID())
+	l = l.textOrNull(key+`{"scope_id":`, r.ScopeID())
 	l = appendNames(append(l, `,"path":`...), r.Path)
 	l = l.flag(`,"open":`, r.Open)
 	if r.ThreadID == 0 {

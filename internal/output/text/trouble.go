@@ -64,7 +64,9 @@ func scope(r *recorder.ScopeRef, start, now int64) string {
 	if r.Path != nil {
 		text = human.Fit(r.Path.String(), maxPath)
 	}
-	text += ", scope " + human.Fit(r.ScopeID(), maxName)
+	if id := r.ScopeID(); id != "" {
+		text += ", scope " + human.Fit(id, maxName)
+	}
 	if start != 0 {
 		text += ", entered " + human.Duration(time.Duration(now-start)) + " before"
 	}

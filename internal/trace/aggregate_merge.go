@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package trace
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/phasetrace/phasetrace/internal/loader"
+	"github.com/phasetrace/phasetrace/internal/recorder"
+)
+
+// pathTree gives what the kernel counted the paths that recorded phases have.
+type pathTree struct {
+	rec   *recorder.Recorder
+	known map[uint32]*recorder.Path // by AggregatePath.ID
+}
+
+func newPathTree() *pathTree {
+	return &pathTree{rec: recorder.New(recorder.Limits{}), known: make(map[uint32]*recorder.Path)}
+}
+
+// paths returns the path of every node that is one, by its number.
+func (t *pathTree) paths(a *loader.Aggregate, pairName func(uint8) string) map[uint32]*recorder.Path {
+	for i := range a.Paths {
+		p := &a.Paths[i]
+		if p.Process != nil || t.known[p.ID] != nil {
+			continue
+		}
+		var names []string
+		if parent := t.known[p.Parent]; parent != nil {
+			names = parent.Parts()
+		}
+		t.known[p.ID] = t.path(append(names, nodeName(p, pairName)))
+	}
+	return t.known
+}
+
+// path returns the path of these names.
+func (t *pathTree) path(names []string) *recorder.Path {
+	batch := t.rec.Acquire()
+	defer t.rec.Release()
+	st := batch.Stack(recorder.Key{})
+	var path *recorder.Path
+	var open []recorder.Token
+	for _, name := range names {
+		token, b, err := st.Enter("", []byte(name), nil)
+		if err != nil {
+			break // a name is never empty, nor a path too deep
+		}
+		path, open = b.Path, append(open, token)
+	}
+	for _, token := range slices.Backward(open) {
+		_, _ = st.Exit(token) // the one on top
+	}
+	return path
+}
+
+// nodeName is a path's last name as it is shown.
+func nodeName(p *loader.AggregatePath, pairName func(uint8) string) string {
+	if p.Overflow {
+		return recorder.OtherName
+	}
+	switch p.Literal {
+	case loader.LiteralNull:
+		return string(nameNull)
+	case loader.LiteralUnreadable:
+		return string(nameUnreadable)
+	case loader.LiteralEmpty:
+		return string(nameEmpty)
+	}
+	name := p.Name
+	if pair, ok := p.Literal.Pair(); ok {
+		name = pairName(pair)
+	}
+	if strings.TrimSpace(name) == "" {
+		return string(nameEmpty)
+	}
+	return name
+}
+
+// figuresByPath adds up figures, and keeps paths in the order of their first.
+type figuresByPath struct {
+	sums  map[*recorder.Path]*loader.AggregateFigures
+	order []*recorder.Path
+}
+
+func (f *figuresByPath) add(path *recorder.Path, figures *loader.AggregateFigures) {
+	sum := f.sums[path]
+	if sum == nil {
+		if f.sums == nil {
+			f.sums = make(map[*recorder.Path]*loader.AggregateFigures)
+		}
+		sum = new(loader.AggregateFigures)
+		f.sums[path] = sum
+		f.order = append(f.order, path)
+	}
+	sum.Add(figures)
+}
+
+func (f *figuresByPath) export() []PathStats {
+	var out []PathStats
+	for _, path := range f.order {
+		if sum := f.sums[path]; sum.Entered > 0 {
+			out = append(out, countedStats(path, sum))
+		}
+	}
+	return out
+}
+
+// merge makes statistics of what was counted: of all processes together, and of
+// each.
+func (c *counting) merge(a *loader.Aggregate) ([]PathStats, []ProcessStats) {
+	paths := c.tree.paths(a, c.pairName)
+	root := make(map[uint32]uint32) // the process of a path
+	var all figuresByPath
+	var each []*figuresByPath
+	var processes []ProcessStats
+	index := make(map[uint32]int)
+	for i := range a.Paths {
+		p := &a.Paths[i]
+		if p.Process != nil {
+			root[p.ID], index[p.ID] = p.ID, len(each)
+			each = append(each, new(figuresByPath))
+			processes = append(processes, ProcessStats{Process: c.processes[p.ID]})
+			continue
+		}
+		all.add(paths[p.ID], &p.AggregateFigures)
+		if of, ok := root[p.Parent]; ok {
+			root[p.ID] = of
+			each[index[of]].add(paths[p.ID], &p.AggregateFigures)
+		}
+	}
+	for i := range processes {
+		processes[i].Paths = each[i].export()
+	}
+	return all.export(), processes
+}
+
+// countedStats makes a path's statistics of its figures.
+func countedStats(path *recorder.Path, f *loader.AggregateFigures) PathStats {
+	out := pathFigures{
+		path: path, count: f.Entered, synthetic: f.Entered - f.Ended,
+		total: int64(f.Total), self: int64(f.Total - f.Inner),
+	}
+	if f.Ended > 0 {
+		out.min, out.max = int64(f.Min), int64(f.Max)
+	}
+	for o, counts := range f.Octaves[:octaves] {
+		if counts == nil {
+			continue
+		}
+		out.hist.octave[o] = counts
+		for _, n := range counts {
+			out.hist.n += n
+		}
+	}
+	return out.export()
+}
