@@ -92,7 +92,7 @@ func synthetic(r trace.Reason) string {
 	case trace.ReasonUnwound:
 		return "unwound, a phase around it ended"
 	case trace.ReasonAbandoned:
-		return "abandoned, it was entered again"
+		return "abandoned, what followed proves it over"
 	case trace.ReasonThreadExit:
 		return "its thread ended"
 	case trace.ReasonProcessExit:
@@ -178,8 +178,10 @@ func (s *Sink) reading(b []byte, g *nvsample.Reading, exit bool) []byte {
 	return append(b, ')')
 }
 
+// resident tells of a resident set size that has changed within the phase: at
+// every boundary it would be the same number again. JSON lines have them all.
 func resident(b []byte, r *trace.Resident) []byte {
-	if !r.Known {
+	if !r.Known || !r.ChangeKnown || r.Change == 0 {
 		return b
 	}
 	b = append(b, "  rss "...)
@@ -187,9 +189,6 @@ func resident(b []byte, r *trace.Resident) []byte {
 		b = append(b, '~')
 	}
 	b = human.AppendBytes(b, r.Bytes)
-	if r.ChangeKnown {
-		b = human.AppendChange(append(b, " ("...), r.Change)
-		b = append(b, ')')
-	}
-	return b
+	b = human.AppendChange(append(b, " ("...), r.Change)
+	return append(b, ')')
 }
