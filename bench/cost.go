@@ -65,6 +65,7 @@ func costTable(ctx context.Context, b *bench) error {
 		{name: "markers, nobody traces", begin: untraced},
 		{name: "floor: empty program", begin: empty},
 		{name: "phasetrace: full record", begin: fullRecord},
+		{name: "phasetrace: counted in the kernel (--aggregate)", begin: counted},
 		{name: "phasetrace: token only", begin: reduced(func(i int) bool { return i == 0 })},
 	}
 	if b.binary != "" {

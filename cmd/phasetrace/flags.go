@@ -38,6 +38,7 @@ type traceOptions struct {
 	strict      bool
 	readyFile   string
 	ringSize    string
+	aggregate   bool
 	unsafeNops  bool
 	command     []string
 }
@@ -67,6 +68,7 @@ func (o *traceOptions) register(f *pflag.FlagSet, which int) {
 	f.StringVar(&o.nvmlLibrary, "nvml-library", "", "path of libnvidia-ml.so.1 (default: the usual places)")
 	f.DurationVar(&o.gpuInterval, "gpu-interval", 0, "time between reads of GPU memory while no phase boundary happens (default 100ms)")
 	f.StringVar(&o.onViolation, "on-violation", "unwind", "after a break of strict nesting: unwind the stack, or reject the exit")
+	f.BoolVar(&o.aggregate, "aggregate", false, "for phases too frequent to record: count them in the kernel, by path, and show only the summary")
 	f.BoolVar(&o.strict, "strict", false, "exit with 3 when nesting was violated, with 4 when records were lost")
 	f.StringVar(&o.readyFile, "ready-file", "", "file to create once every probe is attached")
 	f.StringVar(&o.ringSize, "ring-size", "", "size of the ring buffer, such as 64M (default 16M)")
@@ -78,7 +80,7 @@ func (o *traceOptions) register(f *pflag.FlagSet, which int) {
 func (o *traceOptions) parse() (tracing.Options, error) {
 	out := tracing.Options{
 		Follow: o.follow, UnsafeNops: o.unsafeNops, Libraries: o.libraries, Duration: o.duration,
-		SessionID: o.sessionID, Version: version(),
+		SessionID: o.sessionID, Version: version(), Aggregate: o.aggregate,
 		Rank: int32(o.rank), RankGiven: o.flags.Changed("rank"),
 	}
 	if o.rank < 0 || o.rank > math.MaxInt32 {

@@ -49,6 +49,21 @@ func newCounting(s *session) *counting {
 	}
 }
 
+// countingRing is the size of the ring buffer in bytes when none is asked for:
+// nothing comes through it but the lives of threads and processes.
+const countingRing = 1 << 20
+
+// options fits the tracer's options to counting.
+func (c *counting) options(o *loader.Options) {
+	if c == nil {
+		return
+	}
+	o.Aggregate, o.AggregateReject, o.WakeInterval = true, c.s.o.Policy == PolicyReject, 0
+	if o.RingBytes == 0 {
+		o.RingBytes = countingRing
+	}
+}
+
 // tell makes the programs know every attached site, and what has changed about
 // those they know: a pair that is new may end scopes of older ones.
 func (c *counting) tell() error {

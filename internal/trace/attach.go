@@ -153,7 +153,7 @@ func (s *session) start() error {
 	if s.queue.gpu != nil {
 		opts.WakeInterval = gpuWakeInterval
 	}
-	opts.Aggregate, opts.AggregateReject = s.o.Aggregate, s.o.Policy == PolicyReject
+	s.count.options(&opts)
 	var err error
 	if s.tracer, err = loader.Open(opts); err != nil {
 		return err

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/phasetrace/phasetrace/internal/loader"
+)
+
+// counted attaches phasetrace's programs that count phases in the kernel, as
+// --aggregate does. What it returns detaches and checks that they counted.
+func counted(p *program) (func() error, error) {
+	sites, err := markerSites(p.path)
+	if err != nil {
+		return nil, err
+	}
+	t, err := loader.Open(loader.Options{Aggregate: true})
+	if err != nil {
+		return nil, err
+	}
+	if err := attachCounted(t, p, sites); err != nil {
+		return nil, errors.Join(err, t.Close())
+	}
+	return func() error {
+		err := t.Detach(nil)
+		a, readErr := t.ReadAggregate()
+		if readErr == nil && (len(a.Paths) != 2 || a.Paths[1].Ended == 0 || a.Paths[1].Ended != a.Paths[1].Entered) {
+			err = errors.Join(err, fmt.Errorf("counted %+v", a))
+		}
+		return errors.Join(err, readErr, t.Close())
+	}, nil
+}
+
+func attachCounted(t *loader.Tracer, p *program, sites []loader.Site) error {
+	for i := range sites {
+		s := &sites[i]
+		how := loader.AggregateSite{Site: s.ID, Role: s.Role, Token: true, Gate: 1}
+		token := s.Captures[0]
+		if s.Role == loader.Enter {
+			name := loader.Capture{Arg: s.Captures[2].Arg, Type: loader.CaptureInt}
+			s.Captures, how.Name, how.NameSlot = []loader.Capture{token, name}, loader.NameString, 1
+		}
+		if err := t.PutAggregateSite(how); err != nil {
+			return err
+		}
+	}
+	if err := t.AddTarget(p.pid()); err != nil {
+		return err
+	}
+	failed, err := t.Attach(p.pid(), p.path, sites)
+	if len(failed) > 0 {
+		err = failed[0]
+	}
+	return errors.Join(err, t.AggregateUntil(math.MaxInt64))
+}
