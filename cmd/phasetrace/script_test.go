@@ -16,6 +16,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
 
+	"github.com/phasetrace/phasetrace/internal/demo"
 	"github.com/phasetrace/phasetrace/internal/fixture"
 	"github.com/phasetrace/phasetrace/internal/output/schema"
 	"github.com/phasetrace/phasetrace/internal/testenv"
@@ -46,6 +47,12 @@ func TestScript(t *testing.T) {
 			env.Values[processes{}] = make(map[string]*fixture.Proc)
 			return nil
 		},
+		Condition: func(cond string) (bool, error) {
+			if cond == "demo" { // the program is in this build
+				return demo.Available, nil
+			}
+			return false, fmt.Errorf("unknown condition %q", cond)
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"bpf":      needBPF,
 			"fixture":  buildFixture(t),
@@ -60,6 +67,15 @@ func TestScript(t *testing.T) {
 		},
 	})
 }
+
+// scriptTB ends a script, not the whole test, when a fixture fails.
+type scriptTB struct {
+	testing.TB
+	ts *testscript.TestScript
+}
+
+func (s scriptTB) Fatalf(format string, args ...any) { s.ts.Fatalf(format, args...) }
+func (s scriptTB) Fatal(args ...any)                 { s.ts.Fatalf("%s", fmt.Sprint(args...)) }
 
 type processes struct{}
 
@@ -89,13 +105,13 @@ func needBPF(ts *testscript.TestScript, _ bool, _ []string) {
 
 func buildFixture(t *testing.T) func(*testscript.TestScript, bool, []string) {
 	return func(ts *testscript.TestScript, _ bool, a []string) {
-		ts.Setenv(a[0], fixture.Build(t, a[1], a[2:]...))
+		ts.Setenv(a[0], fixture.Build(scriptTB{t, ts}, a[1], a[2:]...))
 	}
 }
 
 func startFixture(t *testing.T) func(*testscript.TestScript, bool, []string) {
 	return func(ts *testscript.TestScript, _ bool, a []string) {
-		p := fixture.Start(t, ts.Getenv(a[0]), a[1:]...)
+		p := fixture.Start(scriptTB{t, ts}, ts.Getenv(a[0]), a[1:]...)
 		ts.Value(processes{}).(map[string]*fixture.Proc)[a[0]] = p
 		ts.Setenv("PID", strconv.Itoa(p.Pid()))
 	}

@@ -158,7 +158,13 @@ var ErrKernel = errors.New("this kernel lacks what phasetrace needs")
 
 // explainLoad names what a failed load most likely misses.
 func explainLoad(err error) error {
+	var refused *ebpf.VerifierError
 	switch {
+	case errors.As(err, &refused) && len(refused.Log) > 0:
+		// Its errno is EACCES too; nothing is missing but a program that this
+		// kernel accepts.
+		return fmt.Errorf("load BPF programs: %w: its verifier refuses a program: please report this with the kernel's version: %v",
+			ErrKernel, short(err))
 	case errors.Is(err, syscall.EPERM), errors.Is(err, syscall.EACCES):
 		return fmt.Errorf("load BPF programs: %w: run as root or with CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE (%v)",
 			ErrPermission, short(err))
