@@ -129,7 +129,7 @@ struct loss_key {
 struct exe_key {
 	__u64 ino;
 	__u32 dev;
-	__u32 pad;
+	__u32 waiting; /* in map held: its process has begun to wait; else 0 */
 };
 
 enum drop_counter {

@@ -13,8 +13,7 @@
 #ifndef PHASETRACE_HOLD_H
 #define PHASETRACE_HOLD_H
 
-#define EINTR 4
-#define HOLD_ROUNDS (1 << 22) /* more than fit in any hold_time */
+#define HOLD_ROUNDS (1 << 23) /* BPF_MAX_LOOPS; more than fit in hold_time */
 
 const volatile __u64 hold_time = 0; /* ns; 0: never wait */
 
@@ -50,23 +49,24 @@ struct hold {
 	__u64 stack;
 	__u64 until;
 	__u32 tgid;
-	__u32 over;
+	__u32 timed_out;
 };
 
 /*
  * Reading memory in the way of another process's is what gives way, on kernels
- * that do not preempt themselves, and says when its process is being killed:
- * __get_user_pages, mm/gup.c.
+ * that do not preempt themselves (__get_user_pages, mm/gup.c). What comes of it
+ * does not matter.
  */
 static long hold_round(__u32 round, struct hold *h)
 {
+	struct task_struct *task = bpf_get_current_task_btf();
 	char c;
 
 	if (!bpf_map_lookup_elem(&held, &h->tgid))
 		return 1;
-	h->over = bpf_ktime_get_ns() > h->until ||
-		  bpf_copy_from_user_task(&c, 1, (void *)h->stack, bpf_get_current_task_btf(), 0) == -EINTR;
-	return h->over;
+	bpf_copy_from_user_task(&c, 1, (void *)h->stack, task, 0);
+	h->timed_out = bpf_ktime_get_ns() > h->until;
+	return h->timed_out || BPF_CORE_READ(task, signal, flags) & SIGNAL_GROUP_EXIT;
 }
 
 /* The entry point of a dynamic linker: the first instruction of a program. */
@@ -82,10 +82,11 @@ int exec_hold(void *ctx)
 	if (!found)
 		return 0;
 	key = *found;
+	found->waiting = 1;
 	h.stack = BPF_CORE_READ(task, mm, start_stack);
 	h.until = bpf_ktime_get_ns() + hold_time;
 	bpf_loop(HOLD_ROUNDS, hold_round, &h, 0);
-	if (h.over) { /* once a file is enough */
+	if (h.timed_out) { /* once a file is enough */
 		bpf_map_update_elem(&known_files, &key, &one, BPF_ANY);
 		bpf_map_delete_elem(&held, &h.tgid);
 	}

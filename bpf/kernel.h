@@ -29,8 +29,11 @@ typedef struct {
 	int counter;
 } atomic_t;
 
+#define SIGNAL_GROUP_EXIT 4 /* include/linux/sched/signal.h */
+
 struct signal_struct {
 	atomic_t live;
+	unsigned int flags;
 } core_type;
 
 /* kernels from 6.2 on: one per-CPU counter a kind of page */

@@ -161,10 +161,10 @@ const (
 )
 
 type PhasetraceExeKey struct {
-	_   structs.HostLayout
-	Ino uint64
-	Dev uint32
-	Pad uint32
+	_       structs.HostLayout
+	Ino     uint64
+	Dev     uint32
+	Waiting uint32
 }
 
 type PhasetraceIdentity struct {

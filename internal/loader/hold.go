@@ -66,6 +66,15 @@ func (t *Tracer) HoldExecs(path string, offset uint64) error {
 	return nil
 }
 
+// Waiting reports whether a process has begun to wait after exec and still
+// does: then it has run no instruction of its own. pid is in phasetrace's own
+// PID namespace.
+func (t *Tracer) Waiting(pid int) bool {
+	var key bpf.PhasetraceExeKey
+	err := t.maps[bpf.PhasetraceMapHeld].Lookup(uint32(pid), &key)
+	return err == nil && key.Waiting != 0
+}
+
 // ReleaseExec lets a process go on that waits after exec. pid is in
 // phasetrace's own PID namespace. known: the file has been looked at, and who
 // runs it later need not wait. It is no error when nobody waits.

@@ -102,9 +102,6 @@ func TestHoldEndsByItself(t *testing.T) {
 		p.WaitOK()
 	}
 	t.Logf("first %v, then %v", took[0], took[1])
-	if took[0] < loader.HoldTime {
-		t.Errorf("the first program ran after %v: it did not wait", took[0])
-	}
 }
 
 // A program that waits can be killed at once.
@@ -138,8 +135,12 @@ func TestHoldRelease(t *testing.T) {
 	p := startExec(t, tr, file)
 	p.WriteLine("go")
 	exec := awaitEvent(t, tr, loader.KindExec)
+	t.Logf("waiting: %v", tr.Waiting(p.Pid()))
 	if err := tr.ReleaseExec(p.Pid(), exec.ExecFile(), true); err != nil {
 		t.Fatal(err)
+	}
+	if tr.Waiting(p.Pid()) {
+		t.Error("it waits although it was let go")
 	}
 	p.ReadLine()
 	p.WaitOK()

@@ -119,7 +119,7 @@ func (s *session) followChange(c change) (looked bool, err error) {
 
 // attachChange attaches to what a process has mapped now, and tells of it.
 func (s *session) attachChange(t *tracee, c change) error {
-	before, waits := s.attached.sites, c.exec && s.waits(t)
+	before := s.attached.sites
 	err := s.attachTo(t)
 	t.starting = t.starting && c.exec
 	n := s.attached.sites - before
@@ -129,7 +129,7 @@ func (s *session) attachChange(t *tracee, c change) error {
 	after := time.Duration(monotonic() - c.since)
 	what := fmt.Sprintf("attached %d more sites in process %d, ", n, c.pid)
 	switch {
-	case waits && after < loader.HoldTime:
+	case c.exec && s.tracer.Waiting(c.pid):
 		what += fmt.Sprintf("which waited %v for it at its first instruction", roundTime(after))
 	case c.exec:
 		what += fmt.Sprintf("%v after it ran another program", roundTime(after))
@@ -140,13 +140,6 @@ func (s *session) attachChange(t *tracee, c change) error {
 	}
 	s.o.Message(what)
 	return err
-}
-
-// waits reports whether a process that ran exec waits to be attached.
-func (s *session) waits(t *tracee) bool {
-	found := false
-	t.linkers(func(h *os.File, id fileID) { found = found || s.holding[id] })
-	return found && s.tracer.HoldsExecs()
 }
 
 // linkers calls with the dynamic linkers that a process has mapped, opened for
