@@ -147,12 +147,8 @@ func countedStats(path *recorder.Path, f *loader.AggregateFigures) PathStats {
 		out.min, out.max = int64(f.Min), int64(f.Max)
 	}
 	for o, counts := range f.Octaves[:octaves] {
-		if counts == nil {
-			continue
-		}
-		out.hist.octave[o] = counts
-		for _, n := range counts {
-			out.hist.n += n
+		if counts != nil {
+			out.hist.take(o, (*block)(counts))
 		}
 	}
 	return out.export()

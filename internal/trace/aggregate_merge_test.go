@@ -81,11 +81,12 @@ func TestCountedQuantiles(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	durations := make([]uint64, 10000)
 	var hist histogram
+	blocks := maxBlocks
 	f := loader.AggregateFigures{Min: math.MaxUint64}
 	for i := range durations {
 		d := uint64(math.Exp(rng.Float64() * 25))
 		durations[i] = d
-		hist.add(d)
+		hist.add(d, &blocks)
 		o, p := bucketOf(d)
 		if f.Octaves[o] == nil {
 			f.Octaves[o] = new([loader.AggregateSub]uint64)

@@ -25,6 +25,7 @@ type defects struct {
 	index map[defect]int
 	list  []ViolationCount
 	total uint64
+	rest  uint64 // of total: beyond maxDefects
 }
 
 // seen counts v and reports whether it is the first of its defect, and so is
@@ -37,6 +38,7 @@ func (d *defects) seen(v *Violation) (first bool) {
 		return false
 	}
 	if len(d.list) >= maxDefects {
+		d.rest++
 		return false
 	}
 	if d.index == nil {

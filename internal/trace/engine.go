@@ -90,6 +90,7 @@ func NewEngine(cfg Config, out output) *Engine {
 		keyed:     make(map[keyedScope]uint32),
 		told:      make(map[loader.ThreadKey]uint64),
 		until:     math.MaxInt64,
+		stats:     statistics{blocks: maxBlocks},
 		intern:    interner{names: make(map[string]string)},
 	}
 }

@@ -122,6 +122,9 @@ func (e *Engine) unmatched(th *thread, ln *lane, s *site, ev *loader.Event) {
 	case newest != nil && newest.pair == nil:
 		// The enter was lost, and this is its exit.
 		e.closeFound(th, ln, s, ev, newest)
+	case newest != nil && newest.start < th.process.gate(s):
+		// The site was attached inside that phase, perhaps inside its own too.
+		e.orphan(th, s, ev, "before_attach")
 	case newest == nil && ln.unsure:
 		e.orphan(th, s, ev, "records_lost")
 	case newest == nil && th.key.StartTime < s.since:
@@ -241,4 +244,5 @@ func (e *Engine) violation(th *thread, s *site, ev *loader.Event, err error, rep
 	if e.defects.seen(&v) {
 		e.out.violation(&v)
 	}
+	e.stats.moreDefects = e.defects.rest
 }

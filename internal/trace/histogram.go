@@ -9,13 +9,20 @@ import "math/bits"
 const (
 	subBits    = 5
 	subBuckets = 1 << subBits
-	octaves    = 64 - subBits
+	octaves    = 64 - subBits + 1
 )
 
+// maxBlocks bounds the blocks of all histograms of a session together: 32 MiB.
+const maxBlocks = 1 << 17
+
+// block counts the durations of one octave.
+type block [subBuckets]uint64
+
 // histogram counts durations in ns. Octaves take memory when they are first
-// used; a phase whose durations spread over four octaves takes 1.5 KiB.
+// used; a phase whose durations spread over four octaves takes 1.1 KiB.
 type histogram struct {
-	octave [octaves]*[subBuckets]uint64
+	place  [octaves]uint8 // of an octave's block, from 1; 0: it has none
+	blocks []*block
 	n      uint64
 }
 
@@ -38,13 +45,30 @@ func bucketMiddle(octave, place int) uint64 {
 	return low + uint64(1)<<(octave-1)/2
 }
 
-func (h *histogram) add(v uint64) {
+// add counts a duration; blocks is what is left of maxBlocks. false: there was
+// no room for it.
+func (h *histogram) add(v uint64, blocks *int) bool {
 	o, p := bucketOf(v)
-	if h.octave[o] == nil {
-		h.octave[o] = new([subBuckets]uint64)
+	if h.place[o] == 0 {
+		if *blocks == 0 {
+			return false
+		}
+		*blocks--
+		h.blocks = append(h.blocks, new(block))
+		h.place[o] = uint8(len(h.blocks))
 	}
-	h.octave[o][p]++
+	h.blocks[h.place[o]-1][p]++
 	h.n++
+	return true
+}
+
+// take makes counts the block of an octave that has none yet.
+func (h *histogram) take(octave int, counts *block) {
+	h.blocks = append(h.blocks, counts)
+	h.place[octave] = uint8(len(h.blocks))
+	for _, n := range counts {
+		h.n += n
+	}
 }
 
 // quantile returns the value below which the share q of all lies.
@@ -57,11 +81,11 @@ func (h *histogram) quantile(q float64) uint64 {
 		rank = h.n - 1
 	}
 	var seen uint64
-	for o, counts := range h.octave {
-		if counts == nil {
+	for o, place := range h.place {
+		if place == 0 {
 			continue
 		}
-		for p, c := range counts {
+		for p, c := range h.blocks[place-1] {
 			if seen += c; seen > rank {
 				return bucketMiddle(o, p)
 			}

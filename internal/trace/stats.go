@@ -11,7 +11,8 @@ import (
 // statistics of a session. Paths are dense, so a path's figures are one index
 // away.
 type statistics struct {
-	paths []*pathFigures // by Path.ID
+	paths  []*pathFigures // by Path.ID
+	blocks int            // histogram blocks that may still be made
 
 	markers    uint64 // records of markers handled
 	boundaries uint64
@@ -19,12 +20,14 @@ type statistics struct {
 	orphans    uint64
 	lost       uint64
 
+	unsorted             uint64 // durations that no histogram had room for
 	tooDeep              uint64 // enters beyond the depth limit
 	tooMany              uint64 // enters beyond the limit of open scopes
 	refused              uint64 // enters refused for other reasons
 	tooManyKeyed         uint64 // enters beyond the limit of open keyed scopes
 	late                 uint64 // exits of scopes that a repair had closed
 	outside              uint64 // markers hit while probes were attached or detached
+	moreDefects          uint64 // violations not told apart any more
 	badNames             uint64 // names null, empty or unreadable
 	cutNames             uint64
 	cutAttributes        uint64
@@ -79,10 +82,12 @@ func (s *statistics) closed(b *Boundary, self int64) {
 	if b.Duration > f.max {
 		f.max = b.Duration
 	}
-	if f.hist.n == 0 || b.Duration < f.min {
+	if f.count-f.synthetic == 1 || b.Duration < f.min {
 		f.min = b.Duration
 	}
-	f.hist.add(uint64(b.Duration))
+	if !f.hist.add(uint64(b.Duration), &s.blocks) {
+		s.unsorted++
+	}
 	if b.Resident.ChangeKnown {
 		f.residentChange += b.Resident.Change
 	}
@@ -119,6 +124,8 @@ func (s *statistics) notes(r recorder.Stats) []Note {
 		{"enters beyond the limit of open phases of keyed pairs, not traced", s.tooManyKeyed},
 		{"exits of phases that had been closed for them after a violation or a loss", s.late},
 		{"markers hit while probes were being attached or removed, left out", s.outside},
+		{"durations that count in totals but not in quantiles, because there are too many phases", s.unsorted},
+		{"violations counted only in total, because there are too many different ones", s.moreDefects},
 		{"threads beyond the limit, not traced", s.threadsRefused},
 		{"processes beyond the limit, not traced", s.processesRefused},
 		{"markers of threads that are not traced", s.untraced},
