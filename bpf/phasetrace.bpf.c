@@ -379,19 +379,25 @@ int marker(void *ctx)
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct thread_state *st = current_state(task);
 	__u64 cookie = bpf_get_attach_cookie(ctx);
+	struct ring_header *r = NULL;
 	struct lane_state *ls;
 
 	if (!st)
 		return 0;
 	st->rec.time = bpf_ktime_get_ns();
 	st->rec.site = cookie;
+	if (ring_bytes) {
+		r = cpu_ring();
+		if (r)
+			approach(r);
+	}
 	fetch_arguments(ctx, st, cookie >> 32);
 	ls = advance(&st->rec, st, st->rec.lane, st->rec.role);
 	st->rec.seq = st->seq++;
 	fill(&st->rec, task);
 	if (!is_told(st, task) && tell_thread(st))
 		return lose(DROP_MARKER);
-	if (send_marker(st))
+	if (send_marker(st, r))
 		return lose(DROP_MARKER);
 	if (ls)
 		ls->low = ls->depth;

@@ -49,18 +49,35 @@ struct {
 
 #define order() asm volatile("" ::: "memory")
 
+/* The ring of this CPU. */
+static __always_inline struct ring_header *cpu_ring(void)
+{
+	__u32 cpu = bpf_get_smp_processor_id() & (ring_count - 1);
+
+	return bpf_map_lookup_elem(&rings, &cpu);
+}
+
+static __always_inline __u64 *ring_at(struct ring_header *r, __u64 position)
+{
+	return (void *)r + RING_DATA + (position & (ring_bytes - 1) & ~7ULL);
+}
+
+/* Asks for the memory that the next record will lie in, which the reader has touched last. */
+static __always_inline void approach(struct ring_header *r)
+{
+	volatile __u64 *at = ring_at(r, r->head);
+
+	(void)at[8];
+	(void)at[16];
+}
+
 /*
  * Room for a record of `size` bytes, its length included, a multiple of 8 and
  * at most RING_OVERHANG; NULL if there is none. *head is where it begins,
  * *unread how much lies before it.
  */
-static __always_inline __u64 *reserve(__u32 size, __u64 *head, __u64 *unread)
+static __always_inline __u64 *reserve(struct ring_header *r, __u32 size, __u64 *head, __u64 *unread)
 {
-	__u32 cpu = bpf_get_smp_processor_id() & (ring_count - 1);
-	struct ring_header *r = bpf_map_lookup_elem(&rings, &cpu);
-
-	if (!r)
-		return NULL;
 #pragma unroll
 	for (__u32 i = 0; i < RESERVE_TRIES; i++) {
 		__u64 at = *(volatile __u64 *)&r->head;
@@ -72,7 +89,7 @@ static __always_inline __u64 *reserve(__u32 size, __u64 *head, __u64 *unread)
 		if (__sync_val_compare_and_swap(&r->head, at, at + size) == at) {
 			*head = at;
 			*unread = used;
-			return (void *)r + RING_DATA + (at & (ring_bytes - 1) & ~7ULL);
+			return ring_at(r, at);
 		}
 	}
 	return NULL;
@@ -113,13 +130,17 @@ static __always_inline bool wakes(__u64 now)
 static __noinline long send_thread_record(struct thread_record *tr, __u64 flags)
 {
 	__u64 *to, head, unread;
+	struct ring_header *r;
 	__u32 i;
 
 	if (!tr)
 		return -1;
 	if (!ring_bytes)
 		return bpf_ringbuf_output(&ring, tr, sizeof(*tr), flags);
-	to = reserve(8 + sizeof(*tr), &head, &unread);
+	r = cpu_ring();
+	if (!r)
+		return -1;
+	to = reserve(r, 8 + sizeof(*tr), &head, &unread);
 	if (!to)
 		return -1;
 	for (i = 0; i < sizeof(*tr) / 8; i++)
@@ -133,8 +154,11 @@ static __noinline long send_thread_record(struct thread_record *tr, __u64 flags)
 /* Most records' payload is no longer, in words, and copied without a call. */
 #define INLINE_WORDS 12
 
-/* The record of a marker: st->rec and st->used bytes of st->payload. */
-static __always_inline long send_marker(struct thread_state *st)
+/*
+ * The record of a marker: st->rec and st->used bytes of st->payload. r is the
+ * ring of this CPU, NULL where there is none.
+ */
+static __always_inline long send_marker(struct thread_state *st, struct ring_header *r)
 {
 	__u32 used = st->used, size, i;
 	__u64 *to, head, unread;
@@ -149,8 +173,10 @@ static __always_inline long send_marker(struct thread_state *st)
 			flags = BPF_RB_FORCE_WAKEUP;
 		return bpf_ringbuf_output(&ring, &st->rec, sizeof(struct record) + used, flags);
 	}
+	if (!r)
+		return -1;
 	size = (8 + sizeof(struct record) + used + 7) & ~7u;
-	to = reserve(size, &head, &unread);
+	to = reserve(r, size, &head, &unread);
 	if (!to)
 		return -1;
 #pragma unroll
