@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 
 	"github.com/phasetrace/phasetrace/internal/loader"
+	"github.com/phasetrace/phasetrace/internal/usdt"
 )
 
 // counted attaches phasetrace's programs that count phases in the kernel, as
@@ -21,7 +23,11 @@ func counted(p *program) (func() error, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := attachCounted(t, p, sites); err != nil {
+	constants, err := constantMemory(p.path)
+	if err == nil {
+		err = attachCounted(t, p, sites, constants)
+	}
+	if err != nil {
 		return nil, errors.Join(err, t.Close())
 	}
 	return func() error {
@@ -34,10 +40,34 @@ func counted(p *program) (func() error, error) {
 	}, nil
 }
 
-func attachCounted(t *loader.Tracer, p *program, sites []loader.Site) error {
+// constantMemory returns the largest part of a file that is mapped read-only.
+func constantMemory(path string) (largest usdt.Range, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return largest, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return largest, err
+	}
+	elf, err := usdt.Read(f, info.Size())
+	if err != nil {
+		return largest, err
+	}
+	for _, r := range elf.Constant {
+		if r.End-r.Start > largest.End-largest.Start {
+			largest = r
+		}
+	}
+	return largest, nil
+}
+
+func attachCounted(t *loader.Tracer, p *program, sites []loader.Site, constants usdt.Range) error {
 	for i := range sites {
 		s := &sites[i]
 		how := loader.AggregateSite{Site: s.ID, Role: s.Role, Token: true, Gate: 1}
+		how.Constant[0] = loader.RelativeRange{Low: constants.Start - s.Location, Len: constants.End - constants.Start}
 		token := s.Captures[0]
 		if s.Role == loader.Enter {
 			name := loader.Capture{Arg: s.Captures[2].Arg, Type: loader.CaptureInt}

@@ -24,7 +24,7 @@
 #define AGG_PATHS 4096		      /* nodes with a name, processes included; 0 is none */
 #define AGG_NODES (2 * AGG_PATHS)     /* AGG_PATHS + n: what found no room below n */
 #define AGG_CHILDREN 2048	      /* names below one node */
-#define AGG_SHARDS 8		      /* cells of one path, at most */
+#define AGG_SHARDS 32		      /* cells of one path, at most: one for all, and one for each thread with a slot */
 #define AGG_CELLS (AGG_NODES + 8192)  /* the first of each node has the node's number */
 #define AGG_BLOCKS 32768	      /* 0 is none */
 #define AGG_SUB_BITS 5		      /* buckets to an octave: 1 << this, as internal/trace/histogram.go */
@@ -76,6 +76,13 @@ struct aggregate_site {
 	__u8 name_slot;
 	__u32 hit;
 	__u32 pad;
+	/* Memory of the site's own file that nobody can write, as seen from the site:
+	 * what a name there is does not change.
+	 */
+	struct {
+		__u64 low;
+		__u64 len;
+	} constant[2];
 };
 
 struct aggregate_process {
@@ -98,10 +105,12 @@ struct aggregate_node {
 };
 
 struct aggregate_index {
-	__u32 cell[AGG_SHARDS]; /* from 1 on; 0 is none yet, and always the node's own first one */
+	__u32 cell[AGG_SHARDS]; /* of the thread with that slot; 0: none yet. The first is not used. */
 };
 
-/* Threads of several CPUs may add to a cell: every change is atomic. */
+/* The first AGG_NODES cells, one for each node, are for all threads that have no
+ * slot: every change is atomic. The others are changed by one thread only.
+ */
 struct aggregate_cell {
 	__u64 entered;
 	__u64 total;	  /* ns, of scopes that the program ended */
@@ -120,7 +129,7 @@ struct aggregate_totals {
 	__u64 nodes; /* taken; may exceed what there is */
 	__u64 cells;
 	__u64 blocks;
-	__u64 threads;
+	__u64 slots; /* a bit for each one in use */
 	__u64 outside;
 	__u64 orphans;
 	__u64 violations;
@@ -169,6 +178,9 @@ struct aggregate_late {
 };
 
 struct aggregate_hint {
+	__u64 constant; /* where the name is, as seen from the site; 0: it has to be read */
+	__u32 site;
+	__u32 parent;
 	__u32 node;
 	__u32 cell;
 };
@@ -183,11 +195,13 @@ struct aggregate_state {
 	__u64 start_time;
 	__u64 now;
 	__u32 root;
-	__u32 shard;
+	__u32 slot; /* 0: none, it shares cells */
+	__u32 cut;
 	__u32 site;
 	__u32 dirty; /* bytes of key.name that may not be 0 */
 	__u32 late_next;
 	__u32 late_used;
+	__u32 pad;
 	__u8 top[MAX_LANES]; /* frames, from 1 on */
 	__u32 over[MAX_LANES]; /* open enters beyond the limit: the innermost ones */
 	__u32 used; /* frames ever used */
@@ -205,7 +219,7 @@ _Static_assert(AGG_CELLS <= 1 << 16, "a frame keeps its cell in 16 bits");
 _Static_assert(sizeof(struct aggregate_key) == 8 + AGG_NAME, "no padding in a key");
 
 /* Set by the loader before loading. */
-const volatile __u32 aggregate_shards = 1; /* a power of two */
+const volatile __u8 aggregate_arm64 = 0;
 const volatile __u8 aggregate_reject = 0;  /* a violation leaves the stack as it is */
 
 struct {
@@ -324,25 +338,22 @@ static __always_inline __u32 find_node(struct aggregate_state *st)
 /* The thread's cell of a node. */
 static __always_inline __u32 find_cell(struct aggregate_state *st, __u32 node)
 {
+	struct aggregate_totals *totals = aggregate_totals();
+	__u32 slot = st->slot & (AGG_SHARDS - 1), cell;
 	struct aggregate_index *index;
-	struct aggregate_totals *totals;
-	__u32 shard = st->shard & (AGG_SHARDS - 1), cell, old;
 	__u64 which;
 
-	if (!shard)
-		return node;
 	index = bpf_map_lookup_elem(&agg_index, &node);
-	totals = aggregate_totals();
-	if (!index || !totals)
+	if (!slot || !index || !totals)
 		return node;
-	cell = index->cell[shard];
+	cell = index->cell[slot];
 	if (cell)
 		return cell;
 	if (!take(&totals->cells, AGG_CELLS - AGG_NODES, &which))
 		return node;
 	cell = AGG_NODES + which;
-	old = __sync_val_compare_and_swap(&index->cell[shard], 0, cell);
-	return old ? old : cell;
+	index->cell[slot] = cell;
+	return cell;
 }
 
 /* Whether a node is what st->key names. */
@@ -384,6 +395,7 @@ static __always_inline void read_name(struct aggregate_state *st, __u64 addr)
 	if (n > AGG_NAME) { /* its NUL came too late */
 		((char *)st->key.name)[AGG_NAME - 1] = 0;
 		AGG_COUNT(cut_names);
+		st->cut = 1;
 		n = AGG_NAME;
 	}
 	if (n < 0) {
@@ -434,22 +446,21 @@ static __always_inline __u64 slot_of(struct aggregate_state *st, __u32 i)
 	return st->fetched[AGG_SLOTS / 8 + (i < MAX_CAPTURES ? i : 0)];
 }
 
-/* Fills st->key with the name that an enter gives, below a parent. Returns what
- * tells names apart most of the time.
- */
-static __always_inline __u32 name_phase(struct aggregate_state *st, struct aggregate_site *site, __u32 parent)
+/* Fills st->key with the name that an enter gives, below a parent. */
+static __always_inline void name_phase(struct aggregate_state *st, struct aggregate_site *site, __u32 parent)
 {
 	__u64 addr;
 
 	clear_name(st);
 	st->dirty = 0;
+	st->cut = 0;
 	st->key.parent = parent;
 	st->key.literal = site->literal;
 	st->key.len = 0;
 	if (site->name == NAME_LITERAL) {
 		if (site->literal >= LITERAL_NULL)
 			AGG_COUNT(bad_names);
-		return site->literal ^ parent;
+		return;
 	}
 	addr = slot_of(st, site->name_slot);
 	if (!addr)
@@ -460,25 +471,52 @@ static __always_inline __u32 name_phase(struct aggregate_state *st, struct aggre
 		read_bytes(st, addr, slot_of(st, site->name_slot + 1));
 	if (!st->key.len)
 		fix_name(st);
-	return ((addr * 0x9e3779b97f4a7c15ULL) >> 59) ^ parent;
 }
 
-/* Finds the path that an enter begins below a parent: st->found. */
-static __noinline int locate(struct aggregate_state *st, struct aggregate_site *site, __u32 parent)
+/* Where a name is, as seen from the site, if it is one that cannot change; else 0. */
+static __always_inline __u64 constant_name(struct aggregate_state *st, struct aggregate_site *site, __u64 ip)
 {
-	struct aggregate_hint *hint, found;
+	__u64 at = slot_of(st, site->name_slot) - ip;
+
+	if (site->name != NAME_STRING)
+		return 0;
+	if (at - site->constant[0].low < site->constant[0].len || at - site->constant[1].low < site->constant[1].len)
+		return at;
+	return 0;
+}
+
+/* Finds the path that an enter begins below a parent: st->found. A name that
+ * cannot change is read once.
+ */
+static __noinline int locate(struct aggregate_state *st, struct aggregate_site *site, __u32 parent, __u64 ip)
+{
+	struct aggregate_hint *hint, found = {};
+	__u64 at, addr;
 	__u32 hash;
 
 	if (!st || !site)
 		return 0;
-	hash = name_phase(st, site, parent);
-	hint = &st->hint[hash & (AGG_CACHE - 1)]; /* where it is if it was met before */
-	if (hint->node && is_node(st, hint->node)) {
+	at = constant_name(st, site, ip);
+	addr = site->name == NAME_LITERAL ? site->literal : slot_of(st, site->name_slot);
+	hash = ((addr * 0x9e3779b97f4a7c15ULL) >> 59) ^ parent;
+	hint = &st->hint[hash & (AGG_CACHE - 1)];
+	if (at && hint->constant == at && hint->site == st->site && hint->parent == parent) {
 		st->found = *hint;
 		return 0;
 	}
-	found.node = find_node(st);
-	found.cell = find_cell(st, found.node);
+	name_phase(st, site, parent);
+	if (hint->node && is_node(st, hint->node)) {
+		st->found = *hint;
+		found.node = hint->node;
+		found.cell = hint->cell;
+	} else {
+		found.node = find_node(st);
+		found.cell = find_cell(st, found.node);
+	}
+	found.site = st->site;
+	found.parent = parent;
+	if (!st->key.literal && !st->cut)
+		found.constant = at; /* the others are counted each time */
 	st->found = found;
 	if (found.node < AGG_PATHS)
 		*hint = found;
@@ -532,7 +570,8 @@ static __always_inline __u32 bit_length(__u64 v)
 	return n + v;
 }
 
-static __always_inline void count_duration(struct aggregate_cell *cell, __u64 d)
+/* Where a duration is counted. */
+static __always_inline __u64 *bucket_of(struct aggregate_cell *cell, __u64 d)
 {
 	__u32 octave = bit_length(d >> AGG_SUB_BITS), block;
 	struct aggregate_block *b;
@@ -543,17 +582,15 @@ static __always_inline void count_duration(struct aggregate_cell *cell, __u64 d)
 	if (!block)
 		block = new_block(cell, octave);
 	b = bpf_map_lookup_elem(&agg_blocks, &block);
-	if (!b || !block) {
-		__sync_fetch_and_add(&cell->unbucketed, 1);
-		return;
-	}
+	if (!b || !block)
+		return &cell->unbucketed;
 	if (octave)
 		d >>= octave - 1;
-	__sync_fetch_and_add(&b->n[d & (AGG_SUB - 1)], 1);
+	return &b->n[d & (AGG_SUB - 1)];
 }
 
-/* Adds a scope that has ended to a cell. */
-__noinline int account(__u32 n, __u64 d, __u64 inner)
+/* Adds a scope that has ended to a cell for many threads. */
+__noinline int account_shared(__u32 n, __u64 d, __u64 inner)
 {
 	struct aggregate_cell *cell = bpf_map_lookup_elem(&agg_cells, &n);
 
@@ -566,8 +603,38 @@ __noinline int account(__u32 n, __u64 d, __u64 inner)
 		raise(&cell->max, d);
 	if (~d > cell->low)
 		raise(&cell->low, ~d);
-	count_duration(cell, d);
+	__sync_fetch_and_add(bucket_of(cell, d), 1);
 	return 0;
+}
+
+/* The same for the thread's own cells. */
+__noinline int account_own(__u32 n, __u64 d, __u64 inner)
+{
+	struct aggregate_cell *cell = bpf_map_lookup_elem(&agg_cells, &n);
+
+	if (!cell)
+		return 0;
+	cell->total += d;
+	if (inner)
+		cell->inner += inner < d ? inner : d;
+	if (d > cell->max)
+		cell->max = d;
+	if (~d > cell->low)
+		cell->low = ~d;
+	(*bucket_of(cell, d))++;
+	return 0;
+}
+
+static __always_inline void count_entered(__u32 n)
+{
+	struct aggregate_cell *cell = bpf_map_lookup_elem(&agg_cells, &n);
+
+	if (!cell)
+		return;
+	if (n < AGG_NODES)
+		__sync_fetch_and_add(&cell->entered, 1);
+	else
+		cell->entered++;
 }
 
 /* ---- scopes -------------------------------------------------------------- */
@@ -778,10 +845,9 @@ __noinline int unmatched(struct aggregate_state *st, struct aggregate_site *site
 	return violate(st, lane, 0, DEFECT_NO_ACTIVE);
 }
 
-static __always_inline void enter_scope(struct aggregate_state *st, struct aggregate_site *site)
+static __always_inline void enter_scope(struct aggregate_state *st, struct aggregate_site *site, __u64 ip)
 {
 	__u32 lane = site->lane & (MAX_LANES - 1), n;
-	struct aggregate_cell *cell;
 	struct aggregate_frame *f;
 
 	if (site->stale)
@@ -794,7 +860,7 @@ static __always_inline void enter_scope(struct aggregate_state *st, struct aggre
 		AGG_COUNT(too_deep);
 		return;
 	}
-	locate(st, site, st->top[lane] ? frame_of(st, st->top[lane])->node : st->root);
+	locate(st, site, st->top[lane] ? frame_of(st, st->top[lane])->node : st->root, ip);
 	f = frame_of(st, n);
 	f->token = site->token ? slot_of(st, 0) : 0;
 	f->time = st->now;
@@ -804,9 +870,7 @@ static __always_inline void enter_scope(struct aggregate_state *st, struct aggre
 	f->pair = site->pair;
 	f->below = st->top[lane];
 	st->top[lane] = n;
-	cell = bpf_map_lookup_elem(&agg_cells, &st->found.cell);
-	if (cell)
-		__sync_fetch_and_add(&cell->entered, 1);
+	count_entered(st->found.cell);
 }
 
 /* The innermost scope that an exit means, 0 for none. */
@@ -840,7 +904,7 @@ static __always_inline bool meant(struct aggregate_state *st, struct aggregate_s
 static __always_inline void exit_scope(struct aggregate_state *st, struct aggregate_site *site)
 {
 	__u32 lane = site->lane & (MAX_LANES - 1), n;
-	__u64 token = site->token ? slot_of(st, 0) : 0;
+	__u64 token = site->token ? slot_of(st, 0) : 0, d;
 	struct aggregate_frame *f;
 
 	if (site->token && !token) { /* entered while nobody traced */
@@ -866,7 +930,11 @@ static __always_inline void exit_scope(struct aggregate_state *st, struct aggreg
 	}
 	st->over[lane] = 0;
 	f = frame_of(st, n);
-	account(f->cell, pop(st, lane), f->inner);
+	d = pop(st, lane);
+	if (f->cell < AGG_NODES)
+		account_shared(f->cell, d, f->inner);
+	else
+		account_own(f->cell, d, f->inner);
 }
 
 /* A site that proves scopes to be over. */
@@ -882,6 +950,37 @@ __noinline int reset_scopes(struct aggregate_state *st, __u64 mask)
 
 /* ---- one marker ---------------------------------------------------------- */
 
+/* The address of the site: rip in struct pt_regs, pc in struct user_pt_regs. */
+static __always_inline __u64 address_of(void *ctx)
+{
+	__u64 ip;
+
+	/* A context is read at constant offsets only; compilers like to compute them. */
+	if (aggregate_arm64)
+		asm volatile("%0 = *(u64 *)(%1 + 256)" : "=r"(ip) : "r"(ctx));
+	else
+		asm volatile("%0 = *(u64 *)(%1 + 128)" : "=r"(ip) : "r"(ctx));
+	return ip;
+}
+
+/* Cells of its own for a thread; 0 when all are taken. Bit n is slot n + 1. */
+static __always_inline __u32 take_slot(struct aggregate_totals *totals)
+{
+	__u64 used = totals->slots, bit, seen;
+	int i;
+
+	for (i = 0; i < 8; i++) {
+		bit = ~used & -~used; /* the lowest that is free */
+		if (!bit || bit >= 1ULL << (AGG_SHARDS - 1))
+			return 0;
+		seen = __sync_val_compare_and_swap(&totals->slots, used, used | bit);
+		if (seen == used)
+			return bit_length(bit);
+		used = seen;
+	}
+	return 0;
+}
+
 static __noinline struct aggregate_state *admit(struct task_struct *task)
 {
 	struct aggregate_totals *totals = aggregate_totals();
@@ -896,7 +995,7 @@ static __noinline struct aggregate_state *admit(struct task_struct *task)
 		return NULL;
 	}
 	st->start_time = BPF_CORE_READ(task, start_boottime);
-	st->shard = __sync_fetch_and_add(&totals->threads, 1) & (aggregate_shards - 1);
+	st->slot = take_slot(totals);
 	st->key.literal = LITERAL_PROCESS;
 	st->key.len = st->dirty = sizeof(*who);
 	who = (void *)st->key.name;
@@ -939,9 +1038,31 @@ int marker_aggregate(void *ctx)
 	if (site->over)
 		reset_scopes(st, site->over);
 	else if (site->role == ROLE_ENTER)
-		enter_scope(st, site);
+		enter_scope(st, site, address_of(ctx));
 	else
 		exit_scope(st, site);
+	return 0;
+}
+
+/* A thread that ends leaves its slot, and what it has counted in there, to another. */
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(aggregate_exit, struct task_struct *task)
+{
+	struct aggregate_state *st = bpf_task_storage_get(&agg_threads, task, 0, 0);
+	struct aggregate_totals *totals = aggregate_totals();
+	__u64 used, seen;
+	int i;
+
+	if (!st || !totals || !st->slot || st->slot >= AGG_SHARDS)
+		return 0;
+	used = totals->slots;
+	for (i = 0; i < 32; i++) { /* beyond that the slot stays taken */
+		seen = __sync_val_compare_and_swap(&totals->slots, used, used & ~(1ULL << (st->slot - 1)));
+		if (seen == used)
+			break;
+		used = seen;
+	}
+	st->slot = 0;
 	return 0;
 }
 

@@ -51,7 +51,7 @@ type PhasetraceAggregateDefectKey struct {
 
 type PhasetraceAggregateIndex struct {
 	_    structs.HostLayout
-	Cell [8]uint32
+	Cell [32]uint32
 }
 
 type PhasetraceAggregateKey struct {
@@ -84,6 +84,11 @@ type PhasetraceAggregateSite struct {
 	NameSlot uint8
 	Hit      uint32
 	Pad      uint32
+	Constant [2]struct {
+		_   structs.HostLayout
+		Low uint64
+		Len uint64
+	}
 }
 
 type PhasetraceAggregateState struct {
@@ -92,11 +97,13 @@ type PhasetraceAggregateState struct {
 	StartTime uint64
 	Now       uint64
 	Root      uint32
-	Shard     uint32
+	Slot      uint32
+	Cut       uint32
 	Site      uint32
 	Dirty     uint32
 	LateNext  uint32
 	LateUsed  uint32
+	Pad       uint32
 	Top       [8]uint8
 	Over      [8]uint32
 	Used      uint32
@@ -108,14 +115,20 @@ type PhasetraceAggregateState struct {
 		Pad   uint32
 	}
 	Hint [32]struct {
-		_    structs.HostLayout
-		Node uint32
-		Cell uint32
+		_        structs.HostLayout
+		Constant uint64
+		Site     uint32
+		Parent   uint32
+		Node     uint32
+		Cell     uint32
 	}
 	Found struct {
-		_    structs.HostLayout
-		Node uint32
-		Cell uint32
+		_        structs.HostLayout
+		Constant uint64
+		Site     uint32
+		Parent   uint32
+		Node     uint32
+		Cell     uint32
 	}
 	Key    PhasetraceAggregateKey
 	Slack  uint64
@@ -136,7 +149,7 @@ type PhasetraceAggregateTotals struct {
 	Nodes      uint64
 	Cells      uint64
 	Blocks     uint64
-	Threads    uint64
+	Slots      uint64
 	Outside    uint64
 	Orphans    uint64
 	Violations uint64
@@ -293,6 +306,7 @@ const (
 	PhasetraceMapTargets            = "targets"
 	PhasetraceMapThreads            = "threads"
 	PhasetraceProgAggregateExec     = "aggregate_exec"
+	PhasetraceProgAggregateExit     = "aggregate_exit"
 	PhasetraceProgExchange          = "exchange"
 	PhasetraceProgExecHold          = "exec_hold"
 	PhasetraceProgLibraryChange     = "library_change"
@@ -303,8 +317,8 @@ const (
 	PhasetraceProgProcessExec       = "process_exec"
 	PhasetraceProgProcessExit       = "process_exit"
 	PhasetraceProgProcessFork       = "process_fork"
+	PhasetraceVarAggregateArm64     = "aggregate_arm64"
 	PhasetraceVarAggregateReject    = "aggregate_reject"
-	PhasetraceVarAggregateShards    = "aggregate_shards"
 	PhasetraceVarFilterProcesses    = "filter_processes"
 	PhasetraceVarFollowForks        = "follow_forks"
 	PhasetraceVarHoldTime           = "hold_time"
@@ -369,6 +383,7 @@ type PhasetraceSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type PhasetraceProgramSpecs struct {
 	AggregateExec   *ebpf.ProgramSpec `ebpf:"aggregate_exec"`
+	AggregateExit   *ebpf.ProgramSpec `ebpf:"aggregate_exit"`
 	Exchange        *ebpf.ProgramSpec `ebpf:"exchange"`
 	ExecHold        *ebpf.ProgramSpec `ebpf:"exec_hold"`
 	LibraryChange   *ebpf.ProgramSpec `ebpf:"library_change"`
@@ -409,8 +424,8 @@ type PhasetraceMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type PhasetraceVariableSpecs struct {
+	AggregateArm64     *ebpf.VariableSpec `ebpf:"aggregate_arm64"`
 	AggregateReject    *ebpf.VariableSpec `ebpf:"aggregate_reject"`
-	AggregateShards    *ebpf.VariableSpec `ebpf:"aggregate_shards"`
 	FilterProcesses    *ebpf.VariableSpec `ebpf:"filter_processes"`
 	FollowForks        *ebpf.VariableSpec `ebpf:"follow_forks"`
 	HoldTime           *ebpf.VariableSpec `ebpf:"hold_time"`
@@ -499,8 +514,8 @@ func (m *PhasetraceMaps) Close() error {
 //
 // It can be passed to LoadPhasetraceObjects or ebpf.CollectionSpec.LoadAndAssign.
 type PhasetraceVariables struct {
+	AggregateArm64     *ebpf.Variable `ebpf:"aggregate_arm64"`
 	AggregateReject    *ebpf.Variable `ebpf:"aggregate_reject"`
-	AggregateShards    *ebpf.Variable `ebpf:"aggregate_shards"`
 	FilterProcesses    *ebpf.Variable `ebpf:"filter_processes"`
 	FollowForks        *ebpf.Variable `ebpf:"follow_forks"`
 	HoldTime           *ebpf.Variable `ebpf:"hold_time"`
@@ -527,6 +542,7 @@ type PhasetraceVariables struct {
 // It can be passed to LoadPhasetraceObjects or ebpf.CollectionSpec.LoadAndAssign.
 type PhasetracePrograms struct {
 	AggregateExec   *ebpf.Program `ebpf:"aggregate_exec"`
+	AggregateExit   *ebpf.Program `ebpf:"aggregate_exit"`
 	Exchange        *ebpf.Program `ebpf:"exchange"`
 	ExecHold        *ebpf.Program `ebpf:"exec_hold"`
 	LibraryChange   *ebpf.Program `ebpf:"library_change"`
@@ -542,6 +558,7 @@ type PhasetracePrograms struct {
 func (p *PhasetracePrograms) Close() error {
 	return _PhasetraceClose(
 		p.AggregateExec,
+		p.AggregateExit,
 		p.Exchange,
 		p.ExecHold,
 		p.LibraryChange,

@@ -23,7 +23,6 @@ const (
 	MaxAggregateName  = 255  // bytes kept of a name
 
 	aggregateNodes   = 2 * (MaxAggregatePaths + 1)
-	aggregateShards  = 8
 	aggregateOctaves = 60
 )
 
@@ -81,7 +80,13 @@ type AggregateSite struct {
 	// since boot: exits of older threads may belong to enters nobody saw.
 	Gate  int64
 	Since uint64
+	// Constant is memory of the site's own file that is mapped read-only: a name
+	// there is read once. Unused ones are empty.
+	Constant [2]RelativeRange
 }
+
+// RelativeRange is a range of addresses, relative to a site's and modulo 2^64.
+type RelativeRange struct{ Low, Len uint64 }
 
 // PutAggregateSite says how hits of a site are counted, from now on.
 func (t *Tracer) PutAggregateSite(s AggregateSite) error {
@@ -93,12 +98,15 @@ func (t *Tracer) PutAggregateSite(s AggregateSite) error {
 	if err := m.Lookup(s.Site, &old); err != nil {
 		return fmt.Errorf("aggregate: read site %d: %w", s.Site, err)
 	}
-	err := m.Put(s.Site, bpf.PhasetraceAggregateSite{
+	raw := bpf.PhasetraceAggregateSite{
 		Gate: uint64(s.Gate), Since: s.Since, Stale: s.Stale, Over: s.Over,
 		Literal: uint16(s.Literal), Pair: s.Pair, Lane: s.Lane, Role: uint8(s.Role),
 		Token: boolByte(s.Token), Name: uint8(s.Name), NameSlot: s.NameSlot, Hit: old.Hit,
-	})
-	if err != nil {
+	}
+	for i, r := range s.Constant {
+		raw.Constant[i].Low, raw.Constant[i].Len = r.Low, r.Len
+	}
+	if err := m.Put(s.Site, raw); err != nil {
 		return fmt.Errorf("aggregate: set site %d: %w", s.Site, err)
 	}
 	return nil
@@ -132,13 +140,8 @@ func (t *Tracer) prepareAggregate() error {
 		maps.DeleteFunc(t.spec.Maps, func(name string, _ *ebpf.MapSpec) bool { return aggregateMap(name) })
 		return nil
 	}
-	// Threads take turns at the cells of a path: more cells than CPUs serve nobody.
-	shards := 1
-	for shards < runtime.NumCPU() && shards < aggregateShards {
-		shards *= 2
-	}
 	return t.setVariables(map[string]any{
-		bpf.PhasetraceVarAggregateShards: uint32(shards),
+		bpf.PhasetraceVarAggregateArm64:  boolByte(runtime.GOARCH == "arm64"),
 		bpf.PhasetraceVarAggregateReject: boolByte(t.opts.AggregateReject),
 	})
 }
@@ -151,20 +154,23 @@ func (t *Tracer) markerName() string {
 	return bpf.PhasetraceProgMarker
 }
 
-// watchExecs makes execs end what the old program had open.
-func (t *Tracer) watchExecs() error {
+// watchThreads makes execs end what the old program had open, and ends of
+// threads make room for others.
+func (t *Tracer) watchThreads() error {
 	if !t.opts.Aggregate {
 		return nil
 	}
-	programs, _, err := t.loadPrograms(nil, bpf.PhasetraceProgAggregateExec)
+	programs, _, err := t.loadPrograms(nil, bpf.PhasetraceProgAggregateExec, bpf.PhasetraceProgAggregateExit)
 	if err != nil {
 		return err
 	}
-	l, err := link.AttachTracing(link.TracingOptions{Program: programs[bpf.PhasetraceProgAggregateExec]})
-	if err != nil {
-		return fmt.Errorf("attach %s: %w", bpf.PhasetraceProgAggregateExec, err)
+	for name, p := range programs {
+		l, err := link.AttachTracing(link.TracingOptions{Program: p})
+		if err != nil {
+			return fmt.Errorf("attach %s: %w", name, err)
+		}
+		t.hooks = append(t.hooks, l)
 	}
-	t.hooks = append(t.hooks, l)
 	return nil
 }
 

@@ -124,7 +124,7 @@ func (t *Tracer) load() error {
 	if err := t.loadLifecycle(); err != nil {
 		return err
 	}
-	if err := t.watchExecs(); err != nil {
+	if err := t.watchThreads(); err != nil {
 		return err
 	}
 	if t.features.CPURings {

@@ -3,6 +3,7 @@
 package trace
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -61,12 +62,27 @@ func planCounted(p *pair, role loader.Role, arch usdt.Arch, in *usdt.Site) (*sit
 	}, pl.missing
 }
 
+// constants returns the largest parts of a file that are mapped read-only, as
+// seen from an address in it.
+func (c *choice) constants(f *usdt.File, from uint64) (out [2]loader.RelativeRange) {
+	if !c.counted {
+		return out
+	}
+	parts := slices.SortedFunc(slices.Values(f.Constant), func(a, b usdt.Range) int {
+		return cmp.Compare(b.End-b.Start, a.End-a.Start)
+	})
+	for i, r := range parts[:min(len(parts), len(out))] {
+		out[i] = loader.RelativeRange{Low: r.Start - from, Len: r.End - r.Start}
+	}
+	return out
+}
+
 // counted says how hits of a site are counted. pairs gives the pairs their
 // numbers.
 func (s *site) counted(id uint32, pairs []*pair) loader.AggregateSite {
 	out := loader.AggregateSite{
 		Site: id, Role: s.role, Lane: s.pair.lane, Pair: uint8(slices.Index(pairs, s.pair)),
-		Token: s.token != none, Gate: s.gate, Since: s.since,
+		Token: s.token != none, Constant: s.constant, Gate: s.gate, Since: s.since,
 	}
 	if s.over != nil {
 		out.Role, out.Token, out.Over = loader.Exit, false, pairMask(pairs, s.over)

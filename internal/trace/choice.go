@@ -63,6 +63,7 @@ func (c *choice) addSites(p *pair, role loader.Role, indexes []int, all []usdt.S
 		}
 		s, plan, missing := c.layOut()(p, role, f.elf.Arch, &all[i])
 		s.Path = f.path
+		s.constant = c.constants(f.elf, plan.Location)
 		plan.ID = uint32(len(c.engine.sites))
 		c.engine.sites = append(c.engine.sites, s)
 		f.plan = append(f.plan, plan)

@@ -56,6 +56,8 @@ type site struct {
 	// Indexes into Event.Values, or none.
 	token, key, rank, name, object int
 	attrs                          []attrSlot
+	// constant is read-only memory of the site's file, when phases are counted.
+	constant [2]loader.RelativeRange
 }
 
 // attrSlot is an attribute and where its value is.

@@ -22,6 +22,19 @@ type dynamic struct {
 	hasSoname, hasR, hasRun bool
 }
 
+// addConstant adds a segment, in the order of addresses. Segments with no page
+// between them are one range: what lies between is mapped with one of them.
+func (f *File) addConstant(r Range) {
+	if n := len(f.Constant); n > 0 {
+		last := &f.Constant[n-1]
+		if r.Start >= last.End && r.Start/pageSize <= (last.End-1)/pageSize+1 {
+			last.End = r.End
+			return
+		}
+	}
+	f.Constant = append(f.Constant, r)
+}
+
 // readLinkage fills in how a file is loaded and what it needs.
 func readLinkage(im *image, f *File, p *problems) {
 	var d dynamic
@@ -31,6 +44,10 @@ func readLinkage(im *image, f *File, p *problems) {
 		case elf.PT_INTERP:
 			if path, ok := im.cstring(s.Off); ok {
 				f.Interp = path
+			}
+		case elf.PT_LOAD:
+			if elf.ProgFlag(s.Flags)&elf.PF_W == 0 && s.Filesz > 0 && s.Vaddr+s.Filesz > s.Vaddr {
+				f.addConstant(Range{s.Vaddr, s.Vaddr + s.Filesz})
 			}
 		case elf.PT_DYNAMIC:
 			b, err := im.bytes(s.Off, s.Filesz, maxDynamic)

@@ -222,4 +222,10 @@ type File struct {
 	RPath, RunPath []string
 	// Interp is the dynamic loader that the file asks for, empty for none.
 	Interp string
+	// Constant are the addresses, before the load bias, of what is mapped from
+	// the file and cannot be written.
+	Constant []Range
 }
+
+// Range is the addresses from Start to before End.
+type Range struct{ Start, End uint64 }
