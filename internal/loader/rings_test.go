@@ -181,9 +181,9 @@ func TestLayout(t *testing.T) {
 		total, cpus int
 		want        ringLayout
 	}{
-		{0, 1, ringLayout{1, 16 << 20}},
-		{0, 2, ringLayout{2, 8 << 20}},
-		{0, 3, ringLayout{4, 4 << 20}},
+		{0, 1, ringLayout{1, 32 << 20}},
+		{0, 2, ringLayout{2, 16 << 20}},
+		{0, 3, ringLayout{4, 8 << 20}},
 		{0, 64, ringLayout{64, 1 << 20}},
 		{0, 500, ringLayout{64, 1 << 20}},
 		{1 << 16, 2, ringLayout{2, 1 << 15}},
