@@ -134,7 +134,7 @@ func (t *Tracer) AggregateUntil(time int64) error {
 func aggregateMap(name string) bool { return strings.HasPrefix(name, "agg_") }
 
 // prepareAggregate fits the maps and constants of the programs to the mode.
-// Aggregation takes about 16 MiB of kernel memory, whatever the number of CPUs.
+// Aggregation takes about 17 MiB of kernel memory, whatever the number of CPUs.
 func (t *Tracer) prepareAggregate() error {
 	if !t.opts.Aggregate {
 		maps.DeleteFunc(t.spec.Maps, func(name string, _ *ebpf.MapSpec) bool { return aggregateMap(name) })
