@@ -19,8 +19,9 @@ import (
 	"github.com/phasetrace/phasetrace/internal/usdt"
 )
 
-// modes are the ways in which the programs are attached and read memory.
-var modes = []loader.Without{{}, {UprobeMulti: true}, {Sleepable: true}, {UprobeMulti: true, Sleepable: true}}
+// modes are the ways in which the programs are attached, read memory and send
+// records.
+var modes = []loader.Without{{}, {CPURings: true}, {UprobeMulti: true}, {Sleepable: true}, {UprobeMulti: true, Sleepable: true}}
 
 // TestForeignOperands reads every operand form of this machine and compares
 // with what the program itself says the values are.
