@@ -11,7 +11,7 @@
  * is an array of fixed size; what finds no room is counted.
  *
  * Functions that are not static are verified once, not once a call; those that
- * may sleep have to be static.
+ * may sleep, or look st->key up (before Linux 6.2), have to be static.
  *
  * Knows sites, pairs by number, threads and processes; nothing of what pairs
  * are called. The rules of nesting are those of internal/trace, as far as one

@@ -29,10 +29,10 @@ static __noinline __u32 new_block(struct aggregate_cell *cell, __u32 octave)
 	__u32 block, old;
 	__u64 which;
 
-	if (!cell || !totals || octave >= AGG_OCTAVES || !take(&totals->blocks, AGG_BLOCKS - 1, &which))
+	if (!cell || !totals || !take(&totals->blocks, AGG_BLOCKS - 1, &which))
 		return 0;
 	block = which + 1;
-	old = __sync_val_compare_and_swap(&cell->block[octave], 0, block);
+	old = __sync_val_compare_and_swap(&cell->block[octave & (AGG_OCTAVES - 1)], 0, block);
 	return old ? old : block;
 }
 
@@ -56,9 +56,7 @@ static __always_inline __u64 *bucket_of(struct aggregate_cell *cell, __u64 d)
 	__u32 octave = bit_length(d >> AGG_SUB_BITS), block;
 	struct aggregate_block *b;
 
-	if (octave >= AGG_OCTAVES)
-		octave = AGG_OCTAVES - 1;
-	block = cell->block[octave];
+	block = cell->block[octave & (AGG_OCTAVES - 1)];
 	if (!block)
 		block = new_block(cell, octave);
 	b = bpf_map_lookup_elem(&agg_blocks, &block);

@@ -7,7 +7,7 @@
 #define PHASETRACE_AGGREGATE_PATH_H
 
 /* Makes st->key a node. Returns its number, or that of what found no room. */
-__noinline __u32 make_node(struct aggregate_state *st)
+static __noinline __u32 make_node(struct aggregate_state *st)
 {
 	struct aggregate_totals *totals = aggregate_totals();
 	struct aggregate_node *node, *above;
@@ -160,7 +160,7 @@ __noinline int fix_name(struct aggregate_state *st)
 
 static __always_inline __u64 slot_of(struct aggregate_state *st, __u32 i)
 {
-	return st->fetched[AGG_SLOTS / 8 + (i < MAX_CAPTURES ? i : 0)];
+	return st->fetched[AGG_SLOTS / 8 + (i & (AGG_FETCHED - 1))];
 }
 
 /* Fills st->key with the name that an enter gives, below a parent. */
@@ -208,14 +208,14 @@ static __always_inline __u64 constant_name(struct aggregate_state *st, struct ag
 static __noinline int locate(struct aggregate_state *st, struct aggregate_site *site, __u32 parent, __u64 ip)
 {
 	struct aggregate_hint *hint, found = {};
-	__u64 at, addr;
-	__u32 hash;
+	__u64 at, addr, hash;
 
 	if (!st || !site)
 		return 0;
 	at = constant_name(st, site, ip);
 	addr = site->name == NAME_LITERAL ? site->literal : slot_of(st, site->name_slot);
 	hash = ((addr * 0x9e3779b97f4a7c15ULL) >> 59) ^ parent;
+	opaque(hash); /* verifiers before 6.2 lose bounds at xor: the mask comes last */
 	hint = &st->hint[hash & (AGG_CACHE - 1)];
 	if (at && hint->constant == at && hint->site == st->site && hint->parent == parent) {
 		st->found = *hint;

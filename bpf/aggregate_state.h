@@ -15,7 +15,8 @@
 #define AGG_BLOCKS 32768	      /* 0 is none */
 #define AGG_SUB_BITS 5		      /* buckets to an octave: 1 << this, as internal/trace/histogram.go */
 #define AGG_SUB (1 << AGG_SUB_BITS)
-#define AGG_OCTAVES 60
+#define AGG_OCTAVES 64		      /* a power of two, for verifiers; 59 are in use */
+#define AGG_FETCHED 16		      /* the same: MAX_CAPTURES are in use */
 #define AGG_NAME 256		      /* bytes kept of a name, its NUL included */
 #define AGG_NAME_WORDS (AGG_NAME / 8)
 #define AGG_DEPTH 64		      /* scopes open on one thread */
@@ -177,7 +178,7 @@ struct aggregate_hint {
 #define AGG_SLOTS __builtin_offsetof(struct thread_state, payload)
 
 struct aggregate_state {
-	__u64 fetched[AGG_SLOTS / 8 + MAX_CAPTURES];
+	__u64 fetched[AGG_SLOTS / 8 + AGG_FETCHED];
 	__u64 start_time;
 	__u64 now;
 	__u32 root;

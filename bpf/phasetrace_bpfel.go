@@ -26,7 +26,7 @@ type PhasetraceAggregateCell struct {
 	Max        uint64
 	Low        uint64
 	Unbucketed uint64
-	Block      [60]uint32
+	Block      [64]uint32
 }
 
 type PhasetraceAggregateDefect struct {
@@ -93,7 +93,7 @@ type PhasetraceAggregateSite struct {
 
 type PhasetraceAggregateState struct {
 	_         structs.HostLayout
-	Fetched   [33]uint64
+	Fetched   [37]uint64
 	StartTime uint64
 	Now       uint64
 	Root      uint32

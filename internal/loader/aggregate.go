@@ -23,7 +23,7 @@ const (
 	MaxAggregateName  = 255  // bytes kept of a name
 
 	aggregateNodes   = 2 * (MaxAggregatePaths + 1)
-	aggregateOctaves = 60
+	aggregateOctaves = 64
 )
 
 // AggregateSub is the number of buckets to an octave: those of internal/trace's
