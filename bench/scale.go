@@ -74,7 +74,7 @@ func scaleTable(ctx context.Context, b *bench) error {
 		shapes = []shape{{1, 0}, {2, 8}}
 	}
 	for _, s := range shapes {
-		phases := max(b.phases/s.threads, 100)
+		phases := max(b.phases/s.threads, b.phases/4) // a thread's first record costs more
 		p, err := b.start("spin", strconv.Itoa(s.threads), strconv.Itoa(phases), "inline", strconv.Itoa(s.depth))
 		if err != nil {
 			return err
