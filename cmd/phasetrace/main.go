@@ -10,14 +10,8 @@ package main
 import (
 	"context"
 	"os"
-	"os/signal"
-
-	"golang.org/x/sys/unix"
 )
 
 func main() {
-	// A closed pipe is an error of the output like any other: the session then
-	// ends in order. Caught, not ignored, so that commands do not inherit it.
-	signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE)
 	os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }

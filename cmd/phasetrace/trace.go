@@ -108,6 +108,10 @@ func untilSignal(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, unix.SIGTERM)
+	// A closed pipe is an error of the output like any other: the session then
+	// ends in order. Caught, not ignored, so that commands do not inherit it.
+	pipe := make(chan os.Signal, 1)
+	signal.Notify(pipe, unix.SIGPIPE)
 	done := make(chan struct{})
 	go func() {
 		select {
@@ -119,6 +123,7 @@ func untilSignal(ctx context.Context) (context.Context, func()) {
 	}()
 	return ctx, func() {
 		signal.Stop(signals)
+		signal.Stop(pipe)
 		close(done)
 		cancel()
 	}

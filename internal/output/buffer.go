@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"syscall"
 )
 
@@ -65,6 +66,10 @@ func (b *Buffer) Flush() error {
 func WriteError(name string, err error) error {
 	if err == nil {
 		return nil
+	}
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		err = path.Err // the name is said once
 	}
 	return fmt.Errorf("write %s: %w: %s", name, err, advice(err))
 }

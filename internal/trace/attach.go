@@ -180,7 +180,7 @@ func (s *session) start() error {
 	s.started = monotonic()
 	s.queue.started = s.started
 	if err := s.o.Sink.Start(s.startRecord()); err != nil {
-		return fmt.Errorf("write output: %w", err)
+		return err // names what could not be written
 	}
 	s.tellWarnings()
 	if s.o.Attached != nil {

@@ -223,7 +223,7 @@ func (s *session) read() error {
 	}
 	s.afterBatch(now)
 	if s.queue.err != nil {
-		return fmt.Errorf("write output: %w", s.queue.err)
+		return s.queue.err
 	}
 	return nil
 }
@@ -306,7 +306,7 @@ func (s *session) finish(reason string) (*Summary, error) {
 		s.queue.note(s.o.Sink.End(sum))
 	}
 	if s.queue.err != nil {
-		errs = append(errs, fmt.Errorf("write output: %w", s.queue.err))
+		errs = append(errs, s.queue.err)
 	}
 	return sum, errors.Join(errs...)
 }
