@@ -34,7 +34,6 @@ type Features struct {
 const (
 	withoutUprobeMulti = "no-uprobe-multi"
 	withoutSleepable   = "no-sleepable"
-	withoutConstants   = "no-constants"
 	withoutCPURings    = "no-cpu-rings"
 )
 
@@ -46,12 +45,11 @@ const WithoutEnv = "PHASETRACE_FORCE_FEATURES"
 type Without struct {
 	UprobeMulti bool // attach through perf events
 	Sleepable   bool // never fault memory in
-	Constants   bool // has no effect any more
 	CPURings    bool // all CPUs share one BPF ring buffer
 }
 
-// ParseWithout reads a comma-separated list of no-uprobe-multi, no-sleepable,
-// no-cpu-rings and no-constants, which has no effect any more.
+// ParseWithout reads a comma-separated list of no-uprobe-multi, no-sleepable
+// and no-cpu-rings.
 func ParseWithout(s string) (Without, error) {
 	var w Without
 	for word := range strings.SplitSeq(s, ",") {
@@ -61,8 +59,6 @@ func ParseWithout(s string) (Without, error) {
 			w.UprobeMulti = true
 		case withoutSleepable:
 			w.Sleepable = true
-		case withoutConstants:
-			w.Constants = true
 		case withoutCPURings:
 			w.CPURings = true
 		default:

@@ -79,7 +79,7 @@ func attach(t testing.TB, o Options) *tracing {
 	forced := testenv.Without(t)
 	o.Without.UprobeMulti = o.Without.UprobeMulti || forced.UprobeMulti
 	o.Without.Sleepable = o.Without.Sleepable || forced.Sleepable
-	o.Without.Constants = o.Without.Constants || forced.Constants
+	o.Without.CPURings = o.Without.CPURings || forced.CPURings
 	if o.SessionID == "" {
 		o.SessionID = "test"
 	}

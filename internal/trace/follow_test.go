@@ -50,7 +50,7 @@ func tally(bs []Boundary) (proper map[int]map[string]int, synthetic int) {
 func TestFollowForks(t *testing.T) {
 	const children, phases = 300, 7
 	for _, m := range modes {
-		if m.name == "no-constants" {
+		if m.name == "no-cpu-rings" {
 			continue // says nothing of forks
 		}
 		t.Run(m.name, func(t *testing.T) {
@@ -98,7 +98,7 @@ func TestFollowForks(t *testing.T) {
 // inherits, nor by their removal, nor by semaphores that stay up.
 func TestNoFollow(t *testing.T) {
 	for _, m := range modes {
-		if m.name == "no-constants" {
+		if m.name == "no-cpu-rings" {
 			continue
 		}
 		t.Run(m.name, func(t *testing.T) {
@@ -137,7 +137,7 @@ func TestNoFollow(t *testing.T) {
 func TestExecSameFile(t *testing.T) {
 	for _, follow := range []bool{false, true} {
 		for _, m := range modes {
-			if m.name == "no-constants" {
+			if m.name == "no-cpu-rings" {
 				continue
 			}
 			t.Run(fmt.Sprintf("follow=%v/%s", follow, m.name), func(t *testing.T) {

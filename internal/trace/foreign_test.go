@@ -22,7 +22,7 @@ var modes = []struct {
 	without loader.Without
 }{
 	{"native", loader.Without{}},
-	{"no-constants", loader.Without{Constants: true}},
+	{"no-cpu-rings", loader.Without{CPURings: true}},
 	{"no-uprobe-multi", loader.Without{UprobeMulti: true}},
 	{"no-sleepable", loader.Without{Sleepable: true}},
 }

@@ -32,7 +32,7 @@ var (
 	native      = mode{Name: "native", Why: "the best that the kernel offers"}
 	noMulti     = mode{Name: "no-uprobe-multi", Off: []string{"no-uprobe-multi"}, Why: "perf-event uprobes, as on kernels before 6.6"}
 	noSleepable = mode{Name: "no-sleepable", Off: []string{"no-sleepable"}, Why: "programs that cannot fault pages in"}
-	noConstants = mode{Name: "no-constants", Off: []string{"no-constants"}, Why: "one program for all sites, as with many of them: the largest that a verifier must accept"}
+	noRings     = mode{Name: "no-cpu-rings", Off: []string{"no-cpu-rings"}, Why: "one BPF ring buffer for all CPUs, as where programs cannot exchange words"}
 	as515       = mode{Name: "as-5.15", Off: []string{"no-uprobe-multi", "no-sleepable"}, Why: "perf-event uprobes and no faulting reads: the kernel floor"}
 )
 
@@ -48,9 +48,9 @@ type kernel struct {
 // has both. 5.15, the floor, is in no Debian release: mode as-5.15 stands for it,
 // on the oldest kernel there is.
 var kernels = []kernel{
-	{ID: "amd64-6.1", Arch: "amd64", Pattern: `^linux-image-6\.1\.[0-9].*-cloud-amd64$`, Modes: []mode{native, noConstants, as515}},
+	{ID: "amd64-6.1", Arch: "amd64", Pattern: `^linux-image-6\.1\.[0-9].*-cloud-amd64$`, Modes: []mode{native, noRings, as515}},
 	{ID: "amd64-6.12", Arch: "amd64", Pattern: `^linux-image-6\.12\.[0-9].*-cloud-amd64$`, Modes: []mode{native, noMulti, noSleepable}},
-	{ID: "arm64-6.1", Arch: "arm64", Pattern: `^linux-image-6\.1\.[0-9].*-cloud-arm64$`, Modes: []mode{native, noConstants, as515}},
+	{ID: "arm64-6.1", Arch: "arm64", Pattern: `^linux-image-6\.1\.[0-9].*-cloud-arm64$`, Modes: []mode{native, noRings, as515}},
 	{ID: "arm64-6.12", Arch: "arm64", Pattern: `^linux-image-6\.12\.[0-9].*-cloud-arm64$`, Modes: []mode{native, noMulti}},
 }
 
