@@ -28,8 +28,10 @@ test: build ## run every test that this machine can run
 	$(GO) vet ./...
 	$(GO) test ./...
 
+# The packages whose goroutines share something; the others have nothing to race.
+RACE = ./cmd/... ./internal/loader ./internal/nvsample ./internal/output/... ./internal/recorder ./internal/target ./internal/trace
 test-race: ## the same under the race detector
-	$(GO) test -race ./...
+	$(GO) test -race $(RACE)
 
 bench: build ## compare the cost of a boundary with the floor and with peers
 	$(GO) run ./bench
@@ -63,7 +65,7 @@ soak: ## attach and detach for SOAKTIME while a program checks itself
 	$(GO) test -run '^TestSoak$$' -v -count 1 -timeout 0 ./internal/trace -soak $(SOAKTIME)
 
 test-kernels: ## run the privileged tests on older kernels and on arm64, under qemu
-	$(GO) run ./test/kernels
+	$(GO) run ./test/kernels $(if $(KERNELS),-only $(KERNELS),-doc docs/kernels.md)
 
 dist: ## release archives of both architectures, with checksums
 	tools/dist.sh $(DIST)
