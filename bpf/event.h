@@ -40,7 +40,8 @@ struct record {
 		     * exits and execs: how many the thread has produced */
 	__u32 tgid; /* of the initial pid namespace */
 	__u32 tid;
-	__u32 site; /* forks: id of the parent in the tracer's pid namespace;
+	__u32 site; /* markers: its id in the low 20 bits, above them a bit for each integer that could
+		     * not be read; forks: id of the parent in the tracer's pid namespace;
 		     * execs: device of the new program's file */
 	__u8 type;
 	__u8 lane;

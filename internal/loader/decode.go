@@ -19,6 +19,10 @@ const (
 	slotSize     = 8
 )
 
+// siteBits is how many bits of a marker's site are its id; bit i above them
+// says that integer i could not be read. 12 integers at most leave 20 bits.
+const siteBits = 32 - MaxCaptures
+
 var errShortRecord = errors.New("record is shorter than its type says")
 
 const (
@@ -53,7 +57,9 @@ func decode(raw []byte, e *Event, shapes shapes) error {
 	e.RSSPages = le.Uint32(r[56:])
 	e.Aux = le.Uint32(r[60:])
 	if e.Kind == KindMarker {
-		return decodeValues(raw[recordSize:], e, shapes)
+		unread := e.Site >> siteBits
+		e.Site &= 1<<siteBits - 1
+		return decodeValues(raw[recordSize:], unread, e, shapes)
 	}
 	if e.Kind > KindLibrary || e.Kind == 0 {
 		return fmt.Errorf("unknown record type %d", e.Kind)
@@ -61,7 +67,7 @@ func decode(raw []byte, e *Event, shapes shapes) error {
 	return decodeIdentity(raw[recordSize:], &e.Who)
 }
 
-func decodeValues(b []byte, e *Event, shapes shapes) error {
+func decodeValues(b []byte, unread uint32, e *Event, shapes shapes) error {
 	shape, ok := shapes.of(e.Site)
 	if !ok {
 		return fmt.Errorf("record names site %d, which was never planned", e.Site)
@@ -75,7 +81,7 @@ func decodeValues(b []byte, e *Event, shapes shapes) error {
 		slot := b[i*slotSize : i*slotSize+slotSize]
 		v := &e.Values[i]
 		if shape.strings&(1<<i) == 0 {
-			*v = Value{Int: binary.LittleEndian.Uint64(slot)}
+			*v = Value{Int: binary.LittleEndian.Uint64(slot), Unreadable: unread>>i&1 != 0}
 			continue
 		}
 		length := int(binary.LittleEndian.Uint16(slot[0:]))

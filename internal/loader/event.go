@@ -95,7 +95,7 @@ type Value struct {
 	Int         uint64 // integers: sign- or zero-extended as the note says
 	Str         []byte // strings: what was read of it
 	Truncated   bool   // the string was longer
-	Unreadable  bool   // its memory could not be read
+	Unreadable  bool   // its memory could not be read: an Int of 0 means nothing then
 	NullPointer bool
 }
 

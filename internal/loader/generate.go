@@ -34,6 +34,7 @@ const specsPerProgram = 64
 // Offsets in struct thread_state.
 const (
 	offHeader  = int16(unsafe.Offsetof(bpf.PhasetraceThreadState{}.Rec) + unsafe.Offsetof(bpf.PhasetraceRecord{}.Type))
+	offSite    = int16(unsafe.Offsetof(bpf.PhasetraceThreadState{}.Rec) + unsafe.Offsetof(bpf.PhasetraceRecord{}.Site))
 	offUsed    = int16(unsafe.Offsetof(bpf.PhasetraceThreadState{}.Used))
 	offPayload = int16(unsafe.Offsetof(bpf.PhasetraceThreadState{}.Payload))
 )
@@ -153,7 +154,8 @@ func (g *generator) capture(c *captureSpec, i int) {
 	g.place(done)
 }
 
-// integer stores an operand as 64 bits. One that cannot be read counts as 0.
+// integer stores an operand as 64 bits. One that cannot be read is 0 there, and
+// marked above the site's id.
 func (g *generator) integer(op *operand, i int) {
 	if op.kind == operandConst {
 		v := extend(op.value, op.size, op.signed)
@@ -177,7 +179,8 @@ func storeConstant(i int, v int64) asm.Instruction {
 }
 
 // value brings an operand into regValue, as wide and as signed as the note
-// says. Where memory cannot be read it goes on with 0, or at label bad.
+// says. Where memory cannot be read it goes on at label bad, or with 0, which is
+// marked.
 func (g *generator) value(op *operand, i int, bad string) {
 	switch op.kind {
 	case operandConst:
@@ -224,7 +227,12 @@ func (g *generator) memory(op *operand, i int, bad string) {
 	if bad != "" {
 		g.emit(asm.Ja.Label(bad))
 	} else {
-		g.emit(storeConstant(i, 0))
+		g.emit(
+			storeConstant(i, 0),
+			asm.LoadMem(asm.R1, regState, offSite, asm.Word),
+			asm.Or.Imm(asm.R1, int32(uint32(1)<<(siteBits+i))),
+			asm.StoreMem(regState, offSite, asm.R1, asm.Word),
+		)
 	}
 	g.place(read)
 }

@@ -41,6 +41,9 @@ type Site struct {
 // compile turns a site into what instructions are generated from.
 func (s Site) compile() (siteSpec, error) {
 	spec := siteSpec{role: s.Role, lane: s.Lane, n: uint8(len(s.Captures))}
+	if s.ID >= 1<<siteBits {
+		return spec, fmt.Errorf("plan site %d: at most %d sites in one session", s.ID, 1<<siteBits)
+	}
 	if len(s.Captures) > MaxCaptures {
 		return spec, fmt.Errorf("plan site %d: %d values to capture, at most %d", s.ID, len(s.Captures), MaxCaptures)
 	}

@@ -78,9 +78,12 @@ func appendKeys(b []byte, label string, s *site, ev *loader.Event, is func(*load
 }
 
 func appendValue(b []byte, a *attrSlot, v *loader.Value) []byte {
+	if v.Unreadable {
+		return append(b, "null"...)
+	}
 	switch a.typ {
 	case usdt.TypeStr, usdt.TypeStrLen:
-		if v.Unreadable || v.NullPointer {
+		if v.NullPointer {
 			return append(b, "null"...)
 		}
 		return appendString(b, v.Str)

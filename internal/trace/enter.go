@@ -40,6 +40,10 @@ func (e *Engine) applyRank(th *thread, s *site, ev *loader.Event) {
 	if s.rank == none {
 		return
 	}
+	if ev.Values[s.rank].Unreadable {
+		e.stats.unreadableAttributes++
+		return
+	}
 	if rank := int32(ev.Values[s.rank].Int); rank >= 0 && rank != th.process.Rank {
 		th.process.Rank, th.process.RankSource = rank, "marker"
 	}

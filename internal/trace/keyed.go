@@ -19,6 +19,10 @@ func (e *Engine) keyedMarker(th *thread, s *site, ev *loader.Event) {
 		e.stats.refused++
 		return
 	}
+	if ev.Values[s.key].Unreadable {
+		e.stats.unreadableAttributes++
+		return
+	}
 	k := keyedScope{th.process, s.pair, ev.Values[s.key].Int}
 	slot, open := e.keyed[k]
 	if ev.Role == loader.Enter {
