@@ -18,8 +18,8 @@ type counters struct {
 	malformed atomic.Uint64
 }
 
-// MaxBatch is the most events that one Read hands over: a target that produces as fast as
-// they are read must not keep the caller from its other duties.
+// MaxBatch is the most events that one Read hands over: a target that produces
+// as fast as they are read must not keep the caller from its other duties.
 const MaxBatch = 4096
 
 // Read waits until the deadline, or until it is woken, and hands the records
@@ -86,6 +86,9 @@ func (t *Tracer) Drain(handle func(*Event)) error {
 		err := t.reader.ReadInto(&t.record)
 		if errors.Is(err, ringbuf.ErrFlushed) {
 			return nil
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			continue // left over from the last Read: the reader tells it once
 		}
 		if err != nil {
 			return fmt.Errorf("drain the ring buffer: %w", err)
