@@ -40,9 +40,8 @@ type program struct {
 // actor is a thread of the program.
 type actor struct {
 	*task
-	lanes   [2][]*real
-	seen    uint64 // of its markers, those up to the last delivered one
-	trouble bool   // a record other than a marker was lost: what ends its scopes may be told otherwise
+	lanes [2][]*real
+	seen  uint64 // of its markers, those up to the last delivered one
 }
 
 // real is a phase as it really was.

@@ -191,7 +191,6 @@ type soakSink struct {
 	enough   int
 	attached bool
 	done     func()
-	bad      string
 }
 
 func (s *soakSink) count() {
