@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/cilium/ebpf"
+)
+
+// A refused load says in one line whether a privilege, the kernel or a program
+// of ours is the trouble, and what to do.
+func TestExplainLoad(t *testing.T) {
+	refused := &ebpf.VerifierError{Cause: syscall.EACCES, Log: []string{"0: R0 !read_ok", "more"}}
+	for _, c := range []struct {
+		err  error
+		is   error
+		says string
+	}{
+		{fmt.Errorf("create map: %w", syscall.EPERM), ErrPermission, "CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE"},
+		{fmt.Errorf("load kernel BTF: %w", ebpf.ErrNotSupported), ErrKernel, "Linux 5.15 or later with BTF"},
+		{fmt.Errorf("program marker: %w", refused), ErrKernel, "its verifier refuses a program"},
+	} {
+		got := explainLoad(c.err)
+		if !errors.Is(got, c.is) || !strings.Contains(got.Error(), c.says) || strings.Contains(got.Error(), "\n") {
+			t.Errorf("%v: %q, want one line with %q that is %v", c.err, got, c.says, c.is)
+		}
+	}
+}
