@@ -28,7 +28,7 @@ func version() string {
 			return "devel-" + s.Value[:min(12, len(s.Value))]
 		}
 	}
-	if v == "" {
+	if v == "" || v == "(devel)" {
 		return "devel"
 	}
 	return v
