@@ -115,7 +115,7 @@ static __always_inline void read_name(struct aggregate_state *st, __u64 addr)
 		st->cut = 1;
 		n = AGG_NAME;
 	}
-	if (n < 0) {
+	if (n <= 0) { /* not even the closing NUL */
 		st->dirty = AGG_NAME;
 		st->key.literal = LITERAL_UNREADABLE;
 		return;
