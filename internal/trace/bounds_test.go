@@ -53,6 +53,9 @@ const (
 // Distinct names without end, in every place of a deep stack and of every
 // duration: memory stays bounded, and what went over is counted.
 func TestBoundNames(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short: ten million boundaries, in which the kernel has no part")
+	}
 	e, m := bounded()
 	task := m.newTask(0)
 	long := strings.Repeat("x", maxNameBytes-16)

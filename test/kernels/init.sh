@@ -60,7 +60,7 @@ while read -r id dir vars <&3; do
 	cd "$dir" || continue
 	# The list of variables is split into words on purpose.
 	# shellcheck disable=SC2086
-	env $vars ./package.test -test.v=test2json -test.timeout="$TEST_TIMEOUT" -test.run="$TEST_RUN" </dev/null 2>&1
+	env $vars ./package.test -test.v=test2json -test.short -test.timeout="$TEST_TIMEOUT" -test.run="$TEST_RUN" </dev/null 2>&1
 	code=$?
 	echo
 	read -r up _ </proc/uptime
