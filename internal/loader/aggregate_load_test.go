@@ -49,7 +49,11 @@ func aggregateSites(t *testing.T, path string) (sites []loader.Site, how []loade
 // The programs pass the verifier and count exactly in every mode.
 func TestAggregateCounts(t *testing.T) {
 	testenv.BPF(t)
-	const threads, phases, depth = 4, 20000, 3
+	const threads, depth = 4, 3
+	phases := 20000
+	if testing.Short() {
+		phases = 1000
+	}
 	path := fixture.Build(t, "spin.c")
 	for _, without := range modes {
 		for _, all := range []bool{false, true} {

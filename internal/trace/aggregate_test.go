@@ -148,8 +148,12 @@ func TestCountedPhases(t *testing.T) {
 
 // Threads that count on the same paths at once lose nothing.
 func TestCountedThreads(t *testing.T) {
-	const threads, phases = 40, 10000 // more threads than can have cells of their own
-	p := fixture.Start(t, fixture.Build(t, "spin.c"), strconv.Itoa(threads), strconv.Itoa(phases), "inline", "2")
+	const threads = 40 // more threads than can have cells of their own
+	phases := uint64(10000)
+	if testing.Short() {
+		phases = 500
+	}
+	p := fixture.Start(t, fixture.Build(t, "spin.c"), strconv.Itoa(threads), strconv.FormatUint(phases, 10), "inline", "2")
 	p.Expect("ready")
 	tr := attach(t, Options{PIDs: []int{p.Pid()}, Aggregate: true})
 	p.WriteLine("go")

@@ -117,10 +117,18 @@ func TestThreadsEndInPhases(t *testing.T) {
 	if sum.Synthetic != 2*threads || sum.ViolationTotal != 0 {
 		t.Errorf("%d synthetic boundaries, %d violations; want %d and none", sum.Synthetic, sum.ViolationTotal, 2*threads)
 	}
+	last := 0 // boundaries of a thread that was the last of its process
 	for i := range tr.boundaries {
-		if b := &tr.boundaries[i]; b.Synthetic != ReasonNone && b.Synthetic != ReasonThreadExit || b.Path.Depth() > 2 {
+		b := &tr.boundaries[i]
+		if b.Synthetic == ReasonProcessExit {
+			last++
+		}
+		if b.Synthetic != ReasonNone && b.Synthetic != ReasonThreadExit && b.Synthetic != ReasonProcessExit || b.Path.Depth() > 2 {
 			t.Fatalf("%s: %q", b.Path, b.Synthetic)
 		}
+	}
+	if last > 2 {
+		t.Errorf("%d phases were closed by the process's end, want those of one thread at most", last)
 	}
 }
 

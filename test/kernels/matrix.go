@@ -96,6 +96,11 @@ var allowedSkips = []skipRule{
 		Why:    "the guests hold no interpreters",
 	},
 	{
+		Test:   regexp.MustCompile(`^TestTracedTarget/`),
+		Reason: regexp.MustCompile(`needs (strace|gdb): install it`),
+		Why:    "the guests hold no debuggers",
+	},
+	{
 		Test:   regexp.MustCompile(`.`),
 		Reason: regexp.MustCompile(`contains no C code`),
 		Why:    "the tests are built without cgo",
