@@ -95,7 +95,7 @@ func TestAggregateCounts(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				checkSpin(t, got, p.Pid(), threads, phases, depth)
+				checkSpin(t, got, p.Pid(), threads, uint64(phases), depth)
 			})
 		}
 	}
