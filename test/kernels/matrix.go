@@ -29,8 +29,8 @@ func (m mode) env() []string {
 }
 
 var (
-	native  = mode{Name: "native", Why: "the best that the kernel offers"}
-	as515   = mode{Name: "as-5.15", Off: []string{"no-uprobe-multi", "no-sleepable", "no-cpu-rings"}, Why: "perf-event uprobes, no faulting reads and one ring buffer: the kernel floor"}
+	native = mode{Name: "native", Why: "the best that the kernel offers"}
+	as515  = mode{Name: "as-5.15", Off: []string{"no-uprobe-multi", "no-sleepable", "no-cpu-rings"}, Why: "perf-event uprobes, no faulting reads and one ring buffer: the kernel floor"}
 )
 
 // kernel is one row of the matrix.

@@ -92,7 +92,7 @@ func TestNewest(t *testing.T) {
 
 func TestGuestTexts(t *testing.T) {
 	steps := []step{{ID: "as-5.15:internal/x", Pkg: "internal/x", Env: as515.env()}}
-	if got, want := planText(steps), "as-5.15:internal/x /pt/src/internal/x PHASETRACE_FORCE_FEATURES=no-uprobe-multi,no-sleepable\n"; got != want {
+	if got, want := planText(steps), "as-5.15:internal/x /pt/src/internal/x PHASETRACE_FORCE_FEATURES=no-uprobe-multi,no-sleepable,no-cpu-rings\n"; got != want {
 		t.Errorf("plan: got %q, want %q", got, want)
 	}
 	if got, want := quote(`a'b|c`), `'a'\''b|c'`; got != want {
