@@ -28,12 +28,14 @@ test: build ## run every test that this machine can run
 	$(GO) vet ./...
 	$(GO) test ./...
 
-# The packages whose goroutines share something; the others have nothing to race.
-RACE = ./cmd/... ./internal/loader ./internal/nvsample ./internal/output/... ./internal/recorder ./internal/target ./internal/trace
-# Left out: programs that wait 200 ms at most for a tracer that the detector
-# makes ten times slower, and the soak, which is about the target's time.
-test-race: ## the same under the race detector
-	$(GO) test -race -skip '^Test(FollowExec|Hold|Soak|GPUFaults)' $(RACE)
+# The packages whose goroutines share something; the others have nothing to
+# race. Of the session's tests those that do not hang on time: the detector
+# makes the tracer ten times slower.
+RACE = ./cmd/... ./internal/loader ./internal/nvsample ./internal/output/... ./internal/recorder ./internal/target
+RACE_TRACE = ^Test(Engine|OwnMarkers|ColdName|AttachMidPhase|Misnested|SampleAge|DeviceDies|TwoSemaphores)
+test-race: ## tests under the race detector
+	$(GO) test -race -skip '^Test(Hold|GPUFaults)' $(RACE)
+	$(GO) test -race -run '$(RACE_TRACE)' ./internal/trace
 
 bench: build ## compare the cost of a boundary with the floor and with peers
 	$(GO) run ./bench
