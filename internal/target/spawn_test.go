@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -350,14 +349,4 @@ func TestSpawnSurvivesSIGKILL(t *testing.T) {
 			t.Errorf("the program did not run on: %v", err)
 		}
 	})
-}
-
-func init() {
-	// Becomes a tracee and stops before any exec, as a signal may have it.
-	helpers["stuck"] = func() error {
-		if _, _, err := syscall.RawSyscall(syscall.SYS_PTRACE, syscall.PTRACE_TRACEME, 0, 0); err != 0 {
-			return err
-		}
-		return unix.Tgkill(os.Getpid(), unix.Gettid(), unix.SIGSTOP)
-	}
 }
