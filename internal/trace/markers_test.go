@@ -95,7 +95,7 @@ func TestOwnMarkers(t *testing.T) {
 		boundaries                       uint64
 	}{
 		{"sleeping", "4", "3", "40", "2000", 4 * 3 * 40 * 2},
-		{"100000 boundaries", "4", "3", "4167", "0", 4 * 3 * 4167 * 2},
+		{"100000 boundaries", "4", "3", "4167", "100", 4 * 3 * 4167 * 2},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := fixture.Start(t, fixture.Build(t, "phases.c"), c.threads, c.depth, c.iterations, c.usec)
