@@ -36,7 +36,7 @@ func makeDocs(args []string) error {
 		return fmt.Errorf("time of the commit: %w", err)
 	}
 	date := time.Unix(seconds, 0).UTC()
-	root := newRoot(&streams{os.Stdin, os.Stdout, os.Stderr})
+	root := newRoot(&streams{in: os.Stdin, out: os.Stdout, err: os.Stderr})
 	return errors.Join(
 		manuals(root, filepath.Join(args[0], "man", "man1"), args[1], &date),
 		completions(root, filepath.Join(args[0], "completions")),

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 
 	"github.com/spf13/cobra"
 )
@@ -44,15 +45,28 @@ func usageError(format string, args ...any) error {
 type streams struct {
 	in       io.Reader
 	out, err io.Writer
+	// ownProcess: nothing else runs in this process, which may give up its
+	// privileges.
+	ownProcess bool
+}
+
+// process is main: it returns the exit status.
+func process() int {
+	s := &streams{in: os.Stdin, out: os.Stdout, err: os.Stderr, ownProcess: true}
+	return s.execute(context.Background(), os.Args[1:])
 }
 
 // run is main without the process: it returns the exit status.
 func run(ctx context.Context, args []string, in io.Reader, out, errw io.Writer) int {
-	root := newRoot(&streams{in, out, errw})
+	return (&streams{in: in, out: out, err: errw}).execute(ctx, args)
+}
+
+func (s *streams) execute(ctx context.Context, args []string) int {
+	root := newRoot(s)
 	root.SetArgs(args)
-	root.SetIn(in)
-	root.SetOut(out)
-	root.SetErr(errw)
+	root.SetIn(s.in)
+	root.SetOut(s.out)
+	root.SetErr(s.err)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return statusFine
@@ -62,9 +76,9 @@ func run(ctx context.Context, args []string, in io.Reader, out, errw io.Writer) 
 		st = &statusError{statusUsage, err} // cobra's own: an unknown command
 	}
 	if st.err != nil {
-		fmt.Fprintf(errw, "phasetrace: %v\n", st.err)
+		fmt.Fprintf(s.err, "phasetrace: %v\n", st.err)
 		if st.status == statusUsage {
-			fmt.Fprintf(errw, "Try \"phasetrace --help\".\n")
+			fmt.Fprintf(s.err, "Try \"phasetrace --help\".\n")
 		}
 	}
 	return st.status

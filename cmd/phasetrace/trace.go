@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/phasetrace/phasetrace/internal/output/file"
+	"github.com/phasetrace/phasetrace/internal/privileges"
 	"github.com/phasetrace/phasetrace/internal/target"
 	tracing "github.com/phasetrace/phasetrace/internal/trace"
 )
@@ -30,8 +31,14 @@ func trace(ctx context.Context, o *traceOptions, s *streams) error {
 	}
 	opts.Sink = out.sink
 	opts.Message = func(m string) { fmt.Fprintf(s.err, "phasetrace: %s\n", m) }
-	opts.Attached = func(m string) error {
-		opts.Message(m)
+	opts.Attached = func(a tracing.Attached) error {
+		opts.Message(a.Message)
+		if s.ownProcess {
+			err := privileges.Reduce(privileges.Needs{Admin: a.NeedsAdmin, Signals: len(o.command) > 0})
+			if err != nil {
+				opts.Message("warning: " + err.Error())
+			}
+		}
 		return createReady(o.readyFile)
 	}
 	stopGPU, err := o.startGPU(ctx, &opts)

@@ -28,6 +28,7 @@ var rules = []rule{
 	{"internal/nvsample", []string{"bpf", "internal/usdt", "internal/target", "internal/loader", "internal/recorder", "internal/trace", "internal/output", "github.com/cilium/ebpf"}, "it knows devices and times, so that it can be tested and used alone"},
 	{"internal/trace", []string{"bpf", "internal/output", "github.com/NVIDIA/go-nvml", "github.com/cilium/ebpf"}, "a session must not know how sinks write, nor touch BPF or NVML itself"},
 	{"internal/output", []string{"bpf", "internal/loader", "internal/target", "internal/usdt", "github.com/cilium/ebpf", "github.com/NVIDIA/go-nvml"}, "sinks write what they are handed and decide nothing"},
+	{"internal/privileges", []string{"bpf", "internal/", "github.com/"}, "it knows capabilities and nothing of tracing"},
 	{"internal/doctor", []string{"internal/trace"}, "checks must not depend on a session"},
 	{"internal/inspect", []string{"internal/trace"}, "what list shows must not depend on a session"},
 	{"cmd/phasetrace", []string{"bpf", "internal/recorder", "github.com/cilium/ebpf", "github.com/NVIDIA/go-nvml"}, "the command line parses, wires and reports; the work is below it"},

@@ -184,7 +184,11 @@ func (s *session) start() error {
 	}
 	s.tellWarnings()
 	if s.o.Attached != nil {
-		if err := s.o.Attached(s.attachedMessage(time.Since(began))); err != nil {
+		err := s.o.Attached(Attached{
+			Message:    s.attachedMessage(time.Since(began)),
+			NeedsAdmin: !s.tracer.Features().UprobeMulti,
+		})
+		if err != nil {
 			return err
 		}
 	}

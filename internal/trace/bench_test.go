@@ -22,7 +22,12 @@ func (discard) process(*ProcessChange) {}
 // records of one phase with four steps inside.
 func benchEngine(tb testing.TB) (*Engine, []loader.Event) {
 	tb.Helper()
-	e := NewEngine(Config{SessionID: "bench", PageSize: 4096}, discard{})
+	return benchEngineTo(tb, discard{})
+}
+
+func benchEngineTo(tb testing.TB, out output) (*Engine, []loader.Event) {
+	tb.Helper()
+	e := NewEngine(Config{SessionID: "bench", PageSize: 4096}, out)
 	args := []usdt.Arg{{Size: 8, Kind: usdt.ArgReg}, {Size: 8, Kind: usdt.ArgReg}, {Size: 8, Kind: usdt.ArgReg}, {Size: 4, Signed: true, Kind: usdt.ArgReg}}
 	p := &pair{spec: usdt.Markers()}
 	enter, _, missing := planSite(p, loader.Enter, usdt.AMD64, &usdt.Site{Provider: "phasetrace", Name: "enter", Args: args})

@@ -210,7 +210,7 @@ func TestMillionNames(t *testing.T) {
 	sink := &blank{}
 	sum, err := Run(context.Background(), Options{
 		PIDs: []int{p.Pid()}, SessionID: "s", Sink: sink, Without: testenv.Without(t),
-		Message: func(string) {}, Attached: func(string) error { p.WriteLine("go"); return nil },
+		Message: func(string) {}, Attached: func(Attached) error { p.WriteLine("go"); return nil },
 	})
 	if err != nil {
 		t.Fatal(err)

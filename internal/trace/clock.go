@@ -11,25 +11,31 @@ import (
 // clock converts CLOCK_MONOTONIC, which records carry, to Unix time. It keeps
 // one pair of readings and takes a new one only when the clocks have drifted
 // apart noticeably (a clock step, a suspend): times of one session stay in the
-// order of the monotonic clock.
+// order of the monotonic clock, which neither moves.
 type clock struct {
-	offset int64 // Unix minus monotonic, ns
-	next   int64 // monotonic time of the next look
+	read clockReader
+	last clockOffsets
+	next int64 // monotonic time of the next look
+
+	steps     uint64        // how often the system's time was set
+	suspended time.Duration // no duration counts it
 }
+
+// clockOffsets are how far two clocks are ahead of the monotonic one, in ns.
+type clockOffsets struct{ unix, boot int64 }
+
+// clockReader reads them; tests bring their own.
+type clockReader func() clockOffsets
 
 const (
 	clockLook = int64(time.Second)
 	clockStep = int64(time.Millisecond)
 )
 
-func newClock() *clock {
-	c := &clock{}
-	c.offset = readOffset()
-	return c
-}
+func newClock(read clockReader) *clock { return &clock{read: read, last: read()} }
 
 // unix converts a monotonic time.
-func (c *clock) unix(mono int64) int64 { return mono + c.offset }
+func (c *clock) unix(mono int64) int64 { return mono + c.last.unix }
 
 // check looks at the clocks again when it is time to, about once a second, and
 // reports whether it was.
@@ -38,17 +44,49 @@ func (c *clock) check(now int64) bool {
 		return false
 	}
 	c.next = now + clockLook
-	if fresh := readOffset(); fresh-c.offset > clockStep || c.offset-fresh > clockStep {
-		c.offset = fresh
-	}
+	c.look()
 	return true
 }
 
-func readOffset() int64 {
+func (c *clock) look() {
+	fresh := c.read()
+	slept := fresh.boot - c.last.boot
+	if slept > clockStep {
+		c.suspended += time.Duration(slept)
+	} else {
+		slept = 0
+	}
+	moved := fresh.unix - c.last.unix
+	if set := moved - slept; set > clockStep || -set > clockStep {
+		c.steps++
+	}
+	if moved > clockStep || -moved > clockStep {
+		c.last.unix = fresh.unix
+	}
+	if slept > 0 {
+		c.last.boot = fresh.boot
+	}
+}
+
+// notes says what the clocks did that a reader of times must know.
+func (c *clock) notes() []Note {
+	var out []Note
+	if c.steps > 0 {
+		out = append(out, Note{"times the system's clock was set: compare Unix times from before and after with care, monotonic times are right", c.steps})
+	}
+	if ms := c.suspended.Milliseconds(); ms > 0 {
+		out = append(out, Note{"milliseconds for which the machine was suspended, which no duration counts", uint64(ms)})
+	}
+	return out
+}
+
+// readOffsets compares the clocks of this machine.
+func readOffsets() clockOffsets {
 	before := monotonic()
-	wall := time.Now().UnixNano()
+	wall, boot := time.Now().UnixNano(), int64(bootTime())
 	after := monotonic()
-	return wall - (before + (after-before)/2)
+	middle := before + (after-before)/2
+	return clockOffsets{unix: wall - middle, boot: boot - middle}
 }
 
 func monotonic() int64 { return readClock(unix.CLOCK_MONOTONIC) }

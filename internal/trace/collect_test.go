@@ -86,7 +86,7 @@ func attach(t testing.TB, o Options) *tracing {
 	if o.Message == nil {
 		o.Message = func(m string) { t.Log(m) }
 	}
-	o.Attached = func(m string) error { t.Log(m); close(ready); return nil }
+	o.Attached = func(a Attached) error { t.Log(a.Message); close(ready); return nil }
 	ctx, cancel := context.WithCancel(context.Background())
 	tr.cancel = cancel
 	t.Cleanup(cancel)

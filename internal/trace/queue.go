@@ -18,6 +18,7 @@ type queue struct {
 	started int64 // of the session
 	items   []item
 	head, n int
+	early   uint64 // boundaries that could not wait for their sample
 }
 
 // item is one record that waits. Exactly one field besides time is used.
@@ -28,8 +29,8 @@ type item struct {
 	other any    // *Violation, *Orphan, *Loss or *ProcessChange
 }
 
-// maxQueued bounds the records that wait for samples. Beyond it the oldest
-// goes out with what is known.
+// maxQueued bounds the records that wait for samples. Beyond it the oldest go
+// out with what is known, and are counted.
 const maxQueued = 1 << 16
 
 func (q *queue) note(err error) {
@@ -104,7 +105,7 @@ func (q *queue) write(record any) {
 // push returns the place of a new last item.
 func (q *queue) push(time int64) *item {
 	if q.n == maxQueued {
-		q.pop()
+		q.makeRoom()
 	}
 	if q.n == len(q.items) {
 		q.grow()
@@ -113,6 +114,17 @@ func (q *queue) push(time int64) *item {
 	q.n++
 	it.time, it.other = time, nil
 	return it
+}
+
+// makeRoom lets go of a quarter when everything waits.
+func (q *queue) makeRoom() {
+	q.advance(monotonic(), false)
+	for q.n > maxQueued/4*3 {
+		if q.items[q.head].other == nil {
+			q.early++
+		}
+		q.pop()
+	}
 }
 
 func (q *queue) grow() {
@@ -168,6 +180,14 @@ func (q *queue) samples(until int64) {
 			q.note(q.sink.GPUSample(&out))
 		}
 	}
+}
+
+// notes says what the queue could not do as promised.
+func (q *queue) notes() []Note {
+	if q.early == 0 {
+		return nil
+	}
+	return []Note{{"boundaries told with the memory sample before them, because too many waited for the one after", q.early}}
 }
 
 func (q *queue) flush() {

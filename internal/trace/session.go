@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -54,12 +55,19 @@ type Options struct {
 	// Aggregate counts phases in the kernel, by path, instead of recording their
 	// boundaries: sinks get no Boundary and no Orphan.
 	Aggregate bool
-	// Attached is called once every probe is in place, with a sentence that
-	// says what was attached.
-	Attached func(message string) error
+	// Attached is called once every probe is in place. An error ends the session.
+	Attached func(Attached) error
 	// Message tells the user something on the way; it must not be nil.
 	Message func(string)
 	Version string
+}
+
+// Attached is what there is to know once every probe is in place.
+type Attached struct {
+	Message string // a sentence that says what was attached
+	// NeedsAdmin: more probes, as for a library that is loaded later, can only be
+	// made with CAP_SYS_ADMIN here.
+	NeedsAdmin bool
 }
 
 // ErrNoMarkers is wrapped when a target has nothing to trace.
@@ -110,7 +118,7 @@ type tracee struct {
 // and returns the summary. Whatever ends it, what was recorded until then is
 // drained and written. The error is for what kept it from tracing or writing.
 func Run(ctx context.Context, o Options) (*Summary, error) {
-	s := &session{o: o, clock: newClock(), targets: make(map[int]*tracee)}
+	s := &session{o: o, clock: newClock(readOffsets), targets: make(map[int]*tracee)}
 	s.reach, s.holding, s.execFiles = newReach(), make(map[fileID]bool), make(map[loader.ExecFile]bool)
 	s.queue = queue{sink: o.Sink, clock: s.clock}
 	if o.GPU != nil {
@@ -332,6 +340,7 @@ func kernelRelease() string {
 }
 
 func (s *session) summary(reason string, now int64) (*Summary, error) {
+	s.clock.look()
 	st, err := s.tracer.Stats()
 	e := &s.engine.stats
 	sum := &Summary{
@@ -354,7 +363,7 @@ func (s *session) summary(reason string, now int64) (*Summary, error) {
 			sum.Notes = append(sum.Notes, n)
 		}
 	}
-	sum.Notes = append(append(sum.Notes, s.lateNotes()...), s.halfDead()...)
+	sum.Notes = slices.Concat(sum.Notes, s.queue.notes(), s.clock.notes(), s.lateNotes(), s.halfDead())
 	s.sumPaths(sum)
 	s.count.summarise(sum)
 	s.sumSites(sum)

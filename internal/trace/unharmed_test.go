@@ -163,7 +163,7 @@ func soakRound(t *testing.T, pid int, n uint64) *Summary {
 	o := Options{
 		PIDs: []int{pid}, SessionID: "soak", Follow: n%3 == 1, Sink: c, Without: testenv.Without(t), Duration: 2 * time.Second,
 		Message:  func(string) {},
-		Attached: func(string) error { c.attached = true; c.count(); return nil },
+		Attached: func(Attached) error { c.attached = true; c.count(); return nil },
 	}
 	if n%4 == 3 {
 		o.RingBytes = os.Getpagesize()

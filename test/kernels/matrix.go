@@ -29,8 +29,9 @@ func (m mode) env() []string {
 }
 
 var (
-	native = mode{Name: "native", Why: "the best that the kernel offers"}
-	as515  = mode{Name: "as-5.15", Off: []string{"no-uprobe-multi", "no-sleepable", "no-cpu-rings"}, Why: "perf-event uprobes, no faulting reads and one ring buffer: the kernel floor"}
+	native  = mode{Name: "native", Why: "the best that the kernel offers"}
+	noMulti = mode{Name: "no-uprobe-multi", Off: []string{"no-uprobe-multi"}, Why: "perf-event uprobes, as on kernels before 6.6"}
+	as515   = mode{Name: "as-5.15", Off: []string{"no-uprobe-multi", "no-sleepable", "no-cpu-rings"}, Why: "perf-event uprobes, no faulting reads and one ring buffer: the kernel floor"}
 )
 
 // kernel is one row of the matrix.
@@ -46,7 +47,8 @@ type kernel struct {
 // on the oldest kernel there is.
 var kernels = []kernel{
 	{ID: "amd64-6.1", Arch: "amd64", Pattern: `^linux-image-6\.1\.[0-9].*-cloud-amd64$`, Modes: []mode{native, as515}},
-	{ID: "amd64-6.12", Arch: "amd64", Pattern: `^linux-image-6\.12\.[0-9].*-cloud-amd64$`, Modes: []mode{native}},
+	{ID: "amd64-6.12", Arch: "amd64", Pattern: `^linux-image-6\.12\.[0-9].*-cloud-amd64$`, Modes: []mode{native, noMulti}},
+	{ID: "arm64-6.1", Arch: "arm64", Pattern: `^linux-image-6\.1\.[0-9].*-cloud-arm64$`, Modes: []mode{native, as515}},
 	{ID: "arm64-6.12", Arch: "arm64", Pattern: `^linux-image-6\.12\.[0-9].*-cloud-arm64$`, Modes: []mode{native}},
 }
 
