@@ -98,7 +98,7 @@ func (o *listOptions) show(l *inspect.Listing, s *streams) error {
 		}
 	}
 	missing := l.NoProbes()
-	if missing != nil && len(errs) < len(l.Files) {
+	if missing != nil && (len(l.Files) == 0 || len(errs) < len(l.Files)) {
 		errs = append(errs, errors.New(human.Escape(missing.Error())))
 	}
 	switch {

@@ -98,7 +98,9 @@ func TestListFileAndProcess(t *testing.T) {
 		t.Errorf("sites under --pairs: %s", onlyPairs.out)
 	}
 	looked("list", "--pair", "phasetrace:enter/gone", path).want(t, statusFine, "1 pair, 0 of them traced", "no exit: no probe phasetrace:gone")
-	pid := strconv.Itoa(fixture.Start(t, path).Pid())
+	p := fixture.Start(t, path)
+	p.Expect("ready")
+	pid := strconv.Itoa(p.Pid())
 	looked("list", "-p", pid).want(t, statusFine, "Process "+pid, "phasetrace:exit", "file")
 
 	// One file that cannot be read fails the command, and the other is listed.
@@ -110,6 +112,16 @@ func TestListFileAndProcess(t *testing.T) {
 	}
 	if doc.SchemaVersion != inspect.SchemaVersion || doc.Process == nil || len(doc.Pairs) != 1 || !doc.Pairs[0].Traced {
 		t.Errorf("%+v", doc)
+	}
+}
+
+// A process that is just being started has no file mapped: that is an error,
+// not an empty list.
+func TestListNothingMapped(t *testing.T) {
+	var out bytes.Buffer
+	err := (&listOptions{}).show(&inspect.Listing{Process: &inspect.Process{PID: 7}}, &streams{out: &out})
+	if err == nil || !strings.Contains(err.Error(), "no file mapped") || out.Len() > 0 {
+		t.Errorf("error %v, output %q", err, &out)
 	}
 }
 
@@ -126,7 +138,7 @@ func TestListPostgreSQL(t *testing.T) {
 	servers, _ := filepath.Glob("/usr/lib/postgresql/*/bin/postgres")
 	if len(servers) == 0 {
 		if os.Getenv(fixture.PrebuiltEnv) != "" {
-			t.Skip("a test kernel has no packages")
+			t.Skip("a test kernel has no PostgreSQL")
 		}
 		testenv.Require(t, false, "PostgreSQL is not installed (package postgresql)")
 	}

@@ -76,8 +76,8 @@ func TestSlowReader(t *testing.T) {
 		t.Errorf("the last line is %s with %d received and %d lost; the program hit %d markers",
 			last.EventType, last.Records.Received, last.Records.Lost, produced)
 	}
-	if last.Records.Lost == 0 || counts["violation"] != 0 {
-		t.Errorf("%d lost, %d violations: want some and none", last.Records.Lost, counts["violation"])
+	if last.Records.Lost == 0 || counts["protocol_error"] != 0 {
+		t.Errorf("%d lost, %d violations: want some and none", last.Records.Lost, counts["protocol_error"])
 	}
 	t.Logf("%d produced, %d lost, lines: %v", produced, last.Records.Lost, counts)
 }

@@ -171,6 +171,9 @@ func (l *Listing) NoProbes() error {
 			read = append(read, f.Path)
 		}
 	}
+	if len(l.Files) == 0 {
+		return fmt.Errorf("%w: the process has no file mapped", ErrNoProbes) // it is just being started
+	}
 	if len(read) == 0 {
 		return fmt.Errorf("%w: no file could be read", ErrNoProbes)
 	}
