@@ -14,7 +14,7 @@ export CGO_CFLAGS  ?= -O2 -g -Wno-deprecated-declarations
 
 MULTIARCH := $(shell $(CC) -print-multiarch 2>/dev/null)
 
-.PHONY: build demo test test-race bench generate check-generated lint fuzz soak gpu-check test-kernels dist clean
+.PHONY: build demo test test-race bench generate check-generated lint fuzz soak hostile gpu-check test-kernels dist clean
 
 build: ## compile ./phasetrace
 	$(GO) build -o phasetrace ./cmd/phasetrace
@@ -67,6 +67,10 @@ gpu-check: build ## compare traced GPU memory with what a program did (needs an 
 SOAKTIME ?= 10m
 soak: ## attach and detach for SOAKTIME while a program checks itself
 	$(GO) test -run '^TestSoak$$' -v -count 1 -timeout 0 ./internal/trace -soak $(SOAKTIME)
+
+HOSTILETIME ?= 10m
+hostile: ## trace hostile programs for HOSTILETIME; tells the peak of its memory
+	$(GO) test -run '^TestHostileRun$$' -v -count 1 -timeout 0 ./cmd/phasetrace -hostile $(HOSTILETIME)
 
 test-kernels: ## run the privileged tests on older kernels and on arm64, under qemu
 	$(GO) run ./test/kernels $(if $(KERNELS),-only $(KERNELS),-doc docs/kernels.md)
