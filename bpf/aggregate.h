@@ -156,11 +156,11 @@ __noinline int take_late(struct aggregate_state *st, struct aggregate_site *site
 /* Counts a break of strict nesting; found: the frame of the scope that was to
  * end, 0 for none.
  */
-__noinline int violate(struct aggregate_state *st, __u32 lane, __u32 found, __u32 kind)
+static __noinline int violate(struct aggregate_state *st, __u32 lane, __u32 found, __u32 kind)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
-	struct aggregate_defect_key key = { .kind = kind };
-	struct aggregate_defect first = { .count = 1 }, *d;
+	struct aggregate_defect_key *key;
+	struct aggregate_defect *first, *d;
 	struct aggregate_frame *f;
 
 	AGG_COUNT(violations);
@@ -168,27 +168,31 @@ __noinline int violate(struct aggregate_state *st, __u32 lane, __u32 found, __u3
 		AGG_COUNT(unclosed);
 	if (!st || lane >= MAX_LANES)
 		return 0;
-	key.root = st->root;
-	key.site = st->site;
+	key = &st->defect_key;
+	first = &st->defect;
+	*key = (struct aggregate_defect_key){ .root = st->root, .site = st->site, .kind = kind };
+	first->closing_start = 0;
+	first->top_start = 0;
 	if (found) {
 		f = frame_of(st, found);
-		key.closing = f->node;
-		first.closing_start = f->time;
+		key->closing = f->node;
+		first->closing_start = f->time;
 	}
 	if (st->top[lane]) {
 		f = frame_of(st, st->top[lane]);
-		key.top = f->node;
-		first.top_start = f->time;
+		key->top = f->node;
+		first->top_start = f->time;
 	}
-	d = bpf_map_lookup_elem(&agg_defects, &key);
+	d = bpf_map_lookup_elem(&agg_defects, key);
 	if (!d) {
-		first.time = st->now;
-		first.tid = BPF_CORE_READ(task, pid);
-		first.view_tid = view_id(task);
-		BPF_CORE_READ_INTO(&first.comm, task, comm);
-		if (!bpf_map_update_elem(&agg_defects, &key, &first, BPF_NOEXIST))
+		first->count = 1;
+		first->time = st->now;
+		first->tid = BPF_CORE_READ(task, pid);
+		first->view_tid = view_id(task);
+		BPF_CORE_READ_INTO(&first->comm, task, comm);
+		if (!bpf_map_update_elem(&agg_defects, key, first, BPF_NOEXIST))
 			return 0;
-		d = bpf_map_lookup_elem(&agg_defects, &key);
+		d = bpf_map_lookup_elem(&agg_defects, key);
 	}
 	if (d)
 		__sync_fetch_and_add(&d->count, 1);
@@ -202,7 +206,7 @@ struct task_struct___flags {
 } core_type;
 
 /* An exit whose scope is open nowhere on the thread. */
-__noinline int unmatched(struct aggregate_state *st, struct aggregate_site *site, __u64 token)
+static __noinline int unmatched(struct aggregate_state *st, struct aggregate_site *site, __u64 token)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	__u32 lane, no_state = DROP_NO_STATE;

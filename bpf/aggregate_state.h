@@ -198,6 +198,9 @@ struct aggregate_state {
 	struct aggregate_hint found;
 	struct aggregate_key key; /* of the path looked for */
 	__u64 slack;		  /* what is read of a name to see that it is longer */
+	struct aggregate_defect_key defect_key; /* of the violation told now, and the rest of it */
+	__u32 pad2;
+	struct aggregate_defect defect;
 	struct aggregate_frame frames[AGG_DEPTH];
 };
 

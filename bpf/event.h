@@ -117,6 +117,7 @@ struct thread_state {
 	struct lane_state lanes[MAX_LANES];
 	struct record rec;
 	__u8 payload[PAYLOAD_SIZE]; /* slots, then strings; sent together with rec */
+	struct thread_record own;   /* being sent: who the thread is, or that it has loaded a library */
 };
 
 /* Loss by thread: touched only when a record is lost. */

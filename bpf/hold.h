@@ -76,18 +76,20 @@ int exec_hold(void *ctx)
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct hold h = { .tgid = view_tgid(task) };
 	struct exe_key *found = bpf_map_lookup_elem(&held, &h.tgid);
-	struct exe_key key;
 	__u8 one = 1;
 
 	if (!found)
 		return 0;
-	key = *found;
 	found->waiting = 1;
 	h.stack = BPF_CORE_READ(task, mm, start_stack);
 	h.until = bpf_ktime_get_ns() + hold_time;
 	bpf_loop(HOLD_ROUNDS, hold_round, &h, 0);
-	if (h.timed_out) { /* once a file is enough */
-		bpf_map_update_elem(&known_files, &key, &one, BPF_ANY);
+	if (!h.timed_out)
+		return 0;
+	found = bpf_map_lookup_elem(&held, &h.tgid);
+	if (found) { /* once a file is enough */
+		found->waiting = 0;
+		bpf_map_update_elem(&known_files, found, &one, BPF_ANY);
 		bpf_map_delete_elem(&held, &h.tgid);
 	}
 	return 0;

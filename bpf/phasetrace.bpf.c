@@ -10,6 +10,14 @@
  * every hit: internal/loader writes the body of fetch_arguments anew for the
  * sites of each program it loads.
  */
+/*
+ * No function that a uprobe runs may have more than 48 bytes of stack. From Linux
+ * 6.13 on, functions with 64 and more get one that belongs to the CPU, not to the
+ * task (BPF_PRIV_STACK_MIN_SIZE in kernel/bpf/verifier.c): two threads that hit
+ * such a program write over each other's when one sleeps or is preempted in it.
+ * What needs more room is kept in the thread's own memory. internal/loader tests
+ * every program it loads.
+ */
 #include "kernel.h"
 #include "event.h"
 #include <bpf/bpf_tracing.h>
@@ -106,12 +114,12 @@ static __always_inline __u32 view_id(struct task_struct *task)
 	return pid_at(task, tracer_level, &nr, &ns) && ns == tracer_ns ? nr : 0;
 }
 
-static __always_inline __u32 view_tgid(struct task_struct *task)
+static __noinline __u32 view_tgid(struct task_struct *task)
 {
 	return view_id(BPF_CORE_READ(task, group_leader));
 }
 
-static __always_inline void identify(struct task_struct *task, struct identity *who)
+static __noinline int identify(struct task_struct *task, struct identity *who)
 {
 	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
 	__u32 inner = BPF_CORE_READ(task, thread_pid, level);
@@ -123,6 +131,7 @@ static __always_inline void identify(struct task_struct *task, struct identity *
 	who->view_tid = view_id(task);
 	pid_at(leader, inner, &who->inner_tgid, &ns);
 	pid_at(task, inner, &who->inner_tid, &ns);
+	return 0;
 }
 
 static __always_inline void stamp(struct record *rec, struct task_struct *task, __u8 type)
@@ -151,17 +160,18 @@ static __always_inline long send_lifecycle(struct thread_record *tr)
 static __noinline long tell_thread(struct thread_state *st)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
-	struct thread_record tr = {};
+	struct thread_record *tr;
 
 	if (!st)
 		return -1;
-	stamp(&tr.rec, task, RECORD_THREAD);
-	identify(task, &tr.who);
-	st->start_time = tr.who.start_time;
-	st->rec.tgid = tr.rec.tgid;
-	st->rec.tid = tr.rec.tid;
-	__builtin_memcpy(st->comm, tr.who.comm, COMM_LEN);
-	if (send_thread_record(&tr, BPF_RB_NO_WAKEUP))
+	tr = &st->own;
+	stamp(&tr->rec, task, RECORD_THREAD);
+	identify(task, &tr->who);
+	st->start_time = tr->who.start_time;
+	st->rec.tgid = tr->rec.tgid;
+	st->rec.tid = tr->rec.tid;
+	__builtin_memcpy(st->comm, tr->who.comm, COMM_LEN);
+	if (send_thread_record(tr, BPF_RB_NO_WAKEUP))
 		return -1;
 	st->told = 1;
 	return 0;
@@ -431,13 +441,18 @@ SEC("uprobe")
 int library_change(void *ctx)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
-	struct thread_record tr = {};
+	struct thread_state *st;
 
 	if (filter_processes && !is_target(task))
 		return 0;
-	stamp(&tr.rec, task, RECORD_LIBRARY);
-	identify(task, &tr.who);
-	send_lifecycle(&tr);
+	st = bpf_task_storage_get(&threads, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!st) {
+		count_drop(DROP_LIFECYCLE);
+		return 0;
+	}
+	stamp(&st->own.rec, task, RECORD_LIBRARY);
+	identify(task, &st->own.who);
+	send_lifecycle(&st->own);
 	return 0;
 }
 

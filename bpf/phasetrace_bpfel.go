@@ -130,9 +130,12 @@ type PhasetraceAggregateState struct {
 		Node     uint32
 		Cell     uint32
 	}
-	Key    PhasetraceAggregateKey
-	Slack  uint64
-	Frames [64]struct {
+	Key       PhasetraceAggregateKey
+	Slack     uint64
+	DefectKey PhasetraceAggregateDefectKey
+	Pad2      uint32
+	Defect    PhasetraceAggregateDefect
+	Frames    [64]struct {
 		_     structs.HostLayout
 		Token uint64
 		Time  uint64
@@ -281,6 +284,7 @@ type PhasetraceThreadState struct {
 	}
 	Rec     PhasetraceRecord
 	Payload [4200]uint8
+	Own     PhasetraceThreadRecord
 }
 
 // Names of all BPF objects in the ELF.

@@ -4,9 +4,13 @@ package loader_test
 
 import (
 	"debug/elf"
+	"os/exec"
+	"runtime"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/phasetrace/phasetrace/internal/fixture"
 	"github.com/phasetrace/phasetrace/internal/loader"
@@ -102,6 +106,63 @@ func TestHoldEndsByItself(t *testing.T) {
 		p.WaitOK()
 	}
 	t.Logf("first %v, then %v", took[0], took[1])
+	if took[0] < loader.HoldTime {
+		t.Errorf("it went on after %v, nobody let it", took[0])
+	}
+}
+
+// Programs that wait on one CPU, in turns, and others that start there and are
+// not to wait, do not cut each other's wait short.
+func TestHoldSharesCPU(t *testing.T) {
+	const programs = 3
+	tr := holder(t, fixture.Build(t, "exec.c"))
+	if tr == nil {
+		return
+	}
+	defer onFirstCPU(t)() // and so is what is started from here
+	var waiting []*fixture.Proc
+	for range programs {
+		waiting = append(waiting, startExec(t, tr, fixture.Build(t, "exec.c"))) // a file of its own, which nobody knows
+	}
+	began := time.Now()
+	for _, p := range waiting {
+		p.WriteLine("go")
+	}
+	for time.Since(began) < loader.HoldTime/2 {
+		if err := exec.Command("/bin/true").Run(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, p := range waiting {
+		p.ReadLine()
+		if took := time.Since(began); took < loader.HoldTime {
+			t.Errorf("program %d went on after %v, nobody let it", i, took)
+		}
+		p.WaitOK()
+	}
+}
+
+// onFirstCPU keeps the calling goroutine on one CPU until its result is called.
+func onFirstCPU(t *testing.T) func() {
+	t.Helper()
+	runtime.LockOSThread()
+	var before, one unix.CPUSet
+	err := unix.SchedGetaffinity(0, &before)
+	for cpu := 0; err == nil && one.Count() == 0; cpu++ {
+		if before.IsSet(cpu) {
+			one.Set(cpu)
+			err = unix.SchedSetaffinity(0, &one)
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		if err := unix.SchedSetaffinity(0, &before); err != nil {
+			t.Error(err)
+		}
+		runtime.UnlockOSThread()
+	}
 }
 
 // A program that waits can be killed at once.
@@ -113,14 +174,14 @@ func TestHoldDiesWhenKilled(t *testing.T) {
 	}
 	p := startExec(t, tr, file)
 	p.WriteLine("go")
-	exec := awaitEvent(t, tr, loader.KindExec)
+	ran := awaitEvent(t, tr, loader.KindExec)
 	began := time.Now()
 	p.Signal(syscall.SIGKILL)
 	if p.Wait() == nil {
 		t.Log("it was through before it was killed: the machine stood still")
 	}
 	t.Logf("ended %v after the signal", time.Since(began))
-	if err := tr.ReleaseExec(p.Pid(), exec.ExecFile(), true); err != nil {
+	if err := tr.ReleaseExec(p.Pid(), ran.ExecFile(), true); err != nil {
 		t.Errorf("release after the end: %v", err)
 	}
 }
@@ -134,9 +195,9 @@ func TestHoldRelease(t *testing.T) {
 	}
 	p := startExec(t, tr, file)
 	p.WriteLine("go")
-	exec := awaitEvent(t, tr, loader.KindExec)
+	ran := awaitEvent(t, tr, loader.KindExec)
 	t.Logf("waiting: %v", tr.Waiting(p.Pid()))
-	if err := tr.ReleaseExec(p.Pid(), exec.ExecFile(), true); err != nil {
+	if err := tr.ReleaseExec(p.Pid(), ran.ExecFile(), true); err != nil {
 		t.Fatal(err)
 	}
 	if tr.Waiting(p.Pid()) {
