@@ -7,30 +7,56 @@ import (
 	"testing"
 
 	"github.com/phasetrace/phasetrace/internal/fixture"
+	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/recorder"
+	"github.com/phasetrace/phasetrace/internal/testenv"
 )
 
 // A name on a page that the program never touched arrives whole: the marker
-// faults it in.
+// faults it in. Where programs cannot, that is told and counted.
 func TestColdName(t *testing.T) {
 	for _, where := range []string{"file", "section"} {
-		t.Run(where, func(t *testing.T) {
-			p := fixture.Start(t, fixture.Build(t, "coldname.c"), where)
-			p.Expect("ready")
-			tr := attach(t, Options{PIDs: []int{p.Pid()}})
-			p.WriteLine("go")
-			p.Expect("present 0")
-			p.ReadAll()
-			p.WaitOK()
-			tr.wait()
-			if len(tr.boundaries) == 0 {
-				t.Fatal("no boundary")
-			}
-			got := tr.boundaries[0].Path.Name()
-			if tr.boundaries[0].Path.Name() != "a name on a page that nobody has touched yet" {
-				t.Errorf("name %q", got)
-			}
+		t.Run(where, func(t *testing.T) { coldName(t, where, testenv.Without(t)) })
+		t.Run(where+", without faults", func(t *testing.T) {
+			without := testenv.Without(t)
+			without.Sleepable = true
+			coldName(t, where, without)
 		})
+	}
+}
+
+func coldName(t *testing.T, where string, without loader.Without) {
+	testenv.BPF(t)
+	features, err := loader.DetectFeatures(without)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, unreadable := "a name on a page that nobody has touched yet", 0
+	if !features.Sleepable {
+		want, unreadable = nameUnread, 1
+	}
+	p := fixture.Start(t, fixture.Build(t, "coldname.c"), where)
+	p.Expect("ready")
+	tr := attach(t, Options{PIDs: []int{p.Pid()}, Without: without})
+	p.WriteLine("go")
+	p.Expect("present 0")
+	p.ReadAll()
+	p.WaitOK()
+	sum := tr.wait()
+	if len(tr.boundaries) == 0 {
+		t.Fatal("no boundary")
+	}
+	if got := tr.boundaries[0].Path.Name(); got != want {
+		t.Errorf("name %q, want %q", got, want)
+	}
+	told := 0
+	for _, n := range sum.Notes {
+		if strings.HasPrefix(n.What, "phase names that were") {
+			told = int(n.Count)
+		}
+	}
+	if told != unreadable {
+		t.Errorf("%d unreadable names told, want %d", told, unreadable)
 	}
 }
 
