@@ -14,7 +14,7 @@ import (
 	"github.com/phasetrace/phasetrace/bpf"
 )
 
-// The body of fetch_arguments (bpf/phasetrace.bpf.c) is generated: straight
+// The body of fetch_arguments (bpf/fetch.h) is generated: straight
 // instructions for each way in which a site of the program is read, chosen by
 // a binary search over their numbers. So one program serves many sites, each
 // at the cost of what it captures, and a program is verified in time
