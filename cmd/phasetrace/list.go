@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/phasetrace/phasetrace/internal/inspect"
+	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/output/human"
 	"github.com/phasetrace/phasetrace/internal/target"
 	"github.com/phasetrace/phasetrace/internal/usdt"
@@ -69,6 +70,7 @@ func list(byPID bool, o *listOptions, files []string, s *streams) error {
 	if err != nil {
 		return &statusError{statusFailed, err}
 	}
+	l.Judge(loader.NopRewriting().Refuses)
 	if err := o.show(l, s); err != nil {
 		return &statusError{statusFailed, err}
 	}

@@ -10,16 +10,15 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/usdt"
 )
 
 // judgePairs says of every pair that needs something to fire whether it has
 // it, and returns how many of the chosen pairs can never fire.
-func (s *subject) judgePairs(kernel loader.Rewriting) (cs []Check, dead int) {
+func (s *subject) judgePairs() (cs []Check, dead int) {
 	for i := range s.listing.Choices {
 		ch := &s.listing.Choices[i]
-		if ch.Chosen && s.noneFires(ch.EnterSites, kernel) {
+		if ch.Chosen && s.noneFires(ch.EnterSites) {
 			dead++
 			continue
 		}
@@ -45,14 +44,10 @@ func (s *subject) judgePairs(kernel loader.Rewriting) (cs []Check, dead int) {
 }
 
 // noneFires reports whether every one of some sites is dead whatever the
-// program does: it has a nop at which probes do not fire here, or a semaphore
-// that cannot be raised.
-func (s *subject) noneFires(sites []int, kernel loader.Rewriting) bool {
+// program does, because it has a semaphore that cannot be raised.
+func (s *subject) noneFires(sites []int) bool {
 	for _, i := range sites {
-		site := &s.listing.Sites[i]
-		dead := site.Nop == usdt.Nop10 && (kernel == loader.RewritingNone || kernel == loader.RewritingFive) ||
-			site.Semaphore != 0 && site.RefCtr == 0
-		if !dead {
+		if site := &s.listing.Sites[i]; site.Semaphore == 0 || site.RefCtr != 0 {
 			return false
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 
+	"github.com/phasetrace/phasetrace/internal/inspect"
 	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/output/human"
 	"github.com/phasetrace/phasetrace/internal/usdt"
@@ -29,9 +30,11 @@ func judgeProcess(s subject, nops loader.Rewriting) []Check {
 		cs[0].Result, cs[0].Required = Warn, false
 		cs[0].Detail += "; this is doctor itself"
 	}
-	cs = append(cs, judgeNops(s.listing.Sites, tracedSites(s.listing.Choices), nops)...)
-	pairs, dead := s.judgePairs(nops)
-	return append(append(cs, s.judgeMarkers(dead)), pairs...)
+	before := s.listing.Chosen()
+	s.listing.Judge(nops.Refuses)
+	cs = append(cs, judgeNops(s.listing.Sites, tracedSites(s.listing), nops)...)
+	pairs, dead := s.judgePairs()
+	return append(append(cs, s.judgeMarkers(before-s.listing.Chosen(), dead)), pairs...)
 }
 
 func (s *subject) judgeState() Check {
@@ -92,9 +95,10 @@ func (s *subject) judgeFiles() Check {
 	return c
 }
 
-// judgeMarkers says whether a trace would have anything to take. dead is the
-// number of chosen pairs that cannot fire.
-func (s *subject) judgeMarkers(dead int) Check {
+// judgeMarkers says whether a trace would have anything to take. refused is the
+// number of pairs that are not chosen because of their nops, dead that of chosen
+// ones that cannot fire.
+func (s *subject) judgeMarkers(refused, dead int) Check {
 	c := Check{Group: GroupProcess, Name: "markers", Required: true, Result: OK, Purpose: "have phases to trace"}
 	sites, chosen := len(s.listing.Sites), s.listing.Chosen()
 	c.Count = sites
@@ -103,6 +107,8 @@ func (s *subject) judgeMarkers(dead int) Check {
 	case sites == 0:
 		c.Result, c.Detail = Missing, "no USDT probe in its files"
 		c.Remedy = "include phasetrace.h in the program, or use a package that is built with USDT probes; a library that comes later: --library FILE"
+	case chosen == 0 && refused > 0:
+		c.Result, c.Remedy = Missing, "see the nops above and the pairs below"
 	case chosen == 0:
 		c.Result, c.Remedy = Missing, "choose with --pair; \"phasetrace list -p PID\" shows what there is"
 	case dead == chosen:
@@ -112,16 +118,16 @@ func (s *subject) judgeMarkers(dead int) Check {
 	return c
 }
 
-func tracedSites(choices []usdt.Choice) map[int]bool {
+func tracedSites(l *inspect.Listing) map[int]bool {
 	traced := make(map[int]bool)
-	for i := range choices {
-		c := &choices[i]
+	for i := range l.Choices {
+		c := &l.Choices[i]
 		if !c.Chosen {
 			continue
 		}
 		for _, part := range [][]int{c.EnterSites, c.ExitSites, c.ResetSites} {
 			for _, s := range part {
-				traced[s] = true
+				traced[s] = l.Refused[s] == ""
 			}
 		}
 	}

@@ -59,12 +59,14 @@ type SiteEntry struct {
 	Address  uint64 `json:"address"`
 	// Semaphore is its address, SemaphoreOffset its place in the file; absent
 	// where there is none.
-	Semaphore       uint64     `json:"semaphore,omitempty"`
-	SemaphoreOffset uint64     `json:"semaphore_offset,omitempty"`
-	Nop             string     `json:"nop"`
-	Traced          bool       `json:"traced"` // a chosen pair uses it
-	Arguments       []ArgEntry `json:"arguments"`
-	Pairs           []PairRef  `json:"pairs"`
+	Semaphore       uint64 `json:"semaphore,omitempty"`
+	SemaphoreOffset uint64 `json:"semaphore_offset,omitempty"`
+	Nop             string `json:"nop"`
+	Traced          bool   `json:"traced"` // a chosen pair uses it
+	// Refused says why a trace on this kernel leaves it alone.
+	Refused   string     `json:"refused,omitempty"`
+	Arguments []ArgEntry `json:"arguments"`
+	Pairs     []PairRef  `json:"pairs"`
 }
 
 // ArgEntry is one argument of a site.
@@ -194,11 +196,11 @@ func (l *Listing) fillSite(e *SiteEntry, i int, members []membership) {
 	*e = SiteEntry{
 		Provider: s.Provider, Probe: s.Name, Offset: s.Offset, Address: s.Location,
 		Semaphore: s.Semaphore, SemaphoreOffset: s.RefCtr, Nop: s.Nop.String(),
-		Arguments: e.Arguments[:0], Pairs: e.Pairs[:0],
+		Refused: l.refused(i), Arguments: e.Arguments[:0], Pairs: e.Pairs[:0],
 	}
 	for _, m := range members {
 		e.Pairs = append(e.Pairs, PairRef{m.choice, m.role})
-		e.Traced = e.Traced || l.Choices[m.choice].Chosen
+		e.Traced = e.Traced || l.Choices[m.choice].Chosen && e.Refused == ""
 	}
 	for n := range s.Args {
 		e.Arguments = append(e.Arguments, l.argEntry(&s.Args[n], n, members))

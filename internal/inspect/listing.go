@@ -31,6 +31,9 @@ type Listing struct {
 	Owner []int
 	// Choices are all pairs that the sites could form, chosen ones and others.
 	Choices []usdt.Choice
+	// Refused has, for each site, why a trace on this kernel leaves it alone
+	// although a chosen pair has it, "" if it does not. nil before Judge.
+	Refused []string
 }
 
 // Process is the process that was looked at.

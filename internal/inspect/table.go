@@ -168,14 +168,14 @@ func siteGrid(l *Listing, members [][]membership, first, n int) *grid {
 			case 3:
 				return s.Nop.String()
 			case 4:
-				return yes(l.traced(ms))
+				return yes(l.traced(first+r, ms))
 			case 5:
 				return l.pairCell(ms)
 			}
 			return l.argCell(s, ms)
 		},
 		tint: func(r, c int) human.Colour {
-			if c == 4 && l.traced(members[first+r]) {
+			if c == 4 && l.traced(first+r, members[first+r]) {
 				return human.Green
 			}
 			return ""
@@ -200,8 +200,11 @@ func yes(b bool) string {
 	return "no"
 }
 
-// traced says whether records are taken at a site with these memberships.
-func (l *Listing) traced(ms []membership) bool {
+// traced says whether records are taken at a site, which has these memberships.
+func (l *Listing) traced(site int, ms []membership) bool {
+	if l.refused(site) != "" {
+		return false
+	}
 	for _, m := range ms {
 		if l.Choices[m.choice].Chosen {
 			return true

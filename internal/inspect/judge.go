@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package inspect
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/phasetrace/phasetrace/internal/output/human"
+	"github.com/phasetrace/phasetrace/internal/usdt"
+)
+
+// Judge takes back what a trace on this kernel would leave alone: sites whose
+// nop refuse has something against, and pairs that have no enter or no exit
+// left. refuse says what, "" for nothing.
+func (l *Listing) Judge(refuse func(usdt.Nop) string) {
+	l.Refused = make([]string, len(l.Sites))
+	for i := range l.Choices {
+		if c := &l.Choices[i]; c.Chosen {
+			l.judgeChoice(c, refuse)
+		}
+	}
+}
+
+func (l *Listing) judgeChoice(c *usdt.Choice, refuse func(usdt.Nop) string) {
+	left := func(sites []int) (n int, why string) {
+		for _, s := range sites {
+			if w := refuse(l.Sites[s].Nop); w != "" {
+				l.Refused[s], why = w, w
+				n++
+			}
+		}
+		return n, why
+	}
+	enters, why := left(c.EnterSites)
+	exits, also := left(c.ExitSites)
+	left(c.ResetSites)
+	if why == "" {
+		why = also
+	}
+	switch {
+	case why == "":
+	case enters == len(c.EnterSites):
+		c.Chosen, c.Why = false, "no enter can be attached: "+why
+	case exits == len(c.ExitSites):
+		c.Chosen, c.Why = false, "no exit can be attached: "+why
+	default:
+		// Warnings are shared with whoever chose: never appended to in place.
+		c.Warnings = append(slices.Clip(c.Warnings), fmt.Sprintf("%s left alone, for the first: %s", human.Plural(uint64(enters+exits), "site"), why))
+	}
+}
+
+// refused says why a site is left alone, "" when it is not.
+func (l *Listing) refused(site int) string {
+	if l.Refused == nil {
+		return ""
+	}
+	return l.Refused[site]
+}
