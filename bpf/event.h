@@ -114,6 +114,8 @@ struct thread_state {
 	__u64 comm[2]; /* as last told */
 	__u32 told;
 	__u32 used; /* bytes of payload */
+	__u64 window; /* position in the ring of the first of its records that share counts */
+	__u64 share;  /* bytes of its records in the ring, about */
 	struct lane_state lanes[MAX_LANES];
 	struct record rec;
 	__u8 payload[PAYLOAD_SIZE]; /* slots, then strings; sent together with rec */

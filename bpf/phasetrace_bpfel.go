@@ -93,7 +93,7 @@ type PhasetraceAggregateSite struct {
 
 type PhasetraceAggregateState struct {
 	_         structs.HostLayout
-	Fetched   [37]uint64
+	Fetched   [39]uint64
 	StartTime uint64
 	Now       uint64
 	Root      uint32
@@ -277,6 +277,8 @@ type PhasetraceThreadState struct {
 	Comm      [2]uint64
 	Told      uint32
 	Used      uint32
+	Window    uint64
+	Share     uint64
 	Lanes     [8]struct {
 		_     structs.HostLayout
 		Depth int32

@@ -11,7 +11,8 @@
  * records from `tail` on, zeroes them, and then moves `tail`. A record lies in
  * one piece: one that begins near the end of the ring reaches beyond it, into
  * RING_OVERHANG. Programs on one CPU can be preempted for one another between
- * any two instructions, hence the exchange.
+ * any two instructions, hence the exchange. The last eighth of a ring is kept
+ * for threads that have little in it (room_for).
  *
  * Order: a thread reads the clock for a record after it has committed the one
  * before. So a reader that takes the time first, then looks at every ring,
@@ -73,10 +74,10 @@ static __always_inline void approach(struct ring_header *r)
 
 /*
  * Room for a record of `size` bytes, its length included, a multiple of 8 and
- * at most RING_OVERHANG; NULL if there is none. *head is where it begins,
- * *unread how much lies before it.
+ * at most RING_OVERHANG, within the first `room` bytes of the ring; NULL if there
+ * is none. *head is where it begins, *unread how much lies before it.
  */
-static __always_inline __u64 *reserve(struct ring_header *r, __u32 size, __u64 *head, __u64 *unread)
+static __always_inline __u64 *reserve(struct ring_header *r, __u32 size, __u32 room, __u64 *head, __u64 *unread)
 {
 #pragma unroll
 	for (__u32 i = 0; i < RESERVE_TRIES; i++) {
@@ -84,7 +85,7 @@ static __always_inline __u64 *reserve(struct ring_header *r, __u32 size, __u64 *
 		__s64 used = at - *(volatile __u64 *)&r->tail;
 
 		/* Negative: both have moved meanwhile. */
-		if (used + size > (__s64)ring_bytes)
+		if (used + size > (__s64)room)
 			return NULL;
 		if (__sync_val_compare_and_swap(&r->head, at, at + size) == at) {
 			*head = at;
@@ -93,6 +94,24 @@ static __always_inline __u64 *reserve(struct ring_header *r, __u32 size, __u64 *
 		}
 	}
 	return NULL;
+}
+
+/*
+ * How much of the ring a thread may use for a marker: what is left last is for
+ * those that have little in it, and for records that are no markers. So a few
+ * threads that hit markers without end do not make the others lose theirs.
+ */
+static __always_inline __u32 room_for(struct thread_state *st, struct ring_header *r, __u32 size)
+{
+	__u64 head = *(volatile __u64 *)&r->head;
+	__u64 unread = head - *(volatile __u64 *)&r->tail;
+
+	if (head - st->window > unread) { /* it has been read, or is in another CPU's ring */
+		st->window = head;
+		st->share /= 2; /* not at once: threads that change CPUs begin anew each time */
+	}
+	st->share += size;
+	return st->share > ring_bytes / 32 ? ring_bytes - ring_bytes / 8 : ring_bytes;
 }
 
 static __always_inline void commit(__u64 *at, __u64 len)
@@ -140,7 +159,7 @@ static __noinline long send_thread_record(struct thread_record *tr, __u64 flags)
 	r = cpu_ring();
 	if (!r)
 		return -1;
-	to = reserve(r, 8 + sizeof(*tr), &head, &unread);
+	to = reserve(r, 8 + sizeof(*tr), ring_bytes, &head, &unread);
 	if (!to)
 		return -1;
 	for (i = 0; i < sizeof(*tr) / 8; i++)
@@ -176,7 +195,7 @@ static __always_inline long send_marker(struct thread_state *st, struct ring_hea
 	if (!r)
 		return -1;
 	size = (8 + sizeof(struct record) + used + 7) & ~7u;
-	to = reserve(r, size, &head, &unread);
+	to = reserve(r, size, room_for(st, r, size), &head, &unread);
 	if (!to)
 		return -1;
 #pragma unroll

@@ -10,7 +10,9 @@ import (
 	"testing"
 
 	"github.com/phasetrace/phasetrace/internal/fixture"
+	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/recorder"
+	"github.com/phasetrace/phasetrace/internal/testenv"
 )
 
 // account is what came of the markers of each thread.
@@ -214,5 +216,47 @@ func TestLossInOrder(t *testing.T) {
 	}
 	if len(tr.losses) == 0 {
 		t.Fatal("nothing was lost")
+	}
+}
+
+// A program that floods the rings loses markers of its own; one beside it, in
+// the same session and on the same CPUs, loses none. Where one BPF ring buffer
+// stands in, nothing is kept free for it.
+func TestFloodSparesOthers(t *testing.T) {
+	testenv.BPF(t)
+	features, err := loader.DetectFeatures(testenv.Without(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const pairs = 300
+	flood := fixture.Start(t, fixture.Build(t, "spin.c"), "4", "300000")
+	quiet := fixture.Start(t, fixture.Build(t, "pace.c"), fmt.Sprint(pairs), "500", "1500")
+	flood.Expect("ready")
+	quiet.Expect("ready")
+	tr := attach(t, Options{PIDs: []int{flood.Pid(), quiet.Pid()}, RingBytes: 4 << 20})
+	flood.WriteLine("go")
+	quiet.WriteLine("go")
+	quiet.ReadAll()
+	quiet.WaitOK()
+	flood.CloseStdin()
+	flood.ReadAll()
+	flood.WaitOK()
+	overloaded(t, tr.wait())
+	if !features.CPURings {
+		return
+	}
+	told := 0
+	for i := range tr.boundaries {
+		if b := &tr.boundaries[i]; b.Thread.Process.PID == quiet.Pid() && b.Marker != nil {
+			told++
+		}
+	}
+	for _, l := range tr.losses {
+		if l.Thread.Process.PID == quiet.Pid() {
+			t.Errorf("%d markers of the quiet program lost", l.Count)
+		}
+	}
+	if told != 2*pairs {
+		t.Errorf("%d markers of the quiet program told, want %d", told, 2*pairs)
 	}
 }
