@@ -30,6 +30,7 @@ import (
 	"path"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -107,7 +108,7 @@ func parseFlags(args []string, stderr io.Writer) (options, error) {
 	fs.StringVar(&o.doc, "doc", "", "write the matrix as Markdown to this `file`")
 	fs.StringVar(&o.logs, "logs", filepath.Join("build", "kernels"), "`folder` for the consoles' logs")
 	fs.IntVar(&o.jobs, "jobs", runtime.NumCPU(), "virtual machines at a time")
-	fs.DurationVar(&o.timeout, "timeout", 30*time.Minute, "longest life of one virtual machine")
+	fs.DurationVar(&o.timeout, "timeout", 60*time.Minute, "longest life of one virtual machine")
 	fs.BoolVar(&o.verbose, "v", false, "show the consoles as they print")
 	if err := fs.Parse(args); err != nil {
 		return o, err
@@ -179,9 +180,10 @@ func (h *harness) runAll(ctx context.Context, chosen []kernel) ([]outcome, error
 	outcomes := make([]outcome, len(chosen))
 	slots := make(chan struct{}, h.opts.jobs)
 	var wg sync.WaitGroup
-	for i, k := range chosen {
+	for _, i := range slowestFirst(chosen) {
+		k := chosen[i]
+		slots <- struct{}{}
 		wg.Go(func() {
-			slots <- struct{}{}
 			defer func() { <-slots }()
 			outcomes[i] = h.runOne(ctx, k, images[i], payloads[k.Arch])
 			fmt.Fprintf(h.out, "%s: %s\n", k.ID, outcomes[i].verdict())
@@ -189,6 +191,24 @@ func (h *harness) runAll(ctx context.Context, chosen []kernel) ([]outcome, error
 	}
 	wg.Wait()
 	return outcomes, ctx.Err()
+}
+
+// slowestFirst is the order in which kernels are started, as indexes, so that no
+// long one is left for the end: those with most modes, and of these the ones of
+// another architecture, which are emulated in full.
+func slowestFirst(ks []kernel) []int {
+	order := make([]int, len(ks))
+	for i := range order {
+		order[i] = i
+	}
+	cost := func(i int) int {
+		if ks[i].Arch != runtime.GOARCH {
+			return 2 * len(ks[i].Modes)
+		}
+		return len(ks[i].Modes)
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cost(b) - cost(a) })
+	return order
 }
 
 // runOne boots one kernel and judges what it printed.

@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -70,6 +71,22 @@ func TestMatrix(t *testing.T) {
 		if _, _, err := (machine{Arch: k.Arch}).command(); err != nil {
 			t.Errorf("%s: %v", k.ID, err)
 		}
+	}
+}
+
+func TestSlowestFirst(t *testing.T) {
+	other := "arm64"
+	if runtime.GOARCH == other {
+		other = "amd64"
+	}
+	ks := []kernel{
+		{Arch: runtime.GOARCH, Modes: []mode{native}},
+		{Arch: runtime.GOARCH, Modes: []mode{native, as515}},
+		{Arch: other, Modes: []mode{native, as515}},
+		{Arch: other, Modes: []mode{native}},
+	}
+	if d := cmp.Diff([]int{2, 1, 3, 0}, slowestFirst(ks)); d != "" {
+		t.Error(d)
 	}
 }
 
