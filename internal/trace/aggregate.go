@@ -74,7 +74,7 @@ func (c *counting) tell() error {
 		return fmt.Errorf("--aggregate: %d pairs, at most %d: choose some with --pair", n, loader.MaxAggregatePairs)
 	}
 	for id, s := range c.s.engine.sites {
-		if s.since == 0 {
+		if !s.attached {
 			continue // not attached
 		}
 		how := s.counted(uint32(id), c.s.choice.pairs)

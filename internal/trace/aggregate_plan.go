@@ -82,7 +82,7 @@ func (c *choice) constants(f *usdt.File, from uint64) (out [2]loader.RelativeRan
 func (s *site) counted(id uint32, pairs []*pair) loader.AggregateSite {
 	out := loader.AggregateSite{
 		Site: id, Role: s.role, Lane: s.pair.lane, Pair: uint8(slices.Index(pairs, s.pair)),
-		Token: s.token != none, Constant: s.constant, Gate: s.gate, Since: s.since,
+		Token: s.token != none, Constant: s.constant, Gate: s.gate.time, Since: s.gate.boot,
 	}
 	if s.over != nil {
 		out.Role, out.Token, out.Over = loader.Exit, false, pairMask(pairs, s.over)

@@ -23,6 +23,9 @@ func cpus() int { return runtime.NumCPU() }
 // privileges beyond reading the targets' files: what the user got wrong is
 // said before anything is loaded.
 func (s *session) prepare() error {
+	if err := s.checkLibraries(); err != nil {
+		return err
+	}
 	var names, skipped []string
 	for _, pid := range s.pids() {
 		t, err := s.openTarget(pid)
@@ -41,6 +44,21 @@ func (s *session) prepare() error {
 	}
 	if len(s.engine.sites) == 0 && !s.mayComeLater() {
 		return s.noMarkers(&looked{names: names, skipped: skipped})
+	}
+	return nil
+}
+
+// checkLibraries reads the files that the user named.
+func (s *session) checkLibraries() error {
+	for _, path := range s.o.Libraries {
+		f, err := s.files.read(path, func() (*os.File, error) { return os.Open(path) })
+		if err != nil {
+			return fmt.Errorf("--library: %w", err)
+		}
+		f.handle.Close()
+		if len(f.elf.Sites) == 0 {
+			return fmt.Errorf("--library: %s: %w in it", path, ErrNoMarkers)
+		}
 	}
 	return nil
 }
@@ -72,7 +90,10 @@ func (s *session) openTarget(pid int) (*tracee, error) {
 	t := &tracee{proc: proc, reach: newReach()}
 	t.starting = s.o.Spawned != nil && pid == s.o.Spawned.PID
 	t.modules, err = proc.Modules()
-	if err != nil && !errors.Is(err, target.ErrTruncated) {
+	switch {
+	case errors.Is(err, target.ErrTruncated):
+		s.choice.warn([]string{fmt.Sprintf("process %d has more files mapped than are looked at: markers in the rest are not traced", pid)})
+	case err != nil:
 		proc.Close()
 		return nil, err
 	}
@@ -234,10 +255,10 @@ func count(n int, noun string) string {
 }
 
 func (s *session) tellWarnings() {
-	for _, w := range append(s.choice.warnings[s.warned:], s.attached.failed...) {
+	for _, w := range slices.Concat(s.choice.warnings[s.warned:], s.attached.failed[s.attached.told:]) {
 		s.o.Message("warning: " + w)
 	}
-	s.warned = len(s.choice.warnings)
+	s.warned, s.attached.told = len(s.choice.warnings), len(s.attached.failed)
 }
 
 // plan chooses what to trace of the files that a process has mapped, or is
@@ -262,8 +283,9 @@ func (s *session) attachTo(t *tracee) error {
 		return err
 	}
 	t.unread = len(l.skipped)
+	s.tellUnread(t, &l)
 	for _, f := range l.open {
-		if err := s.attachFile(t, f); err != nil {
+		if err := s.attachFile(t, f, l.pairs); err != nil {
 			return err
 		}
 	}
@@ -271,33 +293,56 @@ func (s *session) attachTo(t *tracee) error {
 	return nil
 }
 
-func (s *session) attachFile(t *tracee, f openFile) error {
+// tellUnread tells, once, of files of a living process whose markers, if they
+// have any, are not traced.
+func (s *session) tellUnread(t *tracee, l *looked) {
+	if len(l.unread) == 0 || t.proc.Alive() != nil {
+		return
+	}
+	before := len(s.choice.warnings)
+	s.choice.warn(l.unread)
+	s.unread += len(s.choice.warnings) - before
+}
+
+// wants reports whether a process's pairs use a site.
+func (s *session) wants(pairs []*pair, site uint32) bool {
+	in := s.engine.sites[site]
+	return slices.ContainsFunc(pairs, func(p *pair) bool { return in.pair == p || slices.Contains(in.over, p) })
+}
+
+func (s *session) attachFile(t *tracee, f openFile, pairs []*pair) error {
 	reach, pid := s.reachOf(t)
-	if reach.files[f.id] || len(f.plan) == 0 {
+	var todo []loader.Site
+	for _, p := range f.plan {
+		if !reach.sites[p.ID] && s.wants(pairs, p.ID) {
+			reach.sites[p.ID] = true
+			todo = append(todo, p)
+		}
+	}
+	if len(todo) == 0 {
 		return nil
 	}
-	reach.files[f.id] = true
-	failed, err := s.tracer.Attach(pid, f.attachPath(), f.plan)
+	failed, err := s.tracer.Attach(pid, f.attachPath(), todo)
 	if err != nil {
 		return err
 	}
-	since := bootTime()
-	s.engine.Attached(pid, f.plan, monotonic(), since)
-	for _, p := range f.plan {
-		if s.engine.sites[p.ID].since == 0 {
-			s.engine.sites[p.ID].since = since
-		}
-	}
+	s.engine.Attached(pid, todo, monotonic(), bootTime())
+	bad := make(map[uint32]bool)
 	for _, e := range failed {
+		bad[e.Site] = true
 		site := s.engine.sites[e.Site]
-		site.since = 0
 		s.attached.failed = append(s.attached.failed,
 			fmt.Sprintf("%s:%s at %s+%#x: %v", site.Provider, site.Probe, f.path, site.Offset, e.Err))
 		if errors.Is(e.Err, loader.ErrPermission) {
 			return e.Err
 		}
 	}
-	s.attached.sites += len(f.plan) - len(failed)
+	for _, p := range todo {
+		if !bad[p.ID] {
+			s.engine.sites[p.ID].attached = true
+		}
+	}
+	s.attached.sites += len(todo) - len(failed)
 	s.attached.files++
 	return s.count.tell()
 }

@@ -26,16 +26,11 @@ type choice struct {
 	counted    bool // in the kernel, see aggregate.go
 }
 
-// plan adds the sites of the files of one process to the session: those of
-// chosen pairs whose file has no plan yet.
+// plan adds the sites of the files of one process to the session: those that a
+// chosen pair uses and that are in no plan for it yet.
 func (c *choice) plan(l *looked) error {
-	all, owner := l.sites()
-	chosen := usdt.Choose(all, c.flags)
-	fresh := make([]bool, len(l.open))
-	for i, f := range l.open {
-		fresh[i] = len(f.plan) == 0
-	}
-	for _, ch := range chosen {
+	all := l.sites()
+	for _, ch := range usdt.Choose(all.sites, c.flags) {
 		if !ch.Chosen || c.skipCounted(ch.Pair) {
 			continue
 		}
@@ -44,24 +39,22 @@ func (c *choice) plan(l *looked) error {
 			return err
 		}
 		c.warn(ch.Warnings)
-		c.addSites(p, loader.Enter, ch.EnterSites, all, owner, l, fresh)
-		c.addSites(p, loader.Exit, ch.ExitSites, all, owner, l, fresh)
-		c.addResets(p, ch.ResetSites, all, owner, l, fresh)
+		l.pairs = append(l.pairs, p)
+		c.addSites(p, loader.Enter, ch.EnterSites, &all)
+		c.addSites(p, loader.Exit, ch.ExitSites, &all)
+		c.addResets(p, ch.ResetSites, &all)
 	}
 	c.linkResets()
 	return nil
 }
 
-func (c *choice) addSites(p *pair, role loader.Role, indexes []int, all []usdt.Site, owner []int, l *looked, fresh []bool) {
+func (c *choice) addSites(p *pair, role loader.Role, indexes []int, all *allSites) {
 	for _, i := range indexes {
-		if !fresh[owner[i]] {
+		f, in := all.owner[i], &all.sites[i]
+		if !f.newUse(use{p, role, i - all.first[f]}) || c.refuse(f, in) {
 			continue
 		}
-		f := l.open[owner[i]]
-		if c.refuse(f.file, &all[i]) {
-			continue
-		}
-		s, plan, missing := c.layOut()(p, role, f.elf.Arch, &all[i])
+		s, plan, missing := c.layOut()(p, role, f.elf.Arch, in)
 		s.Path = f.path
 		s.constant = c.constants(f.elf, plan.Location)
 		plan.ID = uint32(len(c.engine.sites))
@@ -100,33 +93,33 @@ func (c *choice) warn(warnings []string) {
 
 // addResets adds the sites that prove a pair to be over, one for all pairs that
 // share it. Where the probe is the enter of a traced pair, that does it.
-func (c *choice) addResets(p *pair, indexes []int, all []usdt.Site, owner []int, l *looked, fresh []bool) {
+func (c *choice) addResets(p *pair, indexes []int, all *allSites) {
 	for _, i := range indexes {
-		f := l.open[owner[i]]
-		if !fresh[owner[i]] {
+		f, in := all.owner[i], &all.sites[i]
+		if !f.newUse(use{p, resetRole, i - all.first[f]}) || c.refuse(f, in) {
 			continue
 		}
-		key := resetSite{f.file, all[i].Offset}
-		if c.refuse(f.file, &all[i]) {
-			continue
-		}
+		key := resetSite{f, in.Offset}
 		if s := c.resets[key]; s != nil {
 			s.over = append(s.over, p)
 			continue
 		}
 		s := &site{pair: p, over: []*pair{p}, token: none, key: none, rank: none, name: none, object: none}
-		s.Marker = Marker{Provider: all[i].Provider, Probe: all[i].Name, Path: f.path, Offset: all[i].Offset}
+		s.Marker = Marker{Provider: in.Provider, Probe: in.Name, Path: f.path, Offset: in.Offset}
 		if c.resets == nil {
 			c.resets = make(map[resetSite]*site)
 		}
 		c.resets[key] = s
 		f.plan = append(f.plan, loader.Site{
-			ID: uint32(len(c.engine.sites)), Arch: f.elf.Arch, Location: all[i].Location,
-			Offset: all[i].Offset, RefCtr: all[i].RefCtr, Role: loader.Exit, Lane: loader.NoLane,
+			ID: uint32(len(c.engine.sites)), Arch: f.elf.Arch, Location: in.Location,
+			Offset: in.Offset, RefCtr: in.RefCtr, Role: loader.Exit, Lane: loader.NoLane,
 		})
 		c.engine.sites = append(c.engine.sites, s)
 	}
 }
+
+// resetRole is the role of a reset site in a use; no record has it.
+const resetRole loader.Role = 0xff
 
 // resetSite names a reset site.
 type resetSite struct {

@@ -94,6 +94,9 @@ func TestMisnested(t *testing.T) {
 	if sum.ViolationTotal != defects || len(sum.Violations) != 1 || sum.Violations[0].Count != defects {
 		t.Errorf("%d violations counted as %+v, want one defect %d times", sum.ViolationTotal, sum.Violations, defects)
 	}
+	if first := sum.Violations[0].First; first.Unix != tr.violations[0].Unix || first.Unix == 0 {
+		t.Errorf("the summary's Unix time is %d, the violation was told with %d", first.Unix, tr.violations[0].Unix)
+	}
 	v := tr.violations[0]
 	if v.Err.Kind != recorder.NotLIFO || v.Err.Closing.Path.String() != "a" || v.Err.Top.Path.String() != "a / b" {
 		t.Errorf("violation %v, want a closed inside a / b", v.Err)

@@ -101,7 +101,7 @@ type process struct {
 	inherited bool // its main thread began as a copy of the parent's thread
 	ended     bool
 	threads   []*thread
-	gates     map[*site]int64 // when sites were attached for this process alone
+	gates     map[*site]gate // when sites were attached for this process alone
 	lastGate  gate            // the last of them
 }
 

@@ -122,12 +122,12 @@ func (e *Engine) unmatched(th *thread, ln *lane, s *site, ev *loader.Event) {
 	case newest != nil && newest.pair == nil:
 		// The enter was lost, and this is its exit.
 		e.closeFound(th, ln, s, ev, newest)
-	case newest != nil && newest.start < th.process.gate(s):
+	case newest != nil && newest.start < th.process.gate(s).time:
 		// The site was attached inside that phase, perhaps inside its own too.
 		e.orphan(th, s, ev, "before_attach")
 	case newest == nil && ln.unsure:
 		e.orphan(th, s, ev, "records_lost")
-	case newest == nil && th.key.StartTime < s.since:
+	case newest == nil && th.key.StartTime < th.process.gate(s).boot:
 		e.orphan(th, s, ev, "before_attach")
 	case newest == nil && th.process.inherited && th.HostTID == th.process.HostPID:
 		e.orphan(th, s, ev, "inherited")

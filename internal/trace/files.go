@@ -45,6 +45,27 @@ type file struct {
 	path string // as the first process that maps it names it
 	elf  *usdt.File
 	plan []loader.Site
+	// planned are the uses of its sites that plan has, or that are left alone.
+	planned map[use]bool
+}
+
+// use is what a site is to a pair.
+type use struct {
+	pair *pair
+	role loader.Role
+	site int // index into elf.Sites
+}
+
+// newUse reports whether a use is new, and remembers it.
+func (f *file) newUse(u use) bool {
+	if f.planned[u] {
+		return false
+	}
+	if f.planned == nil {
+		f.planned = make(map[use]bool)
+	}
+	f.planned[u] = true
+	return true
 }
 
 // files are the ELF files of a session.
@@ -112,6 +133,8 @@ type looked struct {
 	open    []openFile // with sites
 	names   []string   // all files looked at
 	skipped []string   // files that could not be read, and why
+	unread  []string   // of skipped: those that may hold markers
+	pairs   []*pair    // what the process's files call for
 }
 
 // planned reports whether there is anything to attach to.
@@ -132,7 +155,7 @@ func (fs *files) look(modules []target.Module) looked {
 		m := &modules[i]
 		l.names = append(l.names, m.Path)
 		if m.Err != nil {
-			l.skipped = append(l.skipped, fmt.Sprintf("%s: %v", m.Path, m.Err))
+			l.skip(fmt.Errorf("read %s: %w", m.Path, m.Err))
 			continue
 		}
 		f, err := fs.read(m.Path, m.Open)
@@ -151,7 +174,7 @@ func (fs *files) lookPath(l *looked, name, hostPath string) {
 func (l *looked) add(f openFile, err error) {
 	switch {
 	case err != nil:
-		l.skipped = append(l.skipped, err.Error())
+		l.skip(err)
 	case len(f.elf.Sites) == 0 || slices.ContainsFunc(l.open, func(o openFile) bool { return o.file == f.file }):
 		f.handle.Close()
 	default:
@@ -159,13 +182,30 @@ func (l *looked) add(f openFile, err error) {
 	}
 }
 
-// sites returns the sites of all open files together, and whose they are.
-func (l *looked) sites() (all []usdt.Site, owner []int) {
-	for i, f := range l.open {
-		all = append(all, f.elf.Sites...)
+// skip notes a file that could not be read. One that is no program or library
+// has no markers to miss.
+func (l *looked) skip(err error) {
+	l.skipped = append(l.skipped, err.Error())
+	if !errors.Is(err, usdt.ErrNotELF) && !errors.Is(err, usdt.ErrUnsupportedELF) {
+		l.unread = append(l.unread, err.Error())
+	}
+}
+
+// allSites are the sites of the files of a process, one after the other.
+type allSites struct {
+	sites []usdt.Site
+	owner []*file       // of each
+	first map[*file]int // where a file's sites begin
+}
+
+func (l *looked) sites() allSites {
+	all := allSites{first: make(map[*file]int)}
+	for _, f := range l.open {
+		all.first[f.file] = len(all.sites)
+		all.sites = append(all.sites, f.elf.Sites...)
 		for range f.elf.Sites {
-			owner = append(owner, i)
+			all.owner = append(all.owner, f.file)
 		}
 	}
-	return all, owner
+	return all
 }

@@ -135,14 +135,16 @@ func (e *Engine) Attached(pid int, sites []loader.Site, time int64, boot uint64)
 	*last = gate{time, boot}
 	for i := range sites {
 		s := e.sites[sites[i].ID]
-		s.gate = max(s.gate, time)
+		if time > s.gate.time {
+			s.gate = *last
+		}
 		if p != nil {
 			if p.gates == nil {
-				p.gates = make(map[*site]int64)
+				p.gates = make(map[*site]gate)
 			}
-			p.gates[s] = time
-		} else if s.gateAll == 0 {
-			s.gateAll = time
+			p.gates[s] = *last
+		} else if s.gateAll.time == 0 {
+			s.gateAll = *last
 		}
 	}
 }
@@ -154,18 +156,19 @@ func (e *Engine) Detaching(time int64) { e.until = time }
 // outside reports whether a marker was hit while probes were being attached or
 // detached.
 func (e *Engine) outside(th *thread, s *site, ev *loader.Event) bool {
-	if ev.Time >= s.gate && ev.Time < e.until {
+	if ev.Time >= s.gate.time && ev.Time < e.until {
 		return false
 	}
-	if ev.Time < e.until && ev.Time >= th.process.gate(s) {
+	if ev.Time < e.until && ev.Time >= th.process.gate(s).time {
 		return false
 	}
 	e.stats.outside++
 	return true
 }
 
-// gate is when a site was attached for the process.
-func (p *process) gate(s *site) int64 {
+// gate is when a site was attached for the process. Exits of threads that are
+// older may belong to enters nobody recorded.
+func (p *process) gate(s *site) gate {
 	if t, ok := p.gates[s]; ok {
 		return t
 	}
@@ -210,9 +213,11 @@ func (e *Engine) Reconcile(lost map[loader.ThreadKey]loader.ThreadLoss, time int
 
 // pastThread stands for a thread that has ended, or that lost every record.
 func (e *Engine) pastThread(k loader.ThreadKey, hostPID int) *thread {
-	p := e.processes[hostPID]
-	if p == nil {
-		p = &process{Process: Process{PID: hostPID, HostPID: hostPID}}
+	p := &process{Process: Process{PID: hostPID, HostPID: hostPID}}
+	for _, known := range e.processes { // by their ids here, which may be others
+		if known.HostPID == hostPID {
+			p = known
+		}
 	}
 	return &thread{
 		key: k, process: p,

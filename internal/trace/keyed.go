@@ -44,7 +44,7 @@ func (e *Engine) keyedMarker(th *thread, s *site, ev *loader.Event) {
 	switch {
 	case e.keyedOver > 0:
 		e.keyedOver-- // its enter was refused and counted
-	case th.process.started(s.since):
+	case th.process.started(th.process.gate(s).boot):
 		e.orphan(th, s, ev, "before_attach")
 	case e.lostSoFar() > 0:
 		e.orphan(th, s, ev, "records_lost")

@@ -232,9 +232,11 @@ func (e *Engine) processEnded(ev *loader.Event) {
 }
 
 // ProcessGone tells the engine that a process has ended although no record
-// said so; it does nothing when one did.
-func (e *Engine) ProcessGone(pid int, time int64) {
-	if p := e.processes[pid]; p != nil {
+// said so; it does nothing when one did. started is its Process.StartTime, 0 when
+// that is not known: another process may have its id by now.
+func (e *Engine) ProcessGone(pid int, started uint64, time int64) {
+	p := e.processes[pid]
+	if p != nil && (started == 0 || p.StartTime == 0 || p.StartTime == started) {
 		e.endProcess(p, &ProcessChange{Time: time})
 	}
 }
@@ -330,11 +332,20 @@ func (e *Engine) fork(ev *loader.Event) {
 	if pid == 0 {
 		pid = int(ev.Aux)
 	}
-	if old := e.processes[pid]; old != nil {
+	parent := e.processes[int(ev.Site)]
+	switch old := e.processes[pid]; {
+	case old == nil:
+	case old.HostPID == 0: // found by a look, before this record of its birth was read
+		old.HostPID, old.ContainerPID, old.inherited = int(ev.Aux), ev.Who.InnerPID, true
+		if parent != nil {
+			old.Parent = parent.PID
+		}
+		return
+	default:
 		e.endProcess(old, &ProcessChange{Time: ev.Time}) // its end was lost
 	}
 	child := Process{PID: pid, HostPID: int(ev.Aux), ContainerPID: ev.Who.InnerPID}
-	if parent := e.processes[int(ev.Site)]; parent != nil {
+	if parent != nil {
 		child.Parent = parent.PID
 		child.Rank, child.RankSource = parent.Rank, parent.RankSource
 	}

@@ -27,7 +27,14 @@ type item struct {
 	b     Boundary
 	attrs []byte // owned copy of b.Attributes
 	other any    // *Violation, *Orphan, *Loss or *ProcessChange
+	// Copies of who b was: an exec changes the originals.
+	thread, exitThread Thread
+	process            Process
 }
+
+// keptAttributes is the size, in bytes, up to which a waiting record's buffer is
+// kept for the next: there are up to maxQueued.
+const keptAttributes = 1024
 
 // maxQueued bounds the records that wait for samples. Beyond it the oldest go
 // out with what is known, and are counted.
@@ -52,6 +59,25 @@ func (q *queue) boundary(b *Boundary) {
 	it.b = *b
 	it.attrs = append(it.attrs[:0], b.Attributes...)
 	it.b.Attributes = it.attrs
+	it.thread, it.process = *b.Thread, *b.Thread.Process
+	if b.ExitThread != nil {
+		it.exitThread = *b.ExitThread
+	}
+}
+
+// identify gives a waiting boundary its copies, which may have moved.
+func (it *item) identify() {
+	it.thread.Process, it.b.Thread = &it.process, &it.thread
+	if it.b.ExitThread != nil {
+		it.exitThread.Process, it.b.ExitThread = &it.process, &it.exitThread
+	}
+}
+
+// frozen is a copy of a thread as it is now.
+func frozen(th *Thread) *Thread {
+	t, p := *th, *th.Process
+	t.Process = &p
+	return &t
 }
 
 func (q *queue) violation(v *Violation) {
@@ -79,6 +105,17 @@ func (q *queue) pass(time int64, record any) {
 	if q.gpu == nil {
 		q.write(record)
 		return
+	}
+	switch r := record.(type) {
+	case *Violation:
+		r.Thread = frozen(r.Thread)
+	case *Orphan:
+		r.Thread = frozen(r.Thread)
+	case *Loss:
+		r.Thread = frozen(r.Thread)
+	case *ProcessChange:
+		p := *r.Process
+		r.Process = &p
 	}
 	q.push(time).other = record
 }
@@ -144,9 +181,13 @@ func (q *queue) pop() {
 		q.write(it.other)
 		return
 	}
+	it.identify()
 	q.gpu.complete(&it.b)
 	if q.err == nil {
 		q.note(q.sink.Boundary(&it.b))
+	}
+	if cap(it.attrs) > keptAttributes {
+		it.attrs, it.b.Attributes = nil, nil
 	}
 }
 
@@ -196,26 +237,36 @@ func (q *queue) flush() {
 	}
 }
 
-// activity knows which phase is active on each thread, as of the last record
-// that was written.
+// activity knows which phase is active in each lane of each thread, as of the
+// last record that was written.
 type activity struct {
-	phases map[*Thread]recorder.Active
+	phases map[activeLane]recorder.Active
+}
+
+// activeLane names a stack: of a thread and a lane, or of a keyed phase.
+type activeLane struct {
+	tid   int // on the host
+	rank  int32
+	lane  string
+	key   uint64
+	keyed bool
 }
 
 func (a *activity) apply(b *Boundary) {
 	if a.phases == nil {
-		a.phases = make(map[*Thread]recorder.Active)
+		a.phases = make(map[activeLane]recorder.Active)
 	}
+	at := activeLane{b.Thread.HostTID, b.Rank, b.Lane, b.Key, b.Keyed}
 	path := b.Path
 	scope := b.Scope
 	if b.Action == recorder.Exit {
 		path, scope = path.Parent(), b.Parent
 	}
 	if path == nil {
-		delete(a.phases, b.Thread)
+		delete(a.phases, at)
 		return
 	}
-	a.phases[b.Thread] = recorder.Active{
+	a.phases[at] = recorder.Active{
 		SessionID: b.SessionID, Rank: b.Rank, ThreadID: b.ThreadID, Lane: b.Lane,
 		Scope: scope, Path: path, Depth: path.Depth(),
 	}

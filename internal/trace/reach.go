@@ -3,6 +3,7 @@
 package trace
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -13,12 +14,12 @@ import (
 // reach is what probes cover so far: of one process, or with Follow of every
 // process there is and will be.
 type reach struct {
-	files   map[fileID]bool // their sites are attached
+	sites   map[uint32]bool // that are attached, or could not be
 	linkers map[fileID]bool // dynamic linkers that tell of new libraries
 }
 
 func newReach() reach {
-	return reach{files: make(map[fileID]bool), linkers: make(map[fileID]bool)}
+	return reach{sites: make(map[uint32]bool), linkers: make(map[fileID]bool)}
 }
 
 // reachOf returns what already covers a process, and the PID to attach with:
@@ -94,7 +95,8 @@ func (s *session) pids() []int {
 const lookInterval = time.Second
 
 // childrenLeft reports whether a followed child lives. Normally the kernel
-// tells of its end; should that record be lost, a look does.
+// tells of its end; should that record be lost, a look does: one that finds it
+// gone, and another after everything has been read.
 func (s *session) childrenLeft() bool {
 	if len(s.engine.processes) == 0 {
 		return false
@@ -104,15 +106,23 @@ func (s *session) childrenLeft() bool {
 		return true
 	}
 	s.looked = now
-	for pid := range s.engine.processes {
-		if proc, err := target.Open(pid); err == nil {
+	gone := make(map[*process]bool)
+	for pid, p := range s.engine.processes {
+		proc, err := target.Open(pid)
+		if err == nil {
 			proc.Close()
-			continue
 		}
-		s.engine.Begin()
-		s.engine.ProcessGone(pid, now)
-		s.engine.End()
+		switch {
+		case !errors.Is(err, target.ErrNoProcess):
+		case !s.missed[p] || !s.drained:
+			gone[p] = true
+		default:
+			s.engine.Begin()
+			s.engine.ProcessGone(pid, p.StartTime, now)
+			s.engine.End()
+		}
 	}
+	s.missed = gone
 	return len(s.engine.processes) > 0
 }
 

@@ -18,8 +18,8 @@ func TestAttachedInsidePhase(t *testing.T) {
 	e.Attached(0, []loader.Site{{ID: 2 * pairWork}, {ID: 2*pairWork + 1}}, m.now+1, 0)
 	m.marker(task, 2*pairWork+1, 0, "", -1)
 	m.now++
-	e.sites[2*pairWork+1].gateAll = m.now
-	e.sites[2*pairWork+1].gate = m.now
+	e.sites[2*pairWork+1].gateAll = gate{time: m.now}
+	e.sites[2*pairWork+1].gate = gate{time: m.now}
 	m.marker(task, 2*pairWork+1, 0, "", -1)
 	m.marker(task, exitMarker, 1, "", -1)
 	if e.defects.total != 0 || e.stats.orphans != 1 || e.stats.boundaries != 4 {

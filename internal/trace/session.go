@@ -88,6 +88,7 @@ type session struct {
 	reach   reach           // with Follow: of every process
 	holding map[fileID]bool // dynamic linkers in which new programs wait
 	looked  int64           // when children were last looked for
+	missed  map[*process]bool // that were gone then, perhaps with records unread
 	// Files attached later than they were mapped.
 	lateExecs, lateLibraries late
 	missedExecs              uint64 // programs that ended before they could be looked at
@@ -95,6 +96,7 @@ type session struct {
 	started                  int64
 	warned                   int // warnings already told
 	attached                 attachment
+	unread                   int // files of living processes that could not be read
 	changes                  []change
 }
 
@@ -102,6 +104,7 @@ type session struct {
 type attachment struct {
 	sites, files int
 	failed       []string
+	told         int // of failed: already told
 }
 
 // tracee is a process whose files are attached to.
@@ -283,7 +286,7 @@ func (s *session) ended() bool {
 			continue
 		}
 		s.engine.Begin()
-		s.engine.ProcessGone(pid, monotonic())
+		s.engine.ProcessGone(pid, t.proc.StartTime, monotonic())
 		s.engine.End()
 		t.proc.Close()
 		delete(s.targets, pid)
@@ -351,12 +354,17 @@ func (s *session) summary(reason string, now int64) (*Summary, error) {
 		Orphans: e.orphans, Violations: s.engine.defects.sorted(), ViolationTotal: s.engine.defects.total,
 		GPUStatus: s.o.GPUStatus,
 	}
+	for i := range sum.Violations {
+		first := &sum.Violations[i].First
+		first.Unix = s.clock.unix(first.Time)
+	}
 	sum.Notes = e.notes(s.engine.rec.Stats())
 	for _, n := range []Note{
 		{"records that could not be decoded: please report this", st.Malformed},
 		{"marker hits for which the kernel did not run the program", st.Missed},
 		{"lost markers not known of which thread", st.Unattributed},
 		{"sites that could not be attached", uint64(len(s.attached.failed))},
+		{"files that could not be read: markers in them, if any, are not traced", uint64(s.unread)},
 		{"sites left alone because this kernel cannot probe their nops safely", uint64(s.choice.refused)},
 	} {
 		if n.Count > 0 {
@@ -393,7 +401,7 @@ func (s *session) sumPaths(sum *Summary) {
 
 func (s *session) sumSites(sum *Summary) {
 	for _, site := range s.engine.sites {
-		if site.hits == 0 && site.since != 0 && site.over == nil {
+		if site.hits == 0 && site.attached && site.over == nil {
 			sum.ZeroSites = append(sum.ZeroSites, ZeroSite{site.Marker, site.pair.spec.Requires})
 		}
 	}

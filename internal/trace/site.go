@@ -46,12 +46,11 @@ type site struct {
 	// over holds the pairs of which a hit of this site proves that nothing is
 	// open on the thread; such a site begins and ends nothing itself.
 	over []*pair
-	// since is the boot time, in ns, at which the site was attached: exits of
-	// threads that are older may belong to enters nobody recorded.
-	since uint64
-	// gate is when, in ns CLOCK_MONOTONIC, the site was last attached for any
-	// process, and gateAll when it was for all of them; see Engine.Attached.
-	gate, gateAll int64
+	// attached: for some process, or for all.
+	attached bool
+	// gate is when the site was last attached for any process, and gateAll when
+	// it was for all of them; see Engine.Attached.
+	gate, gateAll gate
 	hits          uint64
 	// Indexes into Event.Values, or none.
 	token, key, rank, name, object int

@@ -325,7 +325,7 @@ func (p *program) end(i int) {
 			p.loosen(a)
 			if last {
 				p.now.reasons = append(p.now.reasons, ReasonProcessExit)
-				p.e.ProcessGone(int(a.pid), p.m.now)
+				p.e.ProcessGone(int(a.pid), 0, p.m.now)
 			}
 		}
 	}
