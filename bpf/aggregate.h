@@ -66,9 +66,12 @@ static __noinline struct aggregate_state *admit(struct task_struct *task)
 		return NULL;
 	st = bpf_task_storage_get(&agg_threads, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!st) {
+		__sync_fetch_and_add(&totals->no_state, 1);
 		lose(DROP_NO_STATE);
 		return NULL;
 	}
+	if (st->start_time)
+		return st; /* it was there, and could not be looked up for a moment */
 	st->start_time = BPF_CORE_READ(task, start_boottime);
 	st->slot = take_slot(totals);
 	st->key.literal = LITERAL_PROCESS;

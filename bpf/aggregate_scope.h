@@ -189,10 +189,10 @@ struct task_struct___flags {
 static __noinline int unmatched(struct aggregate_state *st, struct aggregate_site *site, __u64 token)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
-	__u32 lane, no_state = DROP_NO_STATE;
-	__u64 *lost;
+	struct aggregate_totals *totals = aggregate_totals();
+	__u32 lane;
 
-	if (!st || !site)
+	if (!st || !site || !totals)
 		return 0;
 	lane = site->lane & (MAX_LANES - 1);
 	if (st->over[lane]) {
@@ -204,10 +204,13 @@ static __noinline int unmatched(struct aggregate_state *st, struct aggregate_sit
 		AGG_COUNT(late);
 		return 0;
 	}
+	if (totals->no_state) { /* its enter may be among them */
+		AGG_COUNT(orphans);
+		return 0;
+	}
 	if (st->top[lane])
 		return violate(st, lane, 0, DEFECT_UNKNOWN);
-	lost = bpf_map_lookup_elem(&drops, &no_state);
-	if (st->start_time < site->since || (lost && *lost) ||
+	if (st->start_time < site->since ||
 	    (task->pid == task->tgid &&
 	     BPF_CORE_READ((struct task_struct___flags *)task, flags) & PF_FORKNOEXEC)) {
 		AGG_COUNT(orphans);

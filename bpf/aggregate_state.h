@@ -128,6 +128,7 @@ struct aggregate_totals {
 	__u64 late;
 	__u64 bad_names;
 	__u64 cut_names;
+	__u64 no_state; /* hits of threads for which there was no memory */
 };
 
 struct aggregate_defect_key {

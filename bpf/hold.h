@@ -20,7 +20,6 @@ const volatile __u64 hold_time = 0; /* ns; 0: never wait */
 /* Processes, by their id in the tracer's pid namespace, that are to wait. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, 16384);
 	__type(key, __u32);
 	__type(value, struct exe_key);

@@ -164,6 +164,7 @@ type PhasetraceAggregateTotals struct {
 	Late       uint64
 	BadNames   uint64
 	CutNames   uint64
+	NoState    uint64
 }
 
 type PhasetraceDropCounter uint32

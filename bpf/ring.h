@@ -110,8 +110,7 @@ static __always_inline __u32 room_for(struct thread_state *st, struct ring_heade
 		st->window = head;
 		st->share /= 2; /* not at once: threads that change CPUs begin anew each time */
 	}
-	st->share += size;
-	return st->share > ring_bytes / 32 ? ring_bytes - ring_bytes / 8 : ring_bytes;
+	return unread && st->share + size > ring_bytes / 32 ? ring_bytes - ring_bytes / 8 : ring_bytes;
 }
 
 static __always_inline void commit(__u64 *at, __u64 len)
@@ -138,7 +137,8 @@ static __always_inline void wake_reader(void)
  */
 static __always_inline bool wakes(__u64 now)
 {
-	if (wake_interval && now - last_wake > wake_interval) {
+	/* Signed: another CPU's record may be younger than ours. */
+	if (wake_interval && (__s64)(now - last_wake) > (__s64)wake_interval) {
 		last_wake = now;
 		return true;
 	}
@@ -198,6 +198,7 @@ static __always_inline long send_marker(struct thread_state *st, struct ring_hea
 	to = reserve(r, size, room_for(st, r, size), &head, &unread);
 	if (!to)
 		return -1;
+	st->share += size;
 #pragma unroll
 	for (i = 0; i < sizeof(struct record) / 8; i++)
 		to[1 + i] = ((__u64 *)&st->rec)[i];

@@ -168,7 +168,11 @@ func (t *Tracer) keep(pid int, l link.Link) {
 func (t *Tracer) DetachProcess(pid int) {
 	for _, l := range t.ofProcess[pid] {
 		t.links = slices.DeleteFunc(t.links, func(o link.Link) bool { return o == l })
-		t.closing.Go(func() { _ = l.Close() }) // a descriptor's: nothing to do about an error
+		t.closing.Go(func() {
+			t.detaching <- struct{}{}
+			_ = l.Close() // a descriptor's: nothing to do about an error
+			<-t.detaching
+		})
 	}
 	delete(t.ofProcess, pid)
 }
@@ -236,17 +240,16 @@ func (t *Tracer) Detach(progress func(done, total int)) error {
 	t.links, t.hooks = nil, nil
 	clear(t.ofProcess)
 	var (
-		wg    sync.WaitGroup
-		mu    sync.Mutex
-		errs  []error
-		done  int
-		slots = make(chan struct{}, detachers)
+		wg   sync.WaitGroup
+		mu   sync.Mutex
+		errs []error
+		done int
 	)
 	for _, l := range all {
 		wg.Go(func() {
-			slots <- struct{}{}
+			t.detaching <- struct{}{}
 			err := l.Close()
-			<-slots
+			<-t.detaching
 			mu.Lock()
 			defer mu.Unlock()
 			errs = append(errs, err)

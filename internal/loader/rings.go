@@ -9,6 +9,9 @@ import (
 	"math"
 	"math/bits"
 	"os"
+	"runtime"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"unsafe"
 
@@ -31,6 +34,10 @@ const (
 	maxRings = 64
 	// minRingBytes is the least that a CPU gets by default.
 	minRingBytes = 1 << 20
+	// maxOldRingBytes is the largest ring, a power of two, that fits into a value
+	// of an array before Linux 6.0: KMALLOC_MAX_SIZE, 4 MiB at least. Kernels
+	// without sleepable uprobes are taken for such.
+	maxOldRingBytes = 2 << 20
 	// clockSlack is more than the clock that BPF reads can differ from the one
 	// that user space reads, in ns.
 	clockSlack = 2000
@@ -53,6 +60,22 @@ func layoutFor(total, cpus int) ringLayout {
 		total, least = DefaultRingBytes, minRingBytes
 	}
 	return ringLayout{count: count, bytes: max(1<<(bits.Len(uint(total/count))-1), least)}
+}
+
+// onlineCPUs is how many CPUs programs may run on: one more than the highest
+// that is online. This process may be kept to fewer.
+func onlineCPUs() int {
+	text, err := os.ReadFile("/sys/devices/system/cpu/online") // such as 0-3,6
+	if err != nil {
+		return runtime.NumCPU()
+	}
+	last := strings.TrimSpace(string(text))
+	last = last[strings.LastIndexAny(last, ",-")+1:]
+	highest, err := strconv.Atoi(last)
+	if err != nil {
+		return runtime.NumCPU()
+	}
+	return max(highest+1, runtime.NumCPU())
 }
 
 // stride is the size of one ring in the map.

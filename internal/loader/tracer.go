@@ -56,6 +56,7 @@ type Tracer struct {
 	// ofProcess holds those of links that are attached for one process alone.
 	ofProcess map[int][]link.Link
 	closing   sync.WaitGroup // links that nobody waits for
+	detaching chan struct{}  // bounds the links that are closed at a time
 	hooks     []link.Link    // of lifecycle tracepoints
 	bindings  map[siteSpec]binding
 	library   *ebpf.Program
@@ -84,7 +85,7 @@ func Open(opts Options) (*Tracer, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Tracer{opts: opts, features: features, types: btf.NewCache(), bindings: make(map[siteSpec]binding), ofProcess: make(map[int][]link.Link)}
+	t := &Tracer{opts: opts, features: features, types: btf.NewCache(), detaching: make(chan struct{}, detachers), bindings: make(map[siteSpec]binding), ofProcess: make(map[int][]link.Link)}
 	t.deliverFn = t.deliver
 	if err := t.load(); err != nil {
 		return nil, errors.Join(err, t.Close())
@@ -151,7 +152,10 @@ func (t *Tracer) sizeRings() (l ringLayout) {
 		return l
 	}
 	ring.MaxEntries = uint32(os.Getpagesize()) // the bell
-	l = layoutFor(t.opts.RingBytes, runtime.NumCPU())
+	l = layoutFor(t.opts.RingBytes, onlineCPUs())
+	if !t.features.Sleepable {
+		l.bytes = min(l.bytes, maxOldRingBytes)
+	}
 	rings.MaxEntries, rings.ValueSize = uint32(l.count), uint32(l.stride())
 	return l
 }

@@ -33,10 +33,11 @@ type Config struct {
 	// else the system knows. It may do I/O; it is called once per process and
 	// per exec. nil: nothing is known.
 	Describe func(*Process)
-	// Lost returns how many markers the kernel has counted as lost so far. It
-	// may do I/O; it is called at most once a batch. nil: what records show
-	// must do.
-	Lost func() uint64
+	// Lost returns how many markers the kernel has counted as lost so far, and
+	// how many of them for want of memory for their thread's state: those leave
+	// no gap in its records. It may do I/O; it is called at most once a batch.
+	// nil: what records show must do.
+	Lost func() (all, stateless uint64)
 }
 
 // output takes what the engine decides, in order. Records are valid during
@@ -66,7 +67,8 @@ type Engine struct {
 	told      map[loader.ThreadKey]uint64 // losses told, by the kernel's own keys
 	toldFull  bool                        // some are not in told
 	kernel    uint64                      // Config.Lost as of this batch
-	asked     bool                        // kernel is of this batch
+	stateless uint64                      // the same
+	asked     bool                        // both are of this batch
 	late      int                         // exits waited for on all lanes
 	lastGate  gate                        // when sites were last attached for all processes
 	until     int64                       // markers from this time on are passed over

@@ -131,6 +131,8 @@ func (e *Engine) unmatched(th *thread, ln *lane, s *site, ev *loader.Event) {
 		e.orphan(th, s, ev, "before_attach")
 	case newest == nil && th.process.inherited && th.HostTID == th.process.HostPID:
 		e.orphan(th, s, ev, "inherited")
+	case e.withoutGap():
+		e.orphan(th, s, ev, "records_lost")
 	default:
 		_, err := e.stack(th, ln, s.pair).Exit(recorder.Token{})
 		e.violation(th, s, ev, err, "nothing had to be done")
@@ -146,7 +148,7 @@ func (e *Engine) outOfOrder(th *thread, ln *lane, s *site, ev *loader.Event, sc 
 		guessed = guessed || e.at(st, depth).pair == nil
 	}
 	reason := ReasonUnwound
-	if guessed {
+	if guessed || e.withoutGap() {
 		reason = ReasonLost // part of this is our guess: blame nobody
 	} else {
 		_, err := st.Exit(sc.token)

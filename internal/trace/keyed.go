@@ -94,11 +94,23 @@ func (e *Engine) openKeyed(th *thread, s *site, ev *loader.Event, k keyedScope) 
 // one thread can tell that something came before it on another whose own loss
 // no record shows yet, so the kernel is asked.
 func (e *Engine) lostSoFar() uint64 {
-	if !e.asked && e.cfg.Lost != nil {
-		e.kernel, e.asked = e.cfg.Lost(), true
-	}
+	e.ask()
 	e.kernel = max(e.kernel, e.stats.lost)
 	return e.kernel
+}
+
+// withoutGap reports whether markers were lost of which no record will tell:
+// then no exit proves that its enter was never hit.
+func (e *Engine) withoutGap() bool {
+	e.ask()
+	return e.stateless > 0
+}
+
+func (e *Engine) ask() {
+	if !e.asked && e.cfg.Lost != nil {
+		e.kernel, e.stateless = e.cfg.Lost()
+		e.asked = true
+	}
 }
 
 // closeAllKeyed closes the keyed scopes of a process, nil for all of them, in

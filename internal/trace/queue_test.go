@@ -3,10 +3,14 @@
 package trace
 
 import (
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/phasetrace/phasetrace/internal/nvsample"
+	"github.com/phasetrace/phasetrace/internal/recorder"
 )
 
 // More boundaries wait for a sample than the queue holds, because the device
@@ -54,5 +58,80 @@ func TestQueueOverflow(t *testing.T) {
 		if sink.boundaries[i].Time < sink.boundaries[i-1].Time {
 			t.Fatalf("boundary %d is out of order", i)
 		}
+	}
+}
+
+// What is active is known by lane: the exit of a phase in one leaves those of
+// the others, and of keyed phases, alone.
+func TestActivityByLane(t *testing.T) {
+	rec := recorder.New(recorder.Limits{})
+	batch := rec.Acquire()
+	defer rec.Release()
+	th := &Thread{TID: 7, HostTID: 7, Process: &Process{}}
+	var a activity
+	enter := func(lane, name string, keyed bool) (*recorder.Stack, recorder.Token) {
+		st := batch.Stack(recorder.Key{SessionID: "s", ThreadID: 7, Lane: lane})
+		token, rb, err := st.Enter("t", []byte(name), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := Boundary{Boundary: rb, Thread: th, Keyed: keyed}
+		if keyed {
+			b.Key = 5
+		}
+		a.apply(&b)
+		return st, token
+	}
+	want := func(names ...string) {
+		t.Helper()
+		var got []string
+		for _, p := range a.phases {
+			got = append(got, p.Path.Name())
+		}
+		slices.Sort(got)
+		if d := cmp.Diff(names, got); d != "" {
+			t.Error(d)
+		}
+	}
+	enter("", "query", false)
+	transaction, token := enter("transaction", "transaction", false)
+	enter("", "request", true)
+	want("query", "request", "transaction")
+	rb, err := transaction.Exit(token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.apply(&Boundary{Boundary: rb, Thread: th})
+	want("query", "request")
+}
+
+// Records that wait show the thread and the process as they were.
+func TestQueuedRecordsAreFrozen(t *testing.T) {
+	fake := nvsample.NewFake(1)
+	sampler := nvsample.Start(fake, nvsample.Options{})
+	defer sampler.Close()
+	c := &collector{}
+	q := &queue{sink: c, clock: newClock(readOffsets), gpu: newGPU(sampler)}
+	th := &Thread{TID: 5, HostTID: 5, Process: &Process{PID: 5, Comm: "old"}}
+	rec := recorder.New(recorder.Limits{})
+	batch := rec.Acquire()
+	_, rb, err := batch.Stack(recorder.Key{SessionID: "s", ThreadID: 5}).Enter("t", []byte("phase"), nil)
+	rec.Release()
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.boundary(&Boundary{Boundary: rb, Time: 1, Thread: th})
+	q.loss(&Loss{Time: 2, Thread: th, Count: 3})
+	q.process(&ProcessChange{Time: 3, Process: th.Process, Started: true})
+	th.TID, th.Process.Comm = 4, "new" // an exec from another thread
+	q.advance(4, true)
+	if b := c.boundaries[0].Thread; b.TID != 5 || b.Process.Comm != "old" {
+		t.Errorf("the boundary is of thread %d of %q", b.TID, b.Process.Comm)
+	}
+	if l := c.losses[0].Thread; l.TID != 5 || l.Process.Comm != "old" {
+		t.Errorf("the loss is of thread %d of %q", l.TID, l.Process.Comm)
+	}
+	if p := c.processes[0].Process; p.Comm != "old" {
+		t.Errorf("the process is %q", p.Comm)
 	}
 }

@@ -57,3 +57,70 @@ func TestLateExits(t *testing.T) {
 		t.Errorf("%d violations, %d late, %d waited for; want one, all the others and none", e.defects.total, e.stats.late, e.late)
 	}
 }
+
+// Markers lost for want of memory leave no gap in the numbers: an exit without
+// an enter is then nobody's defect.
+func TestLostWithoutGap(t *testing.T) {
+	for _, stateless := range []uint64{0, 1} {
+		e, m := bounded()
+		e.cfg.Lost = func() (uint64, uint64) { return stateless, stateless }
+		task := m.newTask(0)
+		m.marker(task, enterMarker, 1, "outer", -1)
+		m.marker(task, exitMarker, 2, "", -1) // its enter, 2, was lost; in a phase
+		m.marker(task, enterMarker, 3, "inner", -1)
+		m.marker(task, exitMarker, 1, "", -1) // the exit of 3 was lost
+		want := uint64(0)
+		if stateless == 0 {
+			want = 2
+		}
+		if e.defects.total != want {
+			t.Errorf("%d markers lost without a gap: %d violations, want %d", stateless, e.defects.total, want)
+		}
+	}
+}
+
+// A child that was found by a look is not born again by the record of its birth.
+func TestAdoptedBeforeItsFork(t *testing.T) {
+	c := &collector{}
+	q := &queue{sink: c, clock: newClock(readOffsets)}
+	e := NewEngine(Config{SessionID: "s", PageSize: 4096}, q)
+	e.AddProcess(Process{PID: 50, HostPID: 1050})
+	e.AddProcess(Process{PID: 60})
+	e.Begin()
+	e.Handle(&loader.Event{Kind: loader.KindFork, Time: 1, PID: 1050, TID: 1050, Aux: 1060, Site: 50, Who: loader.Identity{ViewPID: 60, InnerPID: 7}})
+	e.End()
+	if len(c.processes) != 0 {
+		t.Errorf("told of %d processes that had come or gone, want none", len(c.processes))
+	}
+	if p := e.processes[60]; p == nil || p.HostPID != 1060 || p.ContainerPID != 7 || p.Parent != 50 || !p.inherited {
+		t.Errorf("the child is %+v", p)
+	}
+}
+
+// A loss of a thread that is gone is told of its own process, also where ids are
+// others than the host's.
+func TestPastThreadInContainer(t *testing.T) {
+	e, _ := bounded()
+	e.AddProcess(Process{PID: 57, HostPID: 5000})
+	e.AddProcess(Process{PID: 3, HostPID: 57})
+	if th := e.pastThread(loader.ThreadKey{TID: 58, StartTime: 1}, 57); th.Process.PID != 3 {
+		t.Errorf("told of process %d, want 3", th.Process.PID)
+	}
+	if th := e.pastThread(loader.ThreadKey{TID: 58, StartTime: 1}, 4242); th.Process.PID != 4242 {
+		t.Errorf("told of process %d, want 4242", th.Process.PID)
+	}
+}
+
+// A process whose id has been given to another one is not ended for it.
+func TestProcessGoneReusedID(t *testing.T) {
+	e, _ := bounded()
+	e.AddProcess(Process{PID: 9, StartTime: 200})
+	e.ProcessGone(9, 100, 1)
+	if e.processes[9] == nil {
+		t.Error("the new process was ended")
+	}
+	e.ProcessGone(9, 200, 2)
+	if e.processes[9] != nil {
+		t.Error("the process is still there")
+	}
+}

@@ -173,13 +173,13 @@ func (s *session) describe(p *Process) {
 	fillProcess(p, proc, s.o)
 }
 
-// lostMarkers is the kernel's count of lost markers.
-func (s *session) lostMarkers() uint64 {
+// lostMarkers is the kernel's count of lost markers, see Config.Lost.
+func (s *session) lostMarkers() (all, stateless uint64) {
 	st, err := s.tracer.Stats()
 	if err != nil {
-		return math.MaxUint64 // not known: nobody is to be blamed
+		return math.MaxUint64, math.MaxUint64 // not known: nobody is to be blamed
 	}
-	return st.Lost + st.LostNoState
+	return st.Lost + st.LostNoState, st.LostNoState
 }
 
 func fillProcess(p *Process, proc *target.Process, o Options) {

@@ -75,7 +75,7 @@ func newProgram(t testing.TB, choose chooser, lossy int) *program {
 		t: t, choose: choose, lossy: lossy, parcels: make(map[uint64]*real),
 		byEnter: make(map[int64]*real), open: make(map[uint64]*real), byPID: make(map[int]uint64),
 	}
-	p.e = NewEngine(Config{SessionID: "s", PageSize: 4096, Lost: func() uint64 { return p.m.lostMarkers() }}, p)
+	p.e = NewEngine(Config{SessionID: "s", PageSize: 4096, Lost: func() (uint64, uint64) { return p.m.lostMarkers(), 0 }}, p)
 	p.e.sites = randomPairs()
 	p.m = newMachine(p.e)
 	p.m.full = p.full
