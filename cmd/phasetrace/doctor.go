@@ -24,6 +24,9 @@ would work, else 1.`,
 			if cmd.Flags().Changed("pid") && o.PID <= 0 {
 				return usageError("--pid %d: want the number of a process", o.PID)
 			}
+			if err := checkLibrary(o.NVMLLibrary); err != nil {
+				return err
+			}
 			return examine(o, asJSON, s)
 		},
 	}

@@ -83,6 +83,9 @@ func (o *traceOptions) parse() (tracing.Options, error) {
 		SessionID: o.sessionID, Version: version(), Aggregate: o.aggregate,
 		Rank: int32(o.rank), RankGiven: o.flags.Changed("rank"),
 	}
+	if err := checkLibrary(o.nvmlLibrary); err != nil {
+		return out, err
+	}
 	if o.rank < 0 || o.rank > math.MaxInt32 {
 		return out, usageError("--rank %d: want a number from 0 to %d", o.rank, math.MaxInt32)
 	}

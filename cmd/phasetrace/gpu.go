@@ -5,15 +5,32 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/phasetrace/phasetrace/internal/nvsample"
 	tracing "github.com/phasetrace/phasetrace/internal/trace"
 )
 
-// gpuOpenTime bounds how long the start waits for the driver. A driver that
-// takes longer is used once it answers.
-const gpuOpenTime = 3 * time.Second
+// How long the start waits for the driver: where GPUs must be there, longer than
+// any healthy one takes. Else one that takes longer is used once it answers.
+const (
+	gpuOpenTime    = 3 * time.Second
+	gpuRequireTime = 30 * time.Second
+)
+
+// checkLibrary refuses to load a library of the caller's choice with rights that
+// the caller does not have: those of file capabilities, or of a set-user-ID file.
+func checkLibrary(path string) error {
+	const atSecure = 23 // AT_SECURE, include/uapi/linux/auxvec.h
+	values, err := unix.Auxv()
+	if path == "" || err == nil && !slices.Contains(values, [2]uintptr{atSecure, 1}) {
+		return nil
+	}
+	return usageError("--nvml-library is not taken by a phasetrace with file capabilities: run it as root instead")
+}
 
 // startGPU starts to sample device memory as --gpu says.
 func (o *traceOptions) startGPU(ctx context.Context, out *tracing.Options) (stop func(), err error) {
@@ -36,17 +53,21 @@ func (o *traceOptions) startGPU(ctx context.Context, out *tracing.Options) (stop
 			out.Message(err.Error())
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, gpuOpenTime)
+	wait := gpuOpenTime
+	if o.gpu == "require" {
+		wait = gpuRequireTime
+	}
+	opening, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	switch err := sampler.Opened(ctx); {
+	switch err := sampler.Opened(opening); {
 	case err == nil:
 		out.GPU = sampler
 		return stop, nil
 	case o.gpu == "require":
 		stop()
 		return nil, fmt.Errorf("--gpu require: %w", err)
-	case o.nvmlLibrary != "":
-		// A library that was asked for may still come to work.
+	case o.nvmlLibrary != "", nvsample.StatusOf(err) == nvsample.StatusTimeout:
+		// A library that was asked for, or that is slow, may still come to work.
 		out.GPU, out.GPUStatus = sampler, nvsample.StatusOf(err).String()
 		return stop, nil
 	default:

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -24,12 +25,25 @@ type tracer struct {
 // the null device.
 func startPhasetrace(t *testing.T, stdout *os.File, args ...string) *tracer {
 	t.Helper()
+	return startPhasetraceWith(t, nil, stdout, args...)
+}
+
+// startPhasetraceWith is startPhasetrace with a standard input as well.
+func startPhasetraceWith(t *testing.T, stdin, stdout *os.File, args ...string) *tracer {
+	t.Helper()
 	ready := filepath.Join(t.TempDir(), "ready")
 	if err := unix.Mkfifo(ready, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("/proc/self/exe", append(args, "--ready-file", ready)...)
+	at := 0 // flags come after a command's name, and before what "run" starts
+	if !strings.HasPrefix(args[0], "-") {
+		at = 1
+	}
+	cmd := exec.Command("/proc/self/exe", slices.Insert(slices.Clone(args), at, "--ready-file", ready)...)
 	cmd.Args[0] = "phasetrace"
+	if stdin != nil { // a nil file is no nil interface
+		cmd.Stdin = stdin
+	}
 	if stdout != nil {
 		cmd.Stdout = stdout
 	}

@@ -8,8 +8,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/phasetrace/phasetrace/internal/output/human"
 )
 
 // Exit statuses of phasetrace itself. "run" passes on the command's own when
@@ -76,7 +79,9 @@ func (s *streams) execute(ctx context.Context, args []string) int {
 		st = &statusError{statusUsage, err} // cobra's own: an unknown command
 	}
 	if st.err != nil {
-		fmt.Fprintf(s.err, "phasetrace: %v\n", st.err)
+		for line := range strings.SplitSeq(st.err.Error(), "\n") { // names in it are others' choice
+			fmt.Fprintf(s.err, "phasetrace: %s\n", human.Escape(line))
+		}
 		if st.status == statusUsage {
 			fmt.Fprintf(s.err, "Try \"phasetrace --help\".\n")
 		}

@@ -9,11 +9,13 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/phasetrace/phasetrace/internal/output/file"
+	"github.com/phasetrace/phasetrace/internal/output/human"
 	"github.com/phasetrace/phasetrace/internal/privileges"
 	"github.com/phasetrace/phasetrace/internal/target"
 	tracing "github.com/phasetrace/phasetrace/internal/trace"
@@ -25,29 +27,34 @@ func trace(ctx context.Context, o *traceOptions, s *streams) error {
 	if err != nil {
 		return err
 	}
+	ctx, caught, stop := untilSignal(ctx)
+	defer stop()
 	out, err := openOutput(o, s)
 	if err != nil {
 		return &statusError{statusFailed, err}
 	}
 	opts.Sink = out.sink
-	opts.Message = func(m string) { fmt.Fprintf(s.err, "phasetrace: %s\n", m) }
+	opts.Message = func(m string) { fmt.Fprintf(s.err, "phasetrace: %s\n", human.Escape(m)) }
 	opts.Attached = func(a tracing.Attached) error {
 		opts.Message(a.Message)
-		if s.ownProcess {
+		return o.ready(func() {
+			if !s.ownProcess {
+				return
+			}
 			err := privileges.Reduce(privileges.Needs{Admin: a.NeedsAdmin, Signals: len(o.command) > 0})
 			if err != nil {
 				opts.Message("warning: " + err.Error())
 			}
-		}
-		return createReady(o.readyFile)
+		})
 	}
 	stopGPU, err := o.startGPU(ctx, &opts)
 	if err != nil {
 		return &statusError{statusFailed, errors.Join(err, out.abandon())}
 	}
 	defer stopGPU()
-	ctx, stop := untilSignal(ctx)
-	defer stop()
+	if err := errors.Join(ctx.Err(), o.clearReady()); err != nil {
+		return &statusError{statusFailed, errors.Join(fmt.Errorf("nothing was traced: %w", err), out.abandon())}
+	}
 
 	var command *target.Spawned
 	if len(o.command) > 0 {
@@ -66,14 +73,18 @@ func trace(ctx context.Context, o *traceOptions, s *streams) error {
 		}
 		return &statusError{statusFailed, err}
 	}
-	return o.finish(sum, errors.Join(err, out.finish(sum)), command)
+	err = errors.Join(err, out.finish(sum))
+	if command != nil && sum.EndReason != "target_exit" {
+		passOn(caught(), command, opts.Message)
+	}
+	return o.finish(sum, err, command)
 }
 
 // finish turns what happened into an exit status.
 func (o *traceOptions) finish(sum *tracing.Summary, err error, command *target.Spawned) error {
 	status := statusFine
 	if command != nil {
-		status = endCommand(command, sum)
+		status = statusOf(command)
 	}
 	switch {
 	case err != nil:
@@ -88,12 +99,32 @@ func (o *traceOptions) finish(sum *tracing.Summary, err error, command *target.S
 	return nil
 }
 
-// endCommand waits for the command and returns its status. When tracing ended
-// first the command is asked to end as well: it was started for the trace.
-func endCommand(command *target.Spawned, sum *tracing.Summary) int {
-	if sum.EndReason != "target_exit" {
-		_ = command.Signal(unix.SIGTERM)
+// passOn lets a command that outlives its trace know what phasetrace was told: a
+// signal that ended the trace is meant for both. A terminal has sent its Ctrl-C
+// to the command already. Whatever else ended the trace, the command goes on.
+func passOn(sig os.Signal, command *target.Spawned, say func(string)) {
+	switch {
+	case sig == nil:
+		say(fmt.Sprintf("tracing is over; waiting for process %d to end", command.PID))
+	case sig != os.Interrupt || !inForeground():
+		_ = command.Signal(sig) // it may have ended meanwhile
 	}
+}
+
+// inForeground reports whether this process is among those that its terminal
+// sends Ctrl-C to.
+func inForeground() bool {
+	tty, err := os.Open("/dev/tty")
+	if err != nil {
+		return false
+	}
+	defer tty.Close()
+	group, err := unix.IoctlGetInt(int(tty.Fd()), unix.TIOCGPGRP)
+	return err == nil && group == unix.Getpgrp()
+}
+
+// statusOf waits for the command and returns its status.
+func statusOf(command *target.Spawned) int {
 	state, err := command.Wait()
 	if err != nil {
 		return statusFailed
@@ -109,9 +140,10 @@ func commandStatus(err error) int {
 	return statusFailed
 }
 
-// untilSignal ends the context at Ctrl-C or SIGTERM. A second one ends the
-// program at once: probes and semaphores go with it.
-func untilSignal(ctx context.Context) (context.Context, func()) {
+// untilSignal ends the context at Ctrl-C or SIGTERM; caught then returns which it
+// was, and nil before. A second one ends the program at once: probes and
+// semaphores go with it.
+func untilSignal(ctx context.Context) (_ context.Context, caught func() os.Signal, stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, unix.SIGTERM)
@@ -120,15 +152,23 @@ func untilSignal(ctx context.Context) (context.Context, func()) {
 	pipe := make(chan os.Signal, 1)
 	signal.Notify(pipe, unix.SIGPIPE)
 	done := make(chan struct{})
+	var first atomic.Pointer[os.Signal]
 	go func() {
 		select {
-		case <-signals:
+		case sig := <-signals:
+			first.Store(&sig)
 			cancel()
 			signal.Stop(signals)
 		case <-done:
 		}
 	}()
-	return ctx, func() {
+	caught = func() os.Signal {
+		if sig := first.Load(); sig != nil {
+			return *sig
+		}
+		return nil
+	}
+	return ctx, caught, func() {
 		signal.Stop(signals)
 		signal.Stop(pipe)
 		close(done)
@@ -136,15 +176,30 @@ func untilSignal(ctx context.Context) (context.Context, func()) {
 	}
 }
 
-// createReady creates the file that tells scripts that tracing has begun.
-func createReady(path string) error {
-	if path == "" {
+// clearReady removes the ready file of an earlier trace.
+func (o *traceOptions) clearReady() error {
+	info, err := os.Lstat(o.readyFile)
+	if o.readyFile == "" || err != nil || !info.Mode().IsRegular() {
+		return nil // createReady says what is wrong
+	}
+	if err := os.Remove(o.readyFile); err != nil {
+		return fmt.Errorf("remove the ready file of an earlier trace: %w", err)
+	}
+	return nil
+}
+
+// ready creates the file that tells scripts that tracing has begun, and calls
+// before in between: when it has contents, that is done.
+func (o *traceOptions) ready(before func()) error {
+	if o.readyFile == "" {
+		before()
 		return nil
 	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	f, err := file.Create(o.readyFile)
 	if err != nil {
-		return fmt.Errorf("create the ready file: %w", err)
+		return fmt.Errorf("ready file: %w", err)
 	}
+	before()
 	if _, err := fmt.Fprintf(f, "%s\n", time.Now().Format(time.RFC3339Nano)); err != nil {
 		return fmt.Errorf("write the ready file: %w", errors.Join(err, f.Close()))
 	}

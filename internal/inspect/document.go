@@ -98,7 +98,7 @@ type PairEntry struct {
 	Lane      string   `json:"lane,omitempty"`
 	Reentrant bool     `json:"reentrant"`
 	Keyed     bool     `json:"keyed"`
-	Origin    string   `json:"origin"` // markers, catalogue, rule or flag
+	Origin    string   `json:"origin"` // markers, catalogue, naming rule or --pair
 	Traced    bool     `json:"traced"`
 	Why       string   `json:"why"`
 	// Requires says what has to be done for the probes to fire at all.

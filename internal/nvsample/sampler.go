@@ -4,7 +4,6 @@ package nvsample
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -217,13 +216,13 @@ func (s *Sampler) SetPIDs(pids []int) {
 }
 
 // Opened waits until the first attempt to open the source has ended and returns
-// its error, or the context's.
+// its error; when the context ends before, one of StatusTimeout.
 func (s *Sampler) Opened(ctx context.Context) error {
 	select {
 	case <-s.opened:
 		return s.openErr
 	case <-ctx.Done():
-		return fmt.Errorf("open the NVML library: %w; the driver may hang, look into dmesg", ctx.Err())
+		return &Error{Op: "open the NVML library", Status: StatusTimeout, Detail: "it is slow or hangs: look into dmesg"}
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -169,6 +170,12 @@ func open(path string, u user) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
+	if info, err := os.Lstat(path); err == nil && public && info.Mode()&fs.ModeSymlink == 0 {
+		// Before it is opened: to open another user's pipe is to wait for them.
+		if st, ok := info.Sys().(*syscall.Stat_t); ok && !u.owns(st.Uid) {
+			return nil, &fs.PathError{Op: "open", Path: path, Err: errForeignFile}
+		}
+	}
 	f, err = os.OpenFile(path, flags, 0)
 	if errors.Is(err, unix.ELOOP) {
 		return follow(path, u, public)
@@ -222,10 +229,9 @@ func follow(path string, u user, public bool) (*os.File, error) {
 func reuse(f *os.File, u user, public bool) (*os.File, error) {
 	var st unix.Stat_t
 	err := unix.Fstat(int(f.Fd()), &st)
-	regular := st.Mode&unix.S_IFMT == unix.S_IFREG
 	switch {
 	case err != nil:
-	case regular && public && !u.owns(st.Uid):
+	case public && !u.owns(st.Uid):
 		err = &fs.PathError{Op: "open", Path: f.Name(), Err: errForeignFile}
 	}
 	if err != nil {
