@@ -72,12 +72,18 @@ func NewCorrelator(o CorrelatorOptions) *Correlator {
 	return &Correlator{history: o.History, wait: int64(o.Wait), watermark: minTime}
 }
 
+// Expect says that there are n devices, so that moments wait for the first
+// sample of each.
+func (c *Correlator) Expect(n int) {
+	for len(c.devices) < n {
+		c.devices = append(c.devices, newTrack(c.history))
+	}
+}
+
 // Add takes a sample. Samples of one device must come in the order of Mid; one
 // that does not is skipped and counted by [Correlator.Skipped].
 func (c *Correlator) Add(s Sample) {
-	for len(c.devices) <= s.Device {
-		c.devices = append(c.devices, newTrack(c.history))
-	}
+	c.Expect(s.Device + 1)
 	d := &c.devices[s.Device]
 	if d.next > 0 && s.Mid < d.at(d.next-1).Mid {
 		c.skipped++

@@ -18,6 +18,24 @@ func failed(device int, mid int64, s Status) Sample {
 	return Sample{Device: device, Start: mid - 5, Mid: mid, End: mid + 5, Status: s}
 }
 
+// A device that has not been read yet is waited for as any other.
+func TestReadyWaitsForEveryDevice(t *testing.T) {
+	c := NewCorrelator(CorrelatorOptions{Wait: 1000})
+	c.Expect(2)
+	c.Add(Sample{Device: 0, Mid: 150})
+	if c.Ready(100, 200) {
+		t.Error("ready without a sample of device 1")
+	}
+	c.Add(Sample{Device: 1, Mid: 160})
+	if !c.Ready(100, 200) {
+		t.Error("not ready although both devices were read")
+	}
+	c.Expect(3)
+	if !c.Ready(100, 1100) {
+		t.Error("not ready although the wait is over")
+	}
+}
+
 func TestNearest(t *testing.T) {
 	c := NewCorrelator(CorrelatorOptions{})
 	if r := c.At(0, 5); r.Status != StatusNoSample || r.Used.Known {

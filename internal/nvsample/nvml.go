@@ -32,12 +32,13 @@ type nvmlSource struct {
 	lib     nvml.Interface
 	has     symbols
 	closed  bool
+	retry   sync.Mutex
 }
 
 type nvmlDevice struct {
 	Device
 	handle nvml.Device
-	err    error // of getting the handle; all reads return it
+	err    error // of getting the handle, which every read tries again; guarded by nvmlSource.retry
 }
 
 // symbols are the functions that not every library has.

@@ -20,12 +20,27 @@ func (s *nvmlSource) device(op string, id int, available bool) (*nvmlDevice, err
 	switch {
 	case s.closed:
 		return nil, &Error{Op: op, Status: StatusClosed}
-	case d.err != nil:
-		return nil, d.err
 	case !available:
 		return nil, &Error{Op: op + " of " + d.label(), Status: StatusMissingSymbol}
 	}
-	return d, nil
+	return d, s.handleOf(d)
+}
+
+// handleOf gets the handle of a device that could not be had before: it may have
+// been starting, or in need of a reset that it has got.
+func (s *nvmlSource) handleOf(d *nvmlDevice) error {
+	s.retry.Lock()
+	defer s.retry.Unlock()
+	if d.err == nil {
+		return nil
+	}
+	handle, ret := s.lib.DeviceGetHandleByIndex(d.Index)
+	if ret != nvml.SUCCESS {
+		d.err = nvmlError(fmt.Sprintf("find GPU %d", d.Index), ret)
+		return d.err
+	}
+	d.handle, d.err = handle, nil
+	return nil
 }
 
 // Memory implements Source.

@@ -199,6 +199,10 @@ func TestNVMLOneGPUCannotBeHad(t *testing.T) {
 	if _, err := src.Memory(1); err != nil {
 		t.Error(err)
 	}
+	c.Device[0].HandleReturn.Set(0) // it has been reset
+	if _, err := src.Memory(0); err != nil {
+		t.Errorf("after the GPU came back: %v", err)
+	}
 }
 
 func TestNVMLOldLibrary(t *testing.T) {

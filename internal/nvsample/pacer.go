@@ -133,12 +133,13 @@ func (p *pacer) cost(latency float64) float64 {
 }
 
 // afterStatus returns before which time not to read again: an unknown failure
-// may pass soon, the others last.
+// may pass soon, the others last. A driver that answers late is left alone like
+// one that fails: the target's own calls may wait for ours.
 func (p *pacer) afterStatus(end int64, s Status) int64 {
 	switch s {
-	case StatusOK, StatusTimeout:
+	case StatusOK:
 		return end
-	case StatusError, StatusNotReady, StatusNotAvailable:
+	case StatusTimeout, StatusError, StatusNotReady, StatusNotAvailable:
 		return end + p.nextBackoff(s)
 	default:
 		return end + p.retry
@@ -147,7 +148,7 @@ func (p *pacer) afterStatus(end int64, s Status) int64 {
 
 func (p *pacer) nextBackoff(s Status) int64 {
 	switch {
-	case s == StatusOK || s == StatusTimeout:
+	case s == StatusOK:
 		return 0
 	case p.backoff == 0:
 		return min(p.interval, p.retry)

@@ -3,6 +3,7 @@
 package nvsample
 
 import (
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -126,17 +127,24 @@ func (r *reader) tell(kind string, err error) {
 func (r *reader) readProcesses() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	affordable := int64(math.MinInt64) // when the budget allows another list
 	for {
 		select {
 		case <-timer.C:
 		case <-r.listNow:
+			// Other processes may be asked about sooner, but not for more.
+			if wait := affordable - r.s.o.Now(); wait > 0 {
+				timer.Reset(time.Duration(wait))
+				continue
+			}
 		case <-r.s.stop:
 			return
 		}
 		wait := r.s.o.ProcessInterval
 		if pids := *r.s.pids.Load(); len(pids) > 0 {
-			spent := r.listOnce(pids)
-			wait = max(wait, time.Duration(float64(spent)/r.listShare))
+			price := time.Duration(float64(r.listOnce(pids)) / r.listShare)
+			affordable = r.s.o.Now() + int64(price)
+			wait = max(wait, price)
 		}
 		timer.Reset(wait)
 	}
@@ -166,9 +174,7 @@ func (r *reader) listOnce(pids []int) time.Duration {
 	})
 	r.tell("processes", err)
 	r.s.reconsider(r, err == nil, found)
-	if status == StatusTimeout {
-		return 0 // it waited for the driver and burned no core
-	}
+	// A call over its deadline burned no core and held the driver: it counts too.
 	return min(time.Duration(end-start), maxCharge)
 }
 

@@ -208,6 +208,9 @@ func (s *Sampler) Kick() {
 // do are read; until then, and where lists tell nothing, all are. With no PIDs,
 // lists are not read at all.
 func (s *Sampler) SetPIDs(pids []int) {
+	if old := s.pids.Load(); old != nil && slices.Equal(pids, *old) {
+		return
+	}
 	pids = slices.Clone(pids)
 	s.pids.Store(&pids)
 	for _, r := range s.all() {

@@ -210,7 +210,10 @@ func TestProcessListsStayRare(t *testing.T) {
 		f := NewFake(1)
 		f.SetDelay(0, 4500*time.Microsecond)
 		s, _ := startFake(f, Options{PIDs: []int{1}})
-		pass(100 * time.Second)
+		for i := range 100 { // processes come and go all the time
+			s.SetPIDs([]int{1, i})
+			pass(time.Second)
+		}
 		stats := s.Stats()
 		closeSampler(t, s)
 		lists := stats.Devices[0].Processes

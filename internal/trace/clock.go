@@ -3,6 +3,7 @@
 package trace
 
 import (
+	"math"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -21,8 +22,9 @@ type clock struct {
 	suspended time.Duration // no duration counts it
 }
 
-// clockOffsets are how far two clocks are ahead of the monotonic one, in ns.
-type clockOffsets struct{ unix, boot int64 }
+// clockOffsets are how far two clocks are ahead of the monotonic one, in ns, and
+// how far off that may be: who reads them can be kept from running in between.
+type clockOffsets struct{ unix, boot, off int64 }
 
 // clockReader reads them; tests bring their own.
 type clockReader func() clockOffsets
@@ -50,21 +52,19 @@ func (c *clock) check(now int64) bool {
 
 func (c *clock) look() {
 	fresh := c.read()
+	step := clockStep + fresh.off + c.last.off
 	slept := fresh.boot - c.last.boot
-	if slept > clockStep {
+	if slept > step {
 		c.suspended += time.Duration(slept)
 	} else {
 		slept = 0
 	}
 	moved := fresh.unix - c.last.unix
-	if set := moved - slept; set > clockStep || -set > clockStep {
+	if set := moved - slept; set > step || -set > step {
 		c.steps++
 	}
-	if moved > clockStep || -moved > clockStep {
-		c.last.unix = fresh.unix
-	}
-	if slept > 0 {
-		c.last.boot = fresh.boot
+	if slept > 0 || moved > step || -moved > step || fresh.off < c.last.off {
+		c.last = fresh
 	}
 }
 
@@ -80,13 +80,22 @@ func (c *clock) notes() []Note {
 	return out
 }
 
-// readOffsets compares the clocks of this machine.
+// readOffsets compares the clocks of this machine, and takes the tightest of a few
+// comparisons.
 func readOffsets() clockOffsets {
-	before := monotonic()
-	wall, boot := time.Now().UnixNano(), int64(bootTime())
-	after := monotonic()
-	middle := before + (after-before)/2
-	return clockOffsets{unix: wall - middle, boot: boot - middle}
+	best := clockOffsets{off: math.MaxInt64}
+	for range 10 {
+		before := monotonic()
+		wall, boot := time.Now().UnixNano(), int64(bootTime())
+		after := monotonic()
+		if off := (after - before) / 2; off < best.off {
+			best = clockOffsets{unix: wall - before - off, boot: boot - before - off, off: off}
+		}
+		if best.off < int64(10*time.Microsecond) {
+			break
+		}
+	}
+	return best
 }
 
 func monotonic() int64 { return readClock(unix.CLOCK_MONOTONIC) }

@@ -20,14 +20,16 @@ func TestClockJumps(t *testing.T) {
 		steps     uint64
 		suspended time.Duration
 	}{
-		{"quiet", []clockOffsets{{100, 7}, {100, 7}}, 100, 0, 0},
-		{"drift below the bound", []clockOffsets{{100, 7}, {100 + clockStep, 7}}, 100, 0, 0},
-		{"drift that adds up is followed once", []clockOffsets{{0, 0}, {clockStep, 0}, {clockStep + 1, 0}, {clockStep + 2, 0}}, clockStep + 1, 1, 0},
-		{"set forward", []clockOffsets{{0, 0}, {hour, 0}}, hour, 1, 0},
-		{"set back, twice", []clockOffsets{{hour, 0}, {0, 0}, {-hour, 0}}, -hour, 2, 0},
-		{"suspended", []clockOffsets{{5, 5}, {5 + hour, 5 + hour}, {5 + hour, 5 + hour}}, 5 + hour, 0, time.Hour},
-		{"suspended twice", []clockOffsets{{0, 0}, {hour, hour}, {hour + second, hour + second}}, hour + second, 0, time.Hour + time.Second},
-		{"suspended, and set back to where it was", []clockOffsets{{0, 0}, {0, hour}}, 0, 1, time.Hour},
+		{"quiet", []clockOffsets{{unix: 100, boot: 7}, {unix: 100, boot: 7}}, 100, 0, 0},
+		{"drift below the bound", []clockOffsets{{unix: 100, boot: 7}, {unix: 100 + clockStep, boot: 7}}, 100, 0, 0},
+		{"drift that adds up is followed once", []clockOffsets{{unix: 0, boot: 0}, {unix: clockStep, boot: 0}, {unix: clockStep + 1, boot: 0}, {unix: clockStep + 2, boot: 0}}, clockStep + 1, 1, 0},
+		{"set forward", []clockOffsets{{unix: 0, boot: 0}, {unix: hour, boot: 0}}, hour, 1, 0},
+		{"set back, twice", []clockOffsets{{unix: hour, boot: 0}, {unix: 0, boot: 0}, {unix: -hour, boot: 0}}, -hour, 2, 0},
+		{"suspended", []clockOffsets{{unix: 5, boot: 5}, {unix: 5 + hour, boot: 5 + hour}, {unix: 5 + hour, boot: 5 + hour}}, 5 + hour, 0, time.Hour},
+		{"suspended twice", []clockOffsets{{unix: 0, boot: 0}, {unix: hour, boot: hour}, {unix: hour + second, boot: hour + second}}, hour + second, 0, time.Hour + time.Second},
+		{"read late, on a busy machine", []clockOffsets{{unix: 5}, {unix: 5 + 20*clockStep, off: 20 * clockStep}, {unix: 5}}, 5, 0, 0},
+		{"read late at first", []clockOffsets{{unix: 20 * clockStep, boot: 20 * clockStep, off: 20 * clockStep}, {unix: 5}}, 5, 0, 0},
+		{"suspended, and set back to where it was", []clockOffsets{{unix: 0, boot: 0}, {unix: 0, boot: hour}}, 0, 1, time.Hour},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			i := -1

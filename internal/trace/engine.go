@@ -104,7 +104,7 @@ type process struct {
 	ended     bool
 	threads   []*thread
 	gates     map[*site]gate // when sites were attached for this process alone
-	lastGate  gate            // the last of them
+	lastGate  gate           // the last of them
 }
 
 // thread is a thread that has hit a site.

@@ -49,12 +49,12 @@ func (g *gpu) device(id int) nvsample.Device {
 func (g *gpu) take(now int64) {
 	if len(g.devices) == 0 {
 		g.devices = g.sampler.Devices()
+		g.corr.Expect(len(g.devices))
 	}
 	g.buf = g.sampler.Take(g.buf[:0])
 	for _, s := range g.buf {
 		g.corr.Add(s)
 	}
-	g.samples += uint64(len(g.buf))
 	g.fresh = append(g.fresh, g.buf...)
 	g.procs = g.sampler.TakeProcesses(g.procs[:0])
 	for _, p := range g.procs {
@@ -115,8 +115,9 @@ func (g *gpu) account(b *Boundary) {
 	g.byPath[id] = figures
 }
 
-// notePeak keeps the highest use of each device and who was active then.
-func (g *gpu) notePeak(s *GPUSample) {
+// note counts a sample of the session and keeps the highest use of each device and who was active then.
+func (g *gpu) note(s *GPUSample) {
+	g.samples++
 	old, ok := g.peaks[s.Sample.Device]
 	if s.Used.Known && (!ok || s.Used.N > old.Used.N) {
 		g.peaks[s.Sample.Device] = RunPeak{Device: s.Sample.Device, Used: s.Used, Time: s.Mid, Phase: s.Phase}

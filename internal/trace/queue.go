@@ -155,7 +155,7 @@ func (q *queue) push(time int64) *item {
 
 // makeRoom lets go of a quarter when everything waits.
 func (q *queue) makeRoom() {
-	q.advance(monotonic(), false)
+	q.advance(monotonic(), 0, false)
 	for q.n > maxQueued/4*3 {
 		if q.items[q.head].other == nil {
 			q.early++
@@ -191,9 +191,10 @@ func (q *queue) pop() {
 	}
 }
 
-// advance takes new samples and writes what need not wait any longer. final
+// advance takes new samples and writes what need not wait any longer. All
+// records up to the time read are here: who was active until then is known. final
 // writes everything.
-func (q *queue) advance(now int64, final bool) {
+func (q *queue) advance(now, read int64, final bool) {
 	if q.gpu == nil {
 		return
 	}
@@ -206,7 +207,7 @@ func (q *queue) advance(now int64, final bool) {
 		}
 		q.pop()
 	}
-	q.samples(now)
+	q.samples(read)
 }
 
 // samples writes the samples up to a time; the phases that were active then
@@ -216,8 +217,11 @@ func (q *queue) samples(until int64) {
 		s := q.gpu.fresh[0]
 		q.gpu.fresh = q.gpu.fresh[1:]
 		out := GPUSample{Sample: s, Unix: q.clock.unix(s.Mid), Device: q.gpu.device(s.Device), Phase: q.gpu.active.attribute()}
-		q.gpu.notePeak(&out)
-		if q.err == nil && s.Mid >= q.started { // earlier ones only serve the first boundaries
+		if s.Mid < q.started {
+			continue // it only serves the first boundaries
+		}
+		q.gpu.note(&out)
+		if q.err == nil {
 			q.note(q.sink.GPUSample(&out))
 		}
 	}

@@ -50,7 +50,7 @@ func TestQueueOverflow(t *testing.T) {
 	if notes := q.notes(); len(notes) != 1 || notes[0].Count != q.early {
 		t.Errorf("notes %v, want the %d", notes, q.early)
 	}
-	q.advance(ahead, true)
+	q.advance(ahead, ahead, true)
 	if len(sink.boundaries) != int(seq) {
 		t.Errorf("%d boundaries written at last, want %d", len(sink.boundaries), seq)
 	}
@@ -124,7 +124,7 @@ func TestQueuedRecordsAreFrozen(t *testing.T) {
 	q.loss(&Loss{Time: 2, Thread: th, Count: 3})
 	q.process(&ProcessChange{Time: 3, Process: th.Process, Started: true})
 	th.TID, th.Process.Comm = 4, "new" // an exec from another thread
-	q.advance(4, true)
+	q.advance(4, 4, true)
 	if b := c.boundaries[0].Thread; b.TID != 5 || b.Process.Comm != "old" {
 		t.Errorf("the boundary is of thread %d of %q", b.TID, b.Process.Comm)
 	}

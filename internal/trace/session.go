@@ -83,18 +83,19 @@ type session struct {
 	queue   queue
 	clock   *clock
 	tracer  *loader.Tracer
-	count   *counting       // with Options.Aggregate, else nil
-	targets map[int]*tracee // by PID
-	reach   reach           // with Follow: of every process
-	holding map[fileID]bool // dynamic linkers in which new programs wait
-	looked  int64           // when children were last looked for
+	count   *counting         // with Options.Aggregate, else nil
+	targets map[int]*tracee   // by PID
+	reach   reach             // with Follow: of every process
+	holding map[fileID]bool   // dynamic linkers in which new programs wait
+	looked  int64             // when children were last looked for
 	missed  map[*process]bool // that were gone then, perhaps with records unread
 	// Files attached later than they were mapped.
 	lateExecs, lateLibraries late
 	missedExecs              uint64 // programs that ended before they could be looked at
 	execFiles                map[loader.ExecFile]bool
 	started                  int64
-	warned                   int // warnings already told
+	last                     int64 // time of the last record handled
+	warned                   int   // warnings already told
 	attached                 attachment
 	unread                   int // files of living processes that could not be read
 	changes                  []change
@@ -222,9 +223,12 @@ func (s *session) loop(ctx context.Context) (reason string, err error) {
 
 // read handles one batch of records and lets the sinks show it.
 func (s *session) read() error {
+	read := monotonic()
 	n, err := s.tracer.Read(time.Now().Add(s.drainInterval()), s.handle)
 	s.engine.End()
-	s.drained = n < loader.MaxBatch
+	if s.drained = n < loader.MaxBatch; !s.drained {
+		read = s.last
+	}
 	if err != nil {
 		return err
 	}
@@ -232,7 +236,7 @@ func (s *session) read() error {
 	if err := s.count.poll(now); err != nil {
 		return err
 	}
-	s.afterBatch(now)
+	s.afterBatch(now, read)
 	if s.queue.err != nil {
 		return s.queue.err
 	}
@@ -242,17 +246,20 @@ func (s *session) read() error {
 func (s *session) handle(ev *loader.Event) {
 	s.engine.Begin()
 	s.engine.Handle(ev)
+	s.last = ev.Time
 	switch ev.Kind {
 	case loader.KindLibrary, loader.KindExec:
 		s.noteChange(ev)
 	}
 }
 
-func (s *session) afterBatch(now int64) {
+// afterBatch lets everybody act upon a batch; all records up to the time read are
+// in it or were before.
+func (s *session) afterBatch(now, read int64) {
 	if s.clock.check(now) {
 		s.tellSampler()
 	}
-	s.queue.advance(now, false)
+	s.queue.advance(now, read, false)
 	s.followChanges()
 	s.queue.flush()
 }
@@ -310,7 +317,7 @@ func (s *session) finish(reason string) (*Summary, error) {
 	s.engine.Finish(now)
 	s.engine.End()
 	errs = append(errs, s.count.finish())
-	s.queue.advance(now, true)
+	s.queue.advance(now, now, true)
 	sum, err := s.summary(reason, now)
 	errs = append(errs, err)
 	if s.queue.err == nil {
