@@ -27,9 +27,9 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// TestScript runs testdata/script. Besides the usual commands:
+// TestScript runs testdata/script. Besides the usual commands, and the conditions
+// [bpf] and [demo]:
 //
-//	bpf                       needs the privilege to load BPF programs
 //	fixture NAME SOURCE       builds internal/fixture/testdata/SOURCE as $NAME
 //	start NAME ARG…           starts a fixture and sets $PID
 //	tell NAME LINE            writes a line to it
@@ -47,13 +47,19 @@ func TestScript(t *testing.T) {
 			return nil
 		},
 		Condition: func(cond string) (bool, error) {
-			if cond == "demo" { // the program is in this build
+			switch cond {
+			case "demo": // the program is in this build
 				return demo.Available, nil
+			case "bpf": // programs can be loaded; where they must be, that is no question
+				err := testenv.CanBPF()
+				if err != nil && testenv.Required() {
+					return false, fmt.Errorf("this machine must run this test, and cannot: %w", err)
+				}
+				return err == nil, nil
 			}
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"bpf":      needBPF,
 			"fixture":  buildFixture(t),
 			"start":    startFixture(t),
 			"tell":     func(ts *testscript.TestScript, _ bool, a []string) { proc(ts, a[0]).WriteLine(a[1]) },
@@ -91,15 +97,6 @@ func finish(ts *testscript.TestScript, _ bool, a []string) {
 	p.CloseStdin()
 	p.ReadAll()
 	p.WaitOK()
-}
-
-func needBPF(ts *testscript.TestScript, _ bool, _ []string) {
-	if err := testenv.CanBPF(); err != nil {
-		if testenv.Required() {
-			ts.Fatalf("this machine must run this test, and cannot: %v", err)
-		}
-		ts.Fatalf("skip: %v", err)
-	}
 }
 
 func buildFixture(t *testing.T) func(*testscript.TestScript, bool, []string) {

@@ -6,9 +6,6 @@ import (
 	"bufio"
 	"bytes"
 	"debug/elf"
-	"errors"
-	"fmt"
-	"io"
 	"path"
 	"path/filepath"
 	"slices"
@@ -138,55 +135,4 @@ func processorLevels() []string {
 	}
 	slices.Reverse(levels)
 	return levels
-}
-
-// ReadDynamic reads what [Search] needs of an ELF file. It does not trust the
-// file: a malformed one is an error.
-func ReadDynamic(hostPath string) (d Dynamic, err error) {
-	f, _, err := openRegular(hostPath)
-	if err != nil {
-		return d, err
-	}
-	defer f.Close()
-	return readDynamic(f)
-}
-
-func readDynamic(f io.ReaderAt) (d Dynamic, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("malformed ELF file: %v", r)
-		}
-	}()
-	file, err := elf.NewFile(f)
-	if err != nil {
-		return d, err
-	}
-	d.Class, d.Machine = uint16(file.Class), uint16(file.Machine)
-	for _, p := range file.Progs {
-		if p.Type == elf.PT_INTERP && p.Filesz > 0 && p.Filesz <= 4096 {
-			text := make([]byte, p.Filesz)
-			if _, err := p.ReadAt(text, 0); err != nil {
-				return d, fmt.Errorf("read the interpreter's name: %w", err)
-			}
-			d.Interp = string(bytes.TrimRight(text, "\x00"))
-		}
-	}
-	split := func(list []string) (dirs []string) {
-		for _, s := range list {
-			dirs = append(dirs, strings.Split(s, ":")...)
-		}
-		return dirs
-	}
-	needed, err1 := file.DynString(elf.DT_NEEDED)
-	soname, err2 := file.DynString(elf.DT_SONAME)
-	rpath, err3 := file.DynString(elf.DT_RPATH)
-	runpath, err4 := file.DynString(elf.DT_RUNPATH)
-	if err := errors.Join(err1, err2, err3, err4); err != nil {
-		return d, fmt.Errorf("read the dynamic section: %w", err)
-	}
-	d.Needed, d.RPath, d.RunPath = needed, split(rpath), split(runpath)
-	if len(soname) > 0 {
-		d.Soname = soname[0]
-	}
-	return d, nil
 }

@@ -12,8 +12,13 @@ import (
 	"strings"
 )
 
-// MaxLibraries bounds the libraries looked for per program.
-const MaxLibraries = 4096
+// MaxLibraries bounds the libraries looked for per program, and maxLookups the
+// places that are looked into for all of them: the program chooses both the names
+// and the directories.
+const (
+	MaxLibraries = 4096
+	maxLookups   = 1 << 16
+)
 
 // Dynamic is what a dynamic linker reads of an ELF file.
 type Dynamic struct {
@@ -38,8 +43,9 @@ type Search struct {
 	Root        string   // directory that the program will see as /; "" is ours
 	LibraryPath string   // LD_LIBRARY_PATH of the program; "" if none. Not heeded for set-user-ID programs by the linker
 	Preload     []string // LD_PRELOAD, split; loaded before all others
-	// Read returns the dynamic section of a file that we can read; nil is ReadDynamic.
-	Read func(hostPath string) (Dynamic, error)
+	// Read returns what the dynamic linker reads of a file, which is a regular one
+	// and closed afterwards. It must not trust the file.
+	Read func(*os.File) (Dynamic, error)
 	// LevelDirs are subdirectories of the system's directories for better
 	// processors, best first (glibc-hwcaps); nil are this machine's.
 	LevelDirs []string
@@ -64,9 +70,6 @@ func (s Search) ResolveLibraries(exe string) ([]Library, error) {
 	if r.Root == "" {
 		r.Root = "/"
 	}
-	if r.Read == nil {
-		r.Read = ReadDynamic
-	}
 	if r.LevelDirs == nil {
 		r.LevelDirs = processorLevels()
 	}
@@ -74,7 +77,7 @@ func (s Search) ResolveLibraries(exe string) ([]Library, error) {
 	if err != nil {
 		return nil, fmt.Errorf("executable %s: %w", exe, err)
 	}
-	dyn, err := r.Read(host)
+	dyn, err := r.read(host)
 	if err != nil {
 		return nil, fmt.Errorf("executable %s: %w", exe, err)
 	}
@@ -90,8 +93,8 @@ func (s Search) ResolveLibraries(exe string) ([]Library, error) {
 	}
 	for r.queue = append([]*object{main}, r.queue...); len(r.queue) > 0; r.queue = r.queue[1:] {
 		for _, name := range r.queue[0].dyn.Needed {
-			if len(r.found) == MaxLibraries {
-				return r.found, fmt.Errorf("libraries of %s cut at %d: %w", exe, MaxLibraries, ErrTruncated)
+			if len(r.found) == MaxLibraries || r.lookups >= maxLookups {
+				return r.found, fmt.Errorf("libraries of %s cut at %d: %w", exe, len(r.found), ErrTruncated)
 			}
 			r.need(name, r.queue[0])
 		}
@@ -115,6 +118,16 @@ type resolver struct {
 	byName         map[string]bool // names and sonames that are settled
 	queue          []*object
 	found          []Library
+	lookups        int
+}
+
+func (r *resolver) read(hostPath string) (Dynamic, error) {
+	f, _, err := openRegular(hostPath)
+	if err != nil {
+		return Dynamic{}, err
+	}
+	defer f.Close()
+	return r.Read(f)
 }
 
 // interp adds the dynamic linker, which others may need by its soname.
@@ -123,7 +136,7 @@ func (r *resolver) interp(name, exe string) {
 	real, host, err := inRoot(r.Root, name)
 	if err == nil {
 		var dyn Dynamic
-		if dyn, err = r.Read(host); err == nil {
+		if dyn, err = r.read(host); err == nil {
 			r.byName[dyn.Soname] = true
 			lib.Path, lib.HostPath = real, host
 			r.loaded[real] = true
@@ -142,6 +155,9 @@ func (r *resolver) need(name string, by *object) {
 	r.byName[name] = true
 	lib := Library{Name: name, NeededBy: by.path, Err: ErrLibraryNotFound}
 	for _, candidate := range r.paths(name, by) {
+		if r.lookups++; r.lookups > maxLookups {
+			break
+		}
 		real, host, err := inRoot(r.Root, candidate)
 		if err != nil {
 			continue
@@ -149,7 +165,7 @@ func (r *resolver) need(name string, by *object) {
 		if r.loaded[real] {
 			return
 		}
-		dyn, err := r.Read(host)
+		dyn, err := r.read(host)
 		if err != nil {
 			lib.Err = fmt.Errorf("%s: %w", real, err)
 			continue

@@ -51,7 +51,7 @@ func (s *session) prepare() error {
 // checkLibraries reads the files that the user named.
 func (s *session) checkLibraries() error {
 	for _, path := range s.o.Libraries {
-		f, err := s.files.read(path, func() (*os.File, error) { return os.Open(path) })
+		f, err := s.files.read(path, func() (*os.File, error) { return openPath(path) })
 		if err != nil {
 			return fmt.Errorf("--library: %w", err)
 		}
@@ -118,6 +118,7 @@ func (s *session) lookAhead(l *looked, proc *target.Process) {
 		Root:        fmt.Sprintf("/proc/%d/root", proc.PID),
 		LibraryPath: env["LD_LIBRARY_PATH"],
 		Preload:     strings.FieldsFunc(env["LD_PRELOAD"], func(r rune) bool { return r == ' ' || r == ':' }),
+		Read:        readDynamic,
 	}
 	libs, err := search.ResolveLibraries(proc.Exe)
 	if err != nil {

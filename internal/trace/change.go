@@ -4,8 +4,10 @@ package trace
 
 import (
 	"debug/elf"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -179,7 +181,7 @@ func (s *session) watchLibraries(t *tracee) {
 }
 
 func (s *session) watchLinker(h *os.File, pid int, libraries, execs bool) error {
-	f, err := elf.NewFile(h)
+	f, err := readLinker(h)
 	if err != nil {
 		return fmt.Errorf("read the dynamic linker: %w", err)
 	}
@@ -192,6 +194,34 @@ func (s *session) watchLinker(h *os.File, pid int, libraries, execs bool) error 
 		errs = append(errs, s.tracer.HoldExecs(path, offset))
 	}
 	return errors.Join(errs...)
+}
+
+// Bounds of a dynamic linker. What debug/elf takes for one is bounded by their
+// product, and any file can have a linker's name.
+const (
+	maxLinkerBytes    = 4 << 20
+	maxLinkerSections = 64
+)
+
+// readLinker reads a file that may be anything.
+func readLinker(h *os.File) (f *elf.File, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("malformed: %v", r)
+		}
+	}()
+	st, err := h.Stat()
+	if err != nil {
+		return nil, err
+	}
+	var header elf.Header64
+	if err := binary.Read(io.NewSectionReader(h, 0, st.Size()), binary.LittleEndian, &header); err != nil {
+		return nil, err
+	}
+	if st.Size() > maxLinkerBytes || header.Shnum > maxLinkerSections || header.Shnum == 0 && header.Shoff != 0 {
+		return nil, fmt.Errorf("larger than a dynamic linker: %d bytes, %d sections", st.Size(), header.Shnum)
+	}
+	return elf.NewFile(h)
 }
 
 func isLinker(path string) bool {

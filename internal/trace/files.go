@@ -3,6 +3,7 @@
 package trace
 
 import (
+	"debug/elf"
 	"errors"
 	"fmt"
 	"io"
@@ -99,6 +100,9 @@ func (fs *files) read(path string, open func() (*os.File, error)) (openFile, err
 	if err != nil {
 		return openFile{}, errors.Join(fmt.Errorf("read %s: %w", path, err), h.Close())
 	}
+	if !st.Mode().IsRegular() {
+		return openFile{}, errors.Join(fmt.Errorf("read %s: %w: not a regular file", path, usdt.ErrNotELF), h.Close())
+	}
 	if f := fs.known[id]; f != nil {
 		return openFile{f, h}, nil
 	}
@@ -167,8 +171,33 @@ func (fs *files) look(modules []target.Module) looked {
 // lookPath reads a file that no process has mapped yet.
 func (fs *files) lookPath(l *looked, name, hostPath string) {
 	l.names = append(l.names, name)
-	f, err := fs.read(name, func() (*os.File, error) { return os.Open(hostPath) })
+	f, err := fs.read(name, func() (*os.File, error) { return openPath(hostPath) })
 	l.add(f, err)
+}
+
+// openPath opens a file without waiting for what is none, such as a pipe.
+func openPath(path string) (*os.File, error) {
+	return os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+}
+
+// readDynamic reads what a dynamic linker reads of a file.
+func readDynamic(h *os.File) (target.Dynamic, error) {
+	st, err := h.Stat()
+	if err != nil {
+		return target.Dynamic{}, err
+	}
+	f, err := usdt.Read(io.NewSectionReader(h, 0, st.Size()), st.Size())
+	if err != nil {
+		return target.Dynamic{}, err
+	}
+	machine := elf.EM_X86_64
+	if f.Arch == usdt.ARM64 {
+		machine = elf.EM_AARCH64
+	}
+	return target.Dynamic{
+		Class: uint16(elf.ELFCLASS64), Machine: uint16(machine), Interp: f.Interp, Soname: f.Soname,
+		Needed: f.Needed, RPath: f.RPath, RunPath: f.RunPath,
+	}, nil
 }
 
 func (l *looked) add(f openFile, err error) {

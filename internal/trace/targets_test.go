@@ -177,16 +177,19 @@ func TestPreloadedLibrary(t *testing.T) {
 	})
 	t.Run("exec", func(t *testing.T) {
 		script := "echo ready; read go; LD_PRELOAD=" + library + " exec " + program + " " + library
-		p := fixture.StartCmd(t, exec.Command("/bin/sh", "-c", script))
-		p.Expect("ready")
-		tr := attach(t, Options{PIDs: []int{p.Pid()}, Follow: true})
-		p.WriteLine("go")
-		p.CloseStdin()
-		p.WaitOK()
-		sum := tr.wait()
-		if n := scopesByFile(tr.boundaries)["libinit.so"]; n != 1 && len(sum.Notes) == 0 {
-			t.Errorf("%d phases of the constructor, want 1, and no word of it being late", n)
-		}
+		inTime(t, func(t *testing.T) *Summary {
+			p := fixture.StartCmd(t, exec.Command("/bin/sh", "-c", script))
+			p.Expect("ready")
+			tr := attach(t, Options{PIDs: []int{p.Pid()}, Follow: true})
+			p.WriteLine("go")
+			p.CloseStdin()
+			p.WaitOK()
+			sum := tr.wait()
+			if n := scopesByFile(tr.boundaries)["libinit.so"]; n != 1 && len(sum.Notes) == 0 {
+				t.Errorf("%d phases of the constructor, want 1, and no word of it being late", n)
+			}
+			return sum
+		})
 	})
 }
 
