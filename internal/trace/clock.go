@@ -63,7 +63,7 @@ func (c *clock) look() {
 	if set := moved - slept; set > step || -set > step {
 		c.steps++
 	}
-	if slept > 0 || moved > step || -moved > step || fresh.off < c.last.off {
+	if slept > 0 || moved > step || -moved > step || c.last.off > clockStep/10 && fresh.off < c.last.off {
 		c.last = fresh
 	}
 }

@@ -28,18 +28,19 @@ type defects struct {
 	rest  uint64 // of total: beyond maxDefects
 }
 
-// seen counts v and reports whether it is the first of its defect, and so is
-// to be told. Beyond maxDefects only the total goes on.
-func (d *defects) seen(v *Violation) (first bool) {
+// seen counts v. When it is the first of its defect, and so is to be told, it
+// returns the copy that is kept, good until the next call. Beyond maxDefects only
+// the total goes on.
+func (d *defects) seen(v *Violation) (first *Violation) {
 	d.total++
 	k := defect{v.Err.Kind, v.Marker, v.Err.Closing.Path, v.Err.Top.Path, v.Thread.Process.PID}
 	if i, ok := d.index[k]; ok {
 		d.list[i].Count++
-		return false
+		return nil
 	}
 	if len(d.list) >= maxDefects {
 		d.rest++
-		return false
+		return nil
 	}
 	if d.index == nil {
 		d.index = make(map[defect]int)
@@ -48,7 +49,7 @@ func (d *defects) seen(v *Violation) (first bool) {
 	copied, thread := *v, *v.Thread
 	copied.Thread = &thread
 	d.list = append(d.list, ViolationCount{First: copied, Count: 1})
-	return true
+	return &d.list[len(d.list)-1].First
 }
 
 // sorted returns the defects, the most frequent first.

@@ -243,8 +243,9 @@ func (e *Engine) violation(th *thread, s *site, ev *loader.Event, err error, rep
 	}
 	v := Violation{Time: ev.Time, Thread: &th.Thread, Marker: &s.Marker, Err: pe, Repaired: repaired}
 	v.ClosingStart, v.TopStart = e.startOf(pe.Closing), e.startOf(pe.Top)
-	if e.defects.seen(&v) {
+	if kept := e.defects.seen(&v); kept != nil {
 		e.out.violation(&v)
+		kept.Unix = v.Unix
 	}
 	e.stats.moreDefects = e.defects.rest
 }

@@ -361,10 +361,6 @@ func (s *session) summary(reason string, now int64) (*Summary, error) {
 		Orphans: e.orphans, Violations: s.engine.defects.sorted(), ViolationTotal: s.engine.defects.total,
 		GPUStatus: s.o.GPUStatus,
 	}
-	for i := range sum.Violations {
-		first := &sum.Violations[i].First
-		first.Unix = s.clock.unix(first.Time)
-	}
 	sum.Notes = e.notes(s.engine.rec.Stats())
 	for _, n := range []Note{
 		{"records that could not be decoded: please report this", st.Malformed},
