@@ -66,7 +66,8 @@ func (s *syncBuffer) String() string {
 
 // gpuLine is what the test reads of a JSON line.
 type gpuLine struct {
-	EventType string `json:"event_type"`
+	EventType string  `json:"event_type"`
+	GPUStatus *string `json:"gpu_status"` // of session_start
 	Metadata  struct {
 		GPU []struct {
 			DeviceID int     `json:"device_id"`
@@ -122,19 +123,25 @@ func TestGPUFaults(t *testing.T) {
 				c.Device[i].HangMemory.Set(0)
 			}
 			lines, stderr := traceWithGPU(t, pace, 100, library, test.fault)
-			checkGPULines(t, lines, 100, test.status)
+			checkGPULines(t, lines, 100, 2, test.status)
+			if s := lines[0].GPUStatus; s != nil {
+				t.Errorf("the session starts with GPU status %q, want none", *s)
+			}
 			c.Device[1].HangMemory.Set(0)
 			if test.message != "" && strings.Count(stderr, test.message) != 1 {
 				t.Errorf("standard error tells of %q %d times, want once:\n%s", test.message, strings.Count(stderr, test.message), stderr)
 			}
 		})
 	}
-	for code, status := range map[uint64]string{nvmlDriverNotFound: "no_driver", nvmlMismatch: "version_mismatch"} {
+	for code, status := range map[uint64]string{nvmlDriverNotFound: "driver_not_loaded", nvmlMismatch: "version_mismatch"} {
 		t.Run(status, func(t *testing.T) {
 			c.InitReturn.Set(code)
 			defer c.InitReturn.Set(0)
 			lines, stderr := traceWithGPU(t, pace, 20, library, func() {})
-			checkGPULines(t, lines, 20, "")
+			checkGPULines(t, lines, 20, 0, "")
+			if s := lines[0].GPUStatus; s == nil || *s != status {
+				t.Errorf("the session starts with GPU status %v, want %q", s, status)
+			}
 			if strings.Count(stderr, "phasetrace: ") < 2 {
 				t.Errorf("nothing said about the driver:\n%s", stderr)
 			}
@@ -180,7 +187,9 @@ func traceWithGPU(t *testing.T, pace string, count int, library string, fault fu
 }
 
 // checkGPULines wants every phase and no zero where a value is not known.
-func checkGPULines(t *testing.T, lines []gpuLine, count int, status string) {
+// checkGPULines wants a number of phases with so many readings at each boundary,
+// and the status that device 1 has at the last, if any is given.
+func checkGPULines(t *testing.T, lines []gpuLine, count, devices int, status string) {
 	t.Helper()
 	boundaries, last := 0, ""
 	for _, l := range lines {
@@ -188,6 +197,9 @@ func checkGPULines(t *testing.T, lines []gpuLine, count int, status string) {
 			continue
 		}
 		boundaries++
+		if len(l.Metadata.GPU) != devices {
+			t.Fatalf("boundary %d has readings of %d devices, want %d", boundaries, len(l.Metadata.GPU), devices)
+		}
 		for _, g := range l.Metadata.GPU {
 			if g.Status == "ok" != (g.Used != nil) {
 				t.Fatalf("device %d: status %s with used_bytes %v", g.DeviceID, g.Status, g.Used)

@@ -106,6 +106,7 @@ func (g *gpu) account(b *Boundary) {
 		f := &figures[i]
 		if r.Change.Known {
 			f.Change.N += r.Change.N
+			f.Changes++
 			f.Change.Known = true
 		}
 		if r.Peak.Known && (!f.Peak.Known || r.Peak.N > f.Peak.N) {

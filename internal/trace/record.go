@@ -202,7 +202,9 @@ type ProcessStats struct {
 // PathGPU is a path's memory on one device.
 type PathGPU struct {
 	Device int
-	Change nvsample.Delta // sum over its scopes
+	Change nvsample.Delta // sum over Changes of its scopes
+	// Changes is of how many scopes the change is known.
+	Changes uint64
 	Peak   nvsample.Value
 }
 

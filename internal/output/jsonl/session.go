@@ -153,6 +153,7 @@ func (s *Sink) path(l line, p *trace.PathStats) line {
 		g := &p.GPU[i]
 		l = s.device(append(l, '{'), g.Device)
 		l = l.change(`,"change_bytes":`, g.Change)
+		l = l.count(`,"change_scopes":`, g.Changes)
 		l = append(l.bytes(`,"peak_used_bytes":`, g.Peak), '}')
 		l = comma(l, i, len(p.GPU))
 	}

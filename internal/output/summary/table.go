@@ -36,13 +36,13 @@ func (p *printer) phases() {
 		head = append(head, "rss peak~")
 	}
 	rows := [][]string{head}
-	var unfinished bool
+	var unfinished, partial bool
 	var walk func(nodes []*node, depth int)
 	walk = func(nodes []*node, depth int) {
 		for _, n := range nodes {
 			name := strings.Repeat("  ", min(depth, maxIndent)) + n.path.Name()
-			row, open := p.row(human.Fit(name, p.o.NameWidth), n.stats, devices, rss)
-			unfinished = unfinished || open
+			row, marks := p.row(human.Fit(name, p.o.NameWidth), n.stats, devices, rss)
+			unfinished, partial = unfinished || marks.unfinished, partial || marks.partial
 			rows = append(rows, row)
 			walk(n.inner, depth+1)
 		}
@@ -57,17 +57,26 @@ func (p *printer) phases() {
 	if unfinished {
 		p.printf("  * some scopes were closed by phasetrace or still open; their durations are not in the figures\n")
 	}
+	if partial {
+		p.printf("  %s of some of the scopes only: the others had no sample of their own at both ends\n", partialMark)
+	}
 }
 
-// row makes the cells of one phase and tells whether it has a mark.
-func (p *printer) row(name string, st *trace.PathStats, devices []int, rss bool) ([]string, bool) {
+// partialMark stands behind a sum that leaves some scopes out.
+const partialMark = "†"
+
+// marks are what the footnotes of a row explain.
+type marks struct{ unfinished, partial bool }
+
+// row makes the cells of one phase.
+func (p *printer) row(name string, st *trace.PathStats, devices []int, rss bool) ([]string, marks) {
 	if st == nil {
 		st = &trace.PathStats{}
 	}
 	known := st.Count > st.Synthetic
 	count := human.Count(st.Count + st.Open)
-	marked := st.Synthetic > 0 || st.Open > 0
-	if marked {
+	m := marks{unfinished: st.Synthetic > 0 || st.Open > 0}
+	if m.unfinished {
 		count += "*"
 	}
 	row := []string{name, count, duration(st.Total, known), duration(st.Self, known),
@@ -80,6 +89,9 @@ func (p *printer) row(name string, st *trace.PathStats, devices []int, rss bool)
 			}
 			if g.Change.Known {
 				change = human.Change(g.Change.N)
+				if g.Changes < st.Count {
+					change, m.partial = change+partialMark, true
+				}
 			}
 			if g.Peak.Known {
 				peak = human.Bytes(g.Peak.N)
@@ -94,7 +106,7 @@ func (p *printer) row(name string, st *trace.PathStats, devices []int, rss bool)
 		}
 		row = append(row, peak)
 	}
-	return row, marked
+	return row, m
 }
 
 // deviceColumns are the devices of which any phase has a figure, and how many
