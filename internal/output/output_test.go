@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"errors"
 	"os"
-	"reflect"
 	"strings"
 	"syscall"
 	"testing"
@@ -112,54 +111,5 @@ func TestFullDisk(t *testing.T) {
 		if err := outputtest.Typical().Play(open(w)); !errors.Is(err, syscall.EPIPE) {
 			t.Errorf("%s on a closed pipe: %v", name, err)
 		}
-	}
-}
-
-// spy notes the calls to a sink.
-type spy struct {
-	calls []any
-	err   error
-}
-
-func (s *spy) note(v any) error { s.calls = append(s.calls, v); return s.err }
-
-func (s *spy) Start(r *trace.Start) error           { return s.note(r) }
-func (s *spy) Process(r *trace.ProcessChange) error { return s.note(r) }
-func (s *spy) Boundary(r *trace.Boundary) error     { return s.note(r) }
-func (s *spy) Violation(r *trace.Violation) error   { return s.note(r) }
-func (s *spy) Orphan(r *trace.Orphan) error         { return s.note(r) }
-func (s *spy) Loss(r *trace.Loss) error             { return s.note(r) }
-func (s *spy) GPUSample(r *trace.GPUSample) error   { return s.note(r) }
-func (s *spy) Flush() error                         { return s.note("flush") }
-func (s *spy) End(r *trace.Summary) error           { return s.note(r) }
-
-func TestMulti(t *testing.T) {
-	session := outputtest.Typical()
-	var alone, a, b spy
-	for _, sink := range []trace.Sink{&alone, output.Multi(&a, &b), output.Multi()} {
-		if err := session.Play(sink); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if !reflect.DeepEqual(alone, a) || !reflect.DeepEqual(a, b) {
-		t.Error("the sinks were not handed the same")
-	}
-	if output.Multi(&a) != trace.Sink(&a) {
-		t.Error("a tee of one sink is more than the sink")
-	}
-	broken, fine := spy{err: errors.New("broken")}, spy{}
-	m := output.Multi(&broken, &fine)
-	for _, err := range []error{m.Start(&session.Start), m.Flush(), m.End(&session.Summary)} {
-		if !errors.Is(err, broken.err) {
-			t.Errorf("error %v, want %v", err, broken.err)
-		}
-	}
-	if len(fine.calls) != 3 {
-		t.Errorf("%d calls to the sink behind a broken one, want 3", len(fine.calls))
-	}
-	b2 := session.Records[0].(*trace.Boundary)
-	tee := output.Multi(summary.New(nil, summary.Options{}), summary.New(nil, summary.Options{}))
-	if n := testing.AllocsPerRun(100, func() { _ = tee.Boundary(b2) }); n != 0 {
-		t.Errorf("%v allocations a boundary", n)
 	}
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package target knows the processes that phasetrace looks at: who they are,
-// which files they have mapped, their namespaces, threads, children and
-// environment, when they end, and how to start one that has not run yet.
+// which files they have mapped, their namespaces, descendants and environment,
+// when they end, and how to start one that has not run yet.
 //
 // It must not know BPF, markers or the loader: it says which file is mapped
 // where, never what is in the file beyond its being ELF.

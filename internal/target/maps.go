@@ -34,11 +34,6 @@ type Mapping struct {
 // Executable reports whether code can run in the mapping.
 func (m Mapping) Executable() bool { return len(m.Perms) > 2 && m.Perms[2] == 'x' }
 
-// contains reports whether the mapping shows the byte at the file offset.
-func (m Mapping) contains(offset uint64) bool {
-	return offset >= m.Offset && offset-m.Offset < m.End-m.Start
-}
-
 // mapLine is one line of /proc/PID/maps.
 type mapLine struct {
 	Mapping

@@ -193,43 +193,6 @@ func TestRankOf(t *testing.T) {
 	}
 }
 
-func TestLoadBias(t *testing.T) {
-	segments := []Segment{
-		{Offset: 0, Vaddr: 0x0, Size: 0x600},
-		{Offset: 0x1000, Vaddr: 0x1000, Size: 0x200, Exec: true},
-		{Offset: 0x2db8, Vaddr: 0x3db8, Size: 0x258},
-	}
-	place := func(base uint64) []Mapping {
-		return []Mapping{
-			{base, base + 0x1000, 0, "r--p"}, {base + 0x1000, base + 0x2000, 0x1000, "r-xp"},
-			{base + 0x3000, base + 0x4000, 0x2000, "r--p"}, {base + 0x4000, base + 0x5000, 0x3000, "rw-p"},
-		}
-	}
-	reader := []Mapping{{0x9000, 0xe000, 0, "r-xp"}}
-	one := fmt.Sprint([]uint64{0x550000000000})
-	for _, c := range []struct {
-		name     string
-		mappings []Mapping
-		want     string
-	}{
-		{"once", place(0x550000000000), one},
-		{"fixed", place(0), fmt.Sprint([]uint64{0})},
-		{"twice", append(place(0x550000000000), place(0x7f0000000000)...), fmt.Sprint([]uint64{0x550000000000, 0x7f0000000000})},
-		{"shown to a reader as well", append(place(0x550000000000), reader...), one},
-		{"one mapping for all", []Mapping{{0x550000000000, 0x550000005000, 0, "rwxp"}}, one},
-		{"none", []Mapping{{0x1000, 0x2000, 0, "r-xp"}}, fmt.Sprint([]uint64(nil))},
-	} {
-		m := Module{Path: "/x", Mappings: c.mappings}
-		if got := fmt.Sprint(m.LoadBiases(segments)); got != c.want {
-			t.Errorf("%s: %s, want %s", c.name, got, c.want)
-		}
-		_, err := m.LoadBias(segments)
-		if ok := len(m.LoadBiases(segments)) == 1; ok != (err == nil) {
-			t.Errorf("%s: LoadBias says %v", c.name, err)
-		}
-	}
-}
-
 func FuzzParseMaps(f *testing.F) {
 	f.Add("55d3b6157000-55d3b615c000 r-xp 00002000 fe:00 247026                     /usr/bin/cat\n")
 	f.Add("ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  [vsyscall]\n1-2 r-xp 0 0:1 5 /a\\012b (deleted)\n")

@@ -205,7 +205,7 @@ type PathGPU struct {
 	Change nvsample.Delta // sum over Changes of its scopes
 	// Changes is of how many scopes the change is known.
 	Changes uint64
-	Peak   nvsample.Value
+	Peak    nvsample.Value
 }
 
 // ViolationCount is one defect and how often it was seen.

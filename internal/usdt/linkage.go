@@ -14,6 +14,9 @@ const (
 	maxLibraries = 1024
 )
 
+// pageSize is the smallest page of the supported architectures, in bytes.
+const pageSize = 4096
+
 // dynamic is what is of interest in a dynamic section.
 type dynamic struct {
 	strtab, flags1          uint64

@@ -234,22 +234,3 @@ func TestStrings(t *testing.T) {
 		t.Errorf("error of %d bytes", len(msg))
 	}
 }
-
-func TestFastOffset(t *testing.T) {
-	for _, test := range []struct {
-		site Site
-		off  uint64
-		ok   bool
-	}{
-		{Site{Offset: 0x1000, Nop: Nop1Then10}, 0x1001, true},
-		{Site{Offset: 0x1000, Nop: Nop1}, 0, false},
-		{Site{Offset: 0x1000, Nop: Nop10}, 0, false},
-		{Site{Offset: 0x1ff5, Nop: Nop1Then10}, 0x1ff6, true}, // ends at the page's last byte
-		{Site{Offset: 0x1ff6, Nop: Nop1Then10}, 0, false},
-		{Site{Offset: 0x1fff, Nop: Nop1Then10}, 0x2000, true},
-	} {
-		if off, ok := test.site.FastOffset(); off != test.off || ok != test.ok {
-			t.Errorf("%#x %v: %#x, %v", test.site.Offset, test.site.Nop, off, ok)
-		}
-	}
-}

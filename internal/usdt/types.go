@@ -112,7 +112,7 @@ const (
 	// where other kernels attach and never fire.
 	Nop10
 	// Nop1Then10 is a one-byte nop followed by the ten-byte nop, as our own
-	// markers have it. See Site.FastOffset.
+	// markers have it. Probes sit on the first.
 	Nop1Then10
 	// NopARM is the arm64 nop.
 	NopARM
@@ -160,21 +160,6 @@ type Site struct {
 	Args []Arg
 	// Nop is the instruction at Offset.
 	Nop Nop
-}
-
-// pageSize is the smallest page of the supported architectures, in bytes.
-const pageSize = 4096
-
-// FastOffset returns the file offset of the ten-byte nop of a Nop1Then10
-// site, and whether there is one that a kernel can rewrite: it must not cross
-// a page. Attach there only where the kernel is known to rewrite ten-byte
-// nops; elsewhere it never fires.
-func (s *Site) FastOffset() (uint64, bool) {
-	off := s.Offset + 1
-	if s.Nop != Nop1Then10 || off%pageSize > pageSize-10 {
-		return 0, false
-	}
-	return off, true
 }
 
 // Problem is a defect of a file that cost a probe or part of one.

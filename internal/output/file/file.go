@@ -88,9 +88,6 @@ func (f *File) Abandon() error {
 // Name is the path, or "standard output".
 func (f *File) Name() string { return f.name }
 
-// IsStdout reports whether this is standard output.
-func (f *File) IsStdout() bool { return f.stdout }
-
 // IsTerminal reports whether somebody may be looking.
 func (f *File) IsTerminal() bool { return IsTerminal(f.file) }
 

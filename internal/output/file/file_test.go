@@ -42,7 +42,7 @@ func TestNewFileIsPrivate(t *testing.T) {
 	if info.Mode() != 0o600 || info.Size() != 1 {
 		t.Errorf("mode %v, %d bytes, want -rw------- and 1", info.Mode(), info.Size())
 	}
-	if f.IsTerminal() || f.IsStdout() || f.Name() != path {
+	if f.IsTerminal() || f.stdout || f.Name() != path {
 		t.Error("a file passes for something else")
 	}
 }
@@ -165,7 +165,7 @@ func TestDevices(t *testing.T) {
 
 func TestStdout(t *testing.T) {
 	f := create(t, Stdout)
-	if !f.IsStdout() || f.Name() != "standard output" || f.file != os.Stdout {
+	if !f.stdout || f.Name() != "standard output" || f.file != os.Stdout {
 		t.Errorf("%+v", f)
 	}
 	if err := f.Close(); err != nil {

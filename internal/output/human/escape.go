@@ -19,9 +19,6 @@ const maxMarks = 3
 // is, so the result is for eyes, not for parsing.
 func AppendEscaped(dst []byte, s string) []byte { return appendEscaped(dst, s) }
 
-// AppendEscapedBytes is AppendEscaped for bytes.
-func AppendEscapedBytes(dst, s []byte) []byte { return appendEscaped(dst, s) }
-
 func appendEscaped[T string | []byte](dst []byte, s T) []byte {
 	plain, marks := 0, 0
 	for i := 0; i < len(s); {

@@ -40,8 +40,8 @@ func TestEscape(t *testing.T) {
 		if got := Escape(test.in); got != test.want {
 			t.Errorf("Escape(%q) = %q, want %q", test.in, got, test.want)
 		}
-		if got := string(AppendEscapedBytes(nil, []byte(test.in))); got != test.want {
-			t.Errorf("AppendEscapedBytes(%q) = %q, want %q", test.in, got, test.want)
+		if got := string(appendEscaped(nil, []byte(test.in))); got != test.want {
+			t.Errorf("appendEscaped(%q) = %q, want %q", test.in, got, test.want)
 		}
 	}
 }

@@ -29,9 +29,6 @@ const (
 type Options struct {
 	// Summary is for the summary at the end; its Colour is for the stream too.
 	Summary summary.Options
-	// GPUSamples shows each read of a device too, not only those that belong
-	// to boundaries.
-	GPUSamples bool
 }
 
 // Sink writes text. It is a trace.Sink for one goroutine. A failed write sticks

@@ -39,7 +39,7 @@ func TestGolden(t *testing.T) {
 		{"testdata/hostile.txt", outputtest.Hostile()},
 	} {
 		t.Run(test.file, func(t *testing.T) {
-			got, _, _ := strings.Cut(render(t, test.session, Options{GPUSamples: true}), "\n\nsession ")
+			got, _, _ := strings.Cut(render(t, test.session, Options{}), "\n\nsession ")
 			got += "\n"
 			if *update {
 				if err := os.WriteFile(test.file, []byte(got), 0o644); err != nil {
@@ -69,8 +69,8 @@ func TestEndsWithTheSummary(t *testing.T) {
 // only sign.
 func TestColour(t *testing.T) {
 	for _, make := range []func() *outputtest.Session{outputtest.Typical, outputtest.Hostile} {
-		plain := render(t, make(), Options{GPUSamples: true})
-		coloured := render(t, make(), Options{GPUSamples: true, Summary: summary.Options{Colour: true}})
+		plain := render(t, make(), Options{})
+		coloured := render(t, make(), Options{Summary: summary.Options{Colour: true}})
 		if !strings.Contains(coloured, "\x1b[") {
 			t.Error("no colour where it was asked for")
 		}

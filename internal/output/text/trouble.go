@@ -153,21 +153,8 @@ func exitStatus(c *trace.ProcessChange) string {
 	return " with status " + strconv.Itoa(c.ExitCode>>8&0xff)
 }
 
-// GPUSample writes a line when Options.GPUSamples asks for it.
+// GPUSample notes the device and writes nothing: boundaries tell what was read.
 func (s *Sink) GPUSample(g *trace.GPUSample) error {
 	s.device(&g.Device)
-	if !s.o.GPUSamples {
-		return nil
-	}
-	b := s.general(g.Mid)
-	b = append(append(b, ".. "...), s.labels[g.Device.ID]...)
-	if g.Used.Known {
-		b = append(human.AppendBytes(append(b, ' '), g.Used.N), " used"...)
-	} else {
-		b = append(append(b, " "+human.Unknown+" "...), g.Status.String()...)
-	}
-	if g.Phase.Path != nil {
-		b = human.AppendFit(append(b, " in "...), g.Phase.Path.String(), maxPath)
-	}
-	return s.end(b)
+	return nil
 }
