@@ -104,8 +104,8 @@ func (s *session) followChange(c change) (looked bool, err error) {
 		_ = t.proc.Refresh() // if it has ended, the next line finds out
 	}
 	added, modules, err := t.proc.ModulesSince(earlier)
-	if err != nil && modules == nil {
-		return false, nil
+	if err != nil && modules == nil || c.exec && len(modules) == 0 {
+		return false, nil // it ends: what it had mapped is gone
 	}
 	if c.replaced {
 		t.reach = newReach()

@@ -48,7 +48,7 @@ type kernel struct {
 var kernels = []kernel{
 	{ID: "amd64-6.1", Arch: "amd64", Pattern: `^linux-image-6\.1\.[0-9].*-cloud-amd64$`, Modes: []mode{native, as515}},
 	{ID: "amd64-6.12", Arch: "amd64", Pattern: `^linux-image-6\.12\.[0-9].*-cloud-amd64$`, Modes: []mode{native, noMulti}},
-	{ID: "arm64-6.1", Arch: "arm64", Pattern: `^linux-image-6\.1\.[0-9].*-cloud-arm64$`, Modes: []mode{native, as515}},
+	{ID: "arm64-6.1", Arch: "arm64", Pattern: `^linux-image-6\.1\.[0-9].*-cloud-arm64$`, Modes: []mode{native}},
 	{ID: "arm64-6.12", Arch: "arm64", Pattern: `^linux-image-6\.12\.[0-9].*-cloud-arm64$`, Modes: []mode{native}},
 }
 
