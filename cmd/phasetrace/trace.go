@@ -35,18 +35,7 @@ func trace(ctx context.Context, o *traceOptions, s *streams) error {
 	}
 	opts.Sink = out.sink
 	opts.Message = func(m string) { fmt.Fprintf(s.err, "phasetrace: %s\n", human.Escape(m)) }
-	opts.Attached = func(a tracing.Attached) error {
-		opts.Message(a.Message)
-		return o.ready(func() {
-			if !s.ownProcess {
-				return
-			}
-			err := privileges.Reduce(privileges.Needs{Admin: a.NeedsAdmin, Signals: len(o.command) > 0})
-			if err != nil {
-				opts.Message("warning: " + err.Error())
-			}
-		})
-	}
+	opts.Attached = func(a tracing.Attached) error { return o.attached(a, s, opts.Message) }
 	stopGPU, err := o.startGPU(ctx, &opts)
 	if err != nil {
 		return &statusError{statusFailed, errors.Join(err, out.abandon())}
@@ -78,6 +67,20 @@ func trace(ctx context.Context, o *traceOptions, s *streams) error {
 		passOn(caught(), command, opts.Message)
 	}
 	return o.finish(sum, err, command)
+}
+
+// attached is called when every probe is in place.
+func (o *traceOptions) attached(a tracing.Attached, s *streams, say func(string)) error {
+	say(a.Message)
+	return o.ready(func() {
+		if !s.ownProcess {
+			return
+		}
+		err := privileges.Reduce(privileges.Needs{Admin: a.NeedsAdmin, Signals: len(o.command) > 0})
+		if err != nil {
+			say("warning: " + err.Error())
+		}
+	})
 }
 
 // finish turns what happened into an exit status.

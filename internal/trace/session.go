@@ -8,10 +8,7 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"slices"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/nvsample"
@@ -337,75 +334,6 @@ func (s *session) detachProgress() func(done, total int) {
 		if now := time.Now(); now.Sub(began) > time.Second && now.Sub(told) > time.Second {
 			told = now
 			s.o.Message(fmt.Sprintf("detaching: %d of %d probes removed", done, total))
-		}
-	}
-}
-
-func kernelRelease() string {
-	var u unix.Utsname
-	if unix.Uname(&u) != nil {
-		return ""
-	}
-	return unix.ByteSliceToString(u.Release[:])
-}
-
-func (s *session) summary(reason string, now int64) (*Summary, error) {
-	s.clock.look()
-	st, err := s.tracer.Stats()
-	e := &s.engine.stats
-	sum := &Summary{
-		SessionID: s.o.SessionID, Time: now, Unix: s.clock.unix(now),
-		Elapsed: time.Duration(now - s.started), EndReason: reason,
-		Boundaries: e.boundaries, Synthetic: e.synthetic,
-		Received: st.Received, Lost: max(st.Lost+st.LostNoState, e.lost), LostOther: st.LostLifecycle,
-		Orphans: e.orphans, Violations: s.engine.defects.sorted(), ViolationTotal: s.engine.defects.total,
-		GPUStatus: s.o.GPUStatus,
-	}
-	sum.Notes = e.notes(s.engine.rec.Stats())
-	for _, n := range []Note{
-		{"records that could not be decoded: please report this", st.Malformed},
-		{"marker hits for which the kernel did not run the program", st.Missed},
-		{"lost markers not known of which thread", st.Unattributed},
-		{"sites that could not be attached", uint64(len(s.attached.failed))},
-		{"files that could not be read: markers in them, if any, are not traced", uint64(s.unread)},
-		{"sites left alone because this kernel cannot probe their nops safely", uint64(s.choice.refused)},
-	} {
-		if n.Count > 0 {
-			sum.Notes = append(sum.Notes, n)
-		}
-	}
-	sum.Notes = slices.Concat(sum.Notes, s.queue.notes(), s.clock.notes(), s.lateNotes(), s.halfDead())
-	s.sumPaths(sum)
-	s.count.summarise(sum)
-	s.sumSites(sum)
-	return sum, err
-}
-
-func (s *session) sumPaths(sum *Summary) {
-	for id, f := range s.engine.stats.paths {
-		if f == nil {
-			continue
-		}
-		p := f.export()
-		if g := s.queue.gpu; g != nil {
-			p.GPU = g.byPath[id]
-		}
-		sum.Paths = append(sum.Paths, p)
-	}
-	if g := s.queue.gpu; g != nil {
-		sum.Devices, sum.GPUSamples = g.devices, g.samples
-		for _, d := range g.devices {
-			if p, ok := g.peaks[d.ID]; ok {
-				sum.RunPeak = append(sum.RunPeak, p)
-			}
-		}
-	}
-}
-
-func (s *session) sumSites(sum *Summary) {
-	for _, site := range s.engine.sites {
-		if site.hits == 0 && site.attached && site.over == nil {
-			sum.ZeroSites = append(sum.ZeroSites, ZeroSite{site.Marker, site.pair.spec.Requires})
 		}
 	}
 }
