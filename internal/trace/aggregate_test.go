@@ -219,10 +219,7 @@ func TestCountedMidPhase(t *testing.T) {
 	p := fixture.Start(t, fixture.Build(t, "midphase.c"), "3")
 	p.ReadLine() // inside
 	b := attachBoth(t, Options{PIDs: []int{p.Pid()}})
-	p.WriteLine("exit")
-	p.Expect("done")
-	p.WriteLine("quit")
-	p.WaitOK()
+	leaveMidPhase(p)
 	// The semaphore, and with it tokens, was there for the one session as for
 	// the other.
 	if _, sum := b.wait(t); sum.Orphans != 2 {
@@ -339,16 +336,7 @@ func TestCountedPostgresErrors(t *testing.T) {
 	const statements, every = 2000, 10
 	client := pgtest.Start(t).Connect()
 	b := attachBoth(t, Options{PIDs: []int{client.Backend}})
-	var script strings.Builder
-	for i := range statements {
-		if i%every == 0 {
-			script.WriteString("select 1/0;\n")
-		} else {
-			script.WriteString("select 1;\n")
-		}
-	}
-	script.WriteString("begin;\nselect 1;\nrollback;\n")
-	client.Do(script.String())
+	client.Do(failing(statements, every) + "begin;\nselect 1;\nrollback;\n")
 	client.Close()
 	_, sum := b.wait(t)
 	if q := statsOf(t, sum, "query"); q.Synthetic != statements/every {

@@ -60,15 +60,20 @@ func coldName(t *testing.T, where string, without loader.Without) {
 	}
 }
 
+// leaveMidPhase lets the fixture midphase exit what it was in, and end.
+func leaveMidPhase(p *fixture.Proc) {
+	p.WriteLine("exit")
+	p.Expect("done")
+	p.WriteLine("quit")
+	p.WaitOK()
+}
+
 // What was entered before the attach ends as an orphan, not as a violation.
 func TestAttachMidPhase(t *testing.T) {
 	p := fixture.Start(t, fixture.Build(t, "midphase.c"), "3")
 	p.ReadLine() // inside
 	tr := attach(t, Options{PIDs: []int{p.Pid()}})
-	p.WriteLine("exit")
-	p.Expect("done")
-	p.WriteLine("quit")
-	p.WaitOK()
+	leaveMidPhase(p)
 	sum := tr.wait()
 	if sum.Orphans != 2 || len(tr.orphans) != 2 || sum.ViolationTotal != 0 {
 		t.Errorf("%d orphans, %d violations; want 2 and none", sum.Orphans, sum.ViolationTotal)

@@ -197,21 +197,33 @@ func inTime(t *testing.T, session func(*testing.T) *Summary) {
 // A target runs another program, which nobody has looked at: it waits until it
 // is attached.
 func TestExecOtherFile(t *testing.T) {
+	execInTime(t, func(t *testing.T) *fixture.Proc {
+		p := fixture.Start(t, fixture.Build(t, "exec.c"), fixture.Build(t, "exec.c"), "--second")
+		p.Expect("ready")
+		return p
+	}, "done",
+		"enter before", "enter before / gone",
+		"exit before / gone (exec)", "exit before (exec)",
+		"enter after", "exit after")
+}
+
+// execInTime traces a program that runs another one and then says that word and
+// its PID, with and without Follow, and wants those boundaries.
+func execInTime(t *testing.T, start func(*testing.T) *fixture.Proc, word string, want ...string) {
 	testenv.BPF(t)
 	for _, follow := range []bool{false, true} {
 		session := func(t *testing.T) *Summary {
-			p := fixture.Start(t, fixture.Build(t, "exec.c"), fixture.Build(t, "exec.c"), "--second")
-			p.Expect("ready")
+			p := start(t)
 			tr := attach(t, Options{PIDs: []int{p.Pid()}, Follow: follow})
 			p.WriteLine("go")
-			p.Expect(fmt.Sprintf("done %d", p.Pid()))
+			p.Expect(fmt.Sprintf("%s %d", word, p.Pid()))
 			p.WaitOK()
 			sum := tr.wait()
+			if sum.ViolationTotal != 0 || sum.Orphans != 0 {
+				t.Errorf("%d violations, %d orphans", sum.ViolationTotal, sum.Orphans)
+			}
 			if len(sum.Notes) == 0 {
-				wantBoundaries(t, tr.boundaries,
-					"enter before", "enter before / gone",
-					"exit before / gone (exec)", "exit before (exec)",
-					"enter after", "exit after")
+				wantBoundaries(t, tr.boundaries, want...)
 			}
 			return sum
 		}
@@ -300,28 +312,10 @@ func TestFollowOrphan(t *testing.T) {
 // A thread other than the main one runs exec: the process stays, its threads
 // do not, and what it runs then is traced.
 func TestExecFromThread(t *testing.T) {
-	testenv.BPF(t)
-	for _, follow := range []bool{false, true} {
-		session := func(t *testing.T) *Summary {
-			p := startSpawn(t, "thread-exec")
-			tr := attach(t, Options{PIDs: []int{p.Pid()}, Follow: follow})
-			p.WriteLine("go")
-			p.Expect(fmt.Sprintf("again %d", p.Pid()))
-			p.WaitOK()
-			sum := tr.wait()
-			if sum.ViolationTotal != 0 || sum.Orphans != 0 {
-				t.Errorf("%d violations, %d orphans", sum.ViolationTotal, sum.Orphans)
-			}
-			if len(sum.Notes) == 0 {
-				wantBoundaries(t, tr.boundaries,
-					"enter of main", "enter of a thread",
-					"exit of main (thread_exit)", "exit of a thread (exec)",
-					"enter again", "exit again")
-			}
-			return sum
-		}
-		t.Run(fmt.Sprintf("follow=%v", follow), func(t *testing.T) { inTime(t, session) })
-	}
+	execInTime(t, func(t *testing.T) *fixture.Proc { return startSpawn(t, "thread-exec") }, "again",
+		"enter of main", "enter of a thread",
+		"exit of main (thread_exit)", "exit of a thread (exec)",
+		"enter again", "exit again")
 }
 
 // Several targets of one session, each with what it has: two instances of one

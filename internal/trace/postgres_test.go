@@ -71,12 +71,8 @@ func TestPostgresBackend(t *testing.T) {
 	}
 }
 
-// A failing statement leaves its query and plan open for good. The next query
-// proves that they are over; nothing grows.
-func TestPostgresErrors(t *testing.T) {
-	const statements, every = 10000, 10
-	client := pgtest.Start(t).Connect()
-	tr := attach(t, Options{PIDs: []int{client.Backend}})
+// failing are statements of which each every-th fails, the first too.
+func failing(statements, every int) string {
 	var script strings.Builder
 	for i := range statements {
 		if i%every == 0 {
@@ -85,7 +81,16 @@ func TestPostgresErrors(t *testing.T) {
 			script.WriteString("select 1;\n")
 		}
 	}
-	client.Do(script.String())
+	return script.String()
+}
+
+// A failing statement leaves its query and plan open for good. The next query
+// proves that they are over; nothing grows.
+func TestPostgresErrors(t *testing.T) {
+	const statements, every = 10000, 10
+	client := pgtest.Start(t).Connect()
+	tr := attach(t, Options{PIDs: []int{client.Backend}})
+	client.Do(failing(statements, every))
 	client.Close()
 	sum := tr.wait()
 	var queries, abandoned, deepest int
