@@ -41,8 +41,11 @@ func trace(ctx context.Context, o *traceOptions, s *streams) error {
 		return &statusError{statusFailed, errors.Join(err, out.abandon())}
 	}
 	defer stopGPU()
-	if err := errors.Join(ctx.Err(), o.clearReady()); err != nil {
-		return &statusError{statusFailed, errors.Join(fmt.Errorf("nothing was traced: %w", err), out.abandon())}
+	if ctx.Err() != nil {
+		return &statusError{statusFailed, errors.Join(errors.New("interrupted before anything was attached: nothing was traced"), out.abandon())}
+	}
+	if err := o.clearReady(); err != nil {
+		return &statusError{statusFailed, errors.Join(err, out.abandon())}
 	}
 
 	var command *target.Spawned
@@ -183,7 +186,7 @@ func untilSignal(ctx context.Context) (_ context.Context, caught func() os.Signa
 func (o *traceOptions) clearReady() error {
 	info, err := os.Lstat(o.readyFile)
 	if o.readyFile == "" || err != nil || !info.Mode().IsRegular() {
-		return nil // createReady says what is wrong
+		return nil // ready says what is wrong
 	}
 	if err := os.Remove(o.readyFile); err != nil {
 		return fmt.Errorf("remove the ready file of an earlier trace: %w", err)

@@ -133,8 +133,8 @@ func (r *reader) readProcesses() {
 		case <-timer.C:
 		case <-r.listNow:
 			// Other processes may be asked about sooner, but not for more.
-			if wait := affordable - r.s.o.Now(); wait > 0 {
-				timer.Reset(time.Duration(wait))
+			if now := r.s.o.Now(); now < affordable {
+				timer.Reset(time.Duration(affordable - now))
 				continue
 			}
 		case <-r.s.stop:

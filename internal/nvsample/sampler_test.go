@@ -223,6 +223,22 @@ func TestProcessListsStayRare(t *testing.T) {
 	})
 }
 
+// The first list is read whatever comes first, the timer or the processes.
+func TestFirstListIsRead(t *testing.T) {
+	for range 50 {
+		synctest.Test(t, func(t *testing.T) {
+			s, _ := startFake(NewFake(1), Options{})
+			s.SetPIDs([]int{1})
+			pass(2 * time.Second)
+			calls := s.Stats().Devices[0].Processes.Calls
+			closeSampler(t, s)
+			if calls == 0 {
+				t.Fatal("no process list was read in two seconds")
+			}
+		})
+	}
+}
+
 func TestQueueIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, _ := startFake(NewFake(1), Options{Queue: 10})

@@ -12,7 +12,7 @@ import (
 // clock converts CLOCK_MONOTONIC, which records carry, to Unix time. It keeps
 // one pair of readings and takes a new one only when the clocks have drifted
 // apart noticeably (a clock step, a suspend): times of one session stay in the
-// order of the monotonic clock, which neither moves.
+// order of the monotonic clock, which setting the time and suspends do not move.
 type clock struct {
 	read clockReader
 	last clockOffsets
