@@ -256,10 +256,10 @@ func count(n int, noun string) string {
 }
 
 func (s *session) tellWarnings() {
-	for _, w := range slices.Concat(s.choice.warnings[s.warned:], s.attached.failed[s.attached.told:]) {
+	for _, w := range slices.Concat(s.choice.warnings[s.warned:], s.attached.failed) {
 		s.o.Message("warning: " + w)
 	}
-	s.warned, s.attached.told = len(s.choice.warnings), len(s.attached.failed)
+	s.warned, s.attached.failed = len(s.choice.warnings), nil
 }
 
 // plan chooses what to trace of the files that a process has mapped, or is
@@ -300,9 +300,9 @@ func (s *session) tellUnread(t *tracee, l *looked) {
 	if len(l.unread) == 0 || t.proc.Alive() != nil {
 		return
 	}
-	before := len(s.choice.warnings)
+	before := len(s.choice.warnings) + s.choice.unsaid
 	s.choice.warn(l.unread)
-	s.unread += len(s.choice.warnings) - before
+	s.unread += len(s.choice.warnings) + s.choice.unsaid - before
 }
 
 // wants reports whether a process's pairs use a site.
@@ -332,6 +332,7 @@ func (s *session) attachFile(t *tracee, f openFile, pairs []*pair) error {
 	for _, e := range failed {
 		bad[e.Site] = true
 		site := s.engine.sites[e.Site]
+		s.attached.failures++
 		s.attached.failed = append(s.attached.failed,
 			fmt.Sprintf("%s:%s at %s+%#x: %v", site.Provider, site.Probe, f.path, site.Offset, e.Err))
 		if errors.Is(e.Err, loader.ErrPermission) {

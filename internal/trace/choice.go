@@ -17,6 +17,7 @@ type choice struct {
 	bySpec   map[string]*pair
 	lanes    []string
 	warnings []string
+	unsaid   int // warnings beyond maxWarnings, not told apart
 	resets   map[resetSite]*site
 	// What the kernel does with long nops, and whether the user wants to risk it.
 	rewriting  loader.Rewriting
@@ -81,11 +82,19 @@ func (c *choice) refuse(f *file, in *usdt.Site) bool {
 	return true
 }
 
+// maxWarnings bounds the warnings of a session: a followed program can run any
+// number of files.
+const maxWarnings = 1024
+
 // warn adds warnings that have not been given before: a file is looked at
-// again whenever another process maps it.
+// again whenever another process maps it. Beyond the bound they are counted.
 func (c *choice) warn(warnings []string) {
 	for _, w := range warnings {
-		if !slices.Contains(c.warnings, w) {
+		switch {
+		case slices.Contains(c.warnings, w):
+		case len(c.warnings) == maxWarnings:
+			c.unsaid++
+		default:
 			c.warnings = append(c.warnings, w)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"debug/elf"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -91,5 +92,16 @@ func TestHostileLinker(t *testing.T) {
 		if _, err := readLinker(write(c.size, c.sections)); err == nil {
 			t.Errorf("%d bytes with %d sections were read", c.size, c.sections)
 		}
+	}
+}
+
+// Warnings are told once each, up to a bound, and counted beyond it.
+func TestWarningsAreBounded(t *testing.T) {
+	var c choice
+	for i := range maxWarnings + 10 {
+		c.warn([]string{fmt.Sprint("file ", i), "file 0"})
+	}
+	if len(c.warnings) != maxWarnings || c.unsaid != 10 {
+		t.Errorf("%d warnings kept, %d counted; want %d and 10", len(c.warnings), c.unsaid, maxWarnings)
 	}
 }

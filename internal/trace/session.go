@@ -101,8 +101,8 @@ type session struct {
 // attachment sums up what has been attached.
 type attachment struct {
 	sites, files int
-	failed       []string
-	told         int // of failed: already told
+	failures     int
+	failed       []string // failures that have not been told yet
 }
 
 // tracee is a process whose files are attached to.

@@ -34,7 +34,8 @@ func (s *session) summary(reason string, now int64) (*Summary, error) {
 		{"records that could not be decoded: please report this", st.Malformed},
 		{"marker hits for which the kernel did not run the program", st.Missed},
 		{"lost markers not known of which thread", st.Unattributed},
-		{"sites that could not be attached", uint64(len(s.attached.failed))},
+		{"sites that could not be attached", uint64(s.attached.failures)},
+		{"warnings not shown, because there were too many", uint64(s.choice.unsaid)},
 		{"files that could not be read: markers in them, if any, are not traced", uint64(s.unread)},
 		{"sites left alone because this kernel cannot probe their nops safely", uint64(s.choice.refused)},
 	} {
