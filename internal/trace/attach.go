@@ -300,6 +300,11 @@ func (s *session) tellUnread(t *tracee, l *looked) {
 	if len(l.unread) == 0 || t.proc.Alive() != nil {
 		return
 	}
+	// A process that ends gives up its memory before its root directory: if it has
+	// memory still, that is not why a file could not be read.
+	if mapped, err := t.proc.Modules(); err != nil && !errors.Is(err, target.ErrTruncated) || len(mapped) == 0 {
+		return
+	}
 	before := len(s.choice.warnings) + s.choice.unsaid
 	s.choice.warn(l.unread)
 	s.unread += len(s.choice.warnings) + s.choice.unsaid - before
