@@ -13,7 +13,7 @@ import (
 	"github.com/phasetrace/phasetrace/internal/inspect"
 	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/output/human"
-	"github.com/phasetrace/phasetrace/internal/target"
+	"github.com/phasetrace/phasetrace/internal/process"
 	"github.com/phasetrace/phasetrace/internal/usdt"
 )
 
@@ -81,7 +81,7 @@ func look(pid int, files []string, specs []usdt.PairSpec) (*inspect.Listing, err
 	if pid == 0 {
 		return inspect.Files(files, specs), nil
 	}
-	proc, err := target.Open(pid)
+	proc, err := process.Open(pid)
 	if err != nil {
 		return nil, fmt.Errorf("list process %d: %w", pid, err)
 	}

@@ -10,5 +10,5 @@ package main
 import "os"
 
 func main() {
-	os.Exit(process())
+	os.Exit(runMain())
 }

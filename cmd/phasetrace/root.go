@@ -53,8 +53,8 @@ type streams struct {
 	ownProcess bool
 }
 
-// process is main: it returns the exit status.
-func process() int {
+// runMain is main: it returns the exit status.
+func runMain() int {
 	s := &streams{in: os.Stdin, out: os.Stdout, err: os.Stderr, ownProcess: true}
 	return s.execute(context.Background(), os.Args[1:])
 }

@@ -23,7 +23,7 @@ import (
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"phasetrace": func() { os.Exit(process()) },
+		"phasetrace": func() { os.Exit(runMain()) },
 	})
 }
 

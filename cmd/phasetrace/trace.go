@@ -17,7 +17,7 @@ import (
 	"github.com/phasetrace/phasetrace/internal/output/file"
 	"github.com/phasetrace/phasetrace/internal/output/human"
 	"github.com/phasetrace/phasetrace/internal/privileges"
-	"github.com/phasetrace/phasetrace/internal/target"
+	"github.com/phasetrace/phasetrace/internal/process"
 	tracing "github.com/phasetrace/phasetrace/internal/trace"
 )
 
@@ -48,9 +48,9 @@ func trace(ctx context.Context, o *traceOptions, s *streams) error {
 		return &statusError{statusFailed, errors.Join(err, out.abandon())}
 	}
 
-	var command *target.Spawned
+	var command *process.Spawned
 	if len(o.command) > 0 {
-		if command, err = target.Spawn(o.command, nil, nil); err != nil {
+		if command, err = process.Spawn(o.command, nil, nil); err != nil {
 			return &statusError{commandStatus(err), errors.Join(err, out.abandon())}
 		}
 		opts.Spawned = command
@@ -87,7 +87,7 @@ func (o *traceOptions) attached(a tracing.Attached, s *streams, say func(string)
 }
 
 // finish turns what happened into an exit status.
-func (o *traceOptions) finish(sum *tracing.Summary, err error, command *target.Spawned) error {
+func (o *traceOptions) finish(sum *tracing.Summary, err error, command *process.Spawned) error {
 	status := statusFine
 	if command != nil {
 		status = statusOf(command)
@@ -108,7 +108,7 @@ func (o *traceOptions) finish(sum *tracing.Summary, err error, command *target.S
 // passOn lets a command that outlives its trace know what phasetrace was told: a
 // signal that ended the trace is meant for both. A terminal has sent its Ctrl-C
 // to the command already. Whatever else ended the trace, the command goes on.
-func passOn(sig os.Signal, command *target.Spawned, say func(string)) {
+func passOn(sig os.Signal, command *process.Spawned, say func(string)) {
 	switch {
 	case sig == nil:
 		say(fmt.Sprintf("tracing is over; waiting for process %d to end", command.PID))
@@ -130,16 +130,16 @@ func inForeground() bool {
 }
 
 // statusOf waits for the command and returns its status.
-func statusOf(command *target.Spawned) int {
+func statusOf(command *process.Spawned) int {
 	state, err := command.Wait()
 	if err != nil {
 		return statusFailed
 	}
-	return target.ExitStatus(state)
+	return process.ExitStatus(state)
 }
 
 func commandStatus(err error) int {
-	var ce *target.CommandError
+	var ce *process.CommandError
 	if errors.As(err, &ce) {
 		return ce.Status
 	}

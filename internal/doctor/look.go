@@ -14,7 +14,7 @@ import (
 	"github.com/phasetrace/phasetrace/internal/inspect"
 	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/nvsample"
-	"github.com/phasetrace/phasetrace/internal/target"
+	"github.com/phasetrace/phasetrace/internal/process"
 )
 
 // Options of Examine.
@@ -74,7 +74,7 @@ var environmentNames = append([]string{phpVariable}, javaVariables...)
 
 func lookAtProcess(pid int) subject {
 	s := subject{pid: pid}
-	p, err := target.Open(pid)
+	p, err := process.Open(pid)
 	if err != nil {
 		s.err = err
 		return s

@@ -9,7 +9,7 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/phasetrace/phasetrace/internal/target"
+	"github.com/phasetrace/phasetrace/internal/process"
 )
 
 // marker is a nop, and markerAddress where it is. In assembly, for a compiler
@@ -19,7 +19,7 @@ func markerAddress() uintptr
 
 // ownMarker returns the file offset of marker in this program's executable.
 func ownMarker() (uint64, error) {
-	self, err := target.Open(os.Getpid())
+	self, err := process.Open(os.Getpid())
 	if err != nil {
 		return 0, fmt.Errorf("look at this process: %w", err)
 	}

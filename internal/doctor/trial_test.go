@@ -18,7 +18,7 @@ import (
 
 	"github.com/phasetrace/phasetrace/internal/fixture"
 	"github.com/phasetrace/phasetrace/internal/loader"
-	"github.com/phasetrace/phasetrace/internal/target"
+	"github.com/phasetrace/phasetrace/internal/process"
 	"github.com/phasetrace/phasetrace/internal/testenv"
 )
 
@@ -170,7 +170,7 @@ func TestProcessAsItIs(t *testing.T) {
 	}
 	p.Kill()
 	s := lookAtProcess(p.Pid())
-	if !errors.Is(s.err, target.ErrNoProcess) {
+	if !errors.Is(s.err, process.ErrNoProcess) {
 		t.Errorf("ended: %v", s.err)
 	}
 	if r := NewReport("", "", p.Pid(), judgeProcess(s, loader.RewritingNone)); r.Works {

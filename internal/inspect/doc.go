@@ -6,7 +6,7 @@
 //
 // Collecting (Files, Process) reads files and /proc and needs no privilege
 // beyond that; what is shown (WriteTable, Document) is a pure function of what
-// was collected. The package knows internal/usdt and internal/target. It must
+// was collected. The package knows internal/usdt and internal/process. It must
 // not know BPF, NVML or what becomes of a pair.
 //
 // Files come from other people. Time and memory are bounded for each file as

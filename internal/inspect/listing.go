@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/phasetrace/phasetrace/internal/target"
+	"github.com/phasetrace/phasetrace/internal/process"
 	"github.com/phasetrace/phasetrace/internal/usdt"
 )
 
@@ -74,9 +74,9 @@ func Files(paths []string, pairs []usdt.PairSpec) *Listing {
 
 // OfProcess lists the files that a running process has mapped with code. proc
 // stays the caller's. The error is about the process as a whole.
-func OfProcess(proc *target.Process, pairs []usdt.PairSpec) (*Listing, error) {
+func OfProcess(proc *process.Process, pairs []usdt.PairSpec) (*Listing, error) {
 	modules, err := proc.Modules()
-	truncated := errors.Is(err, target.ErrTruncated)
+	truncated := errors.Is(err, process.ErrTruncated)
 	if err != nil && !truncated {
 		return nil, fmt.Errorf("process %d: %w", proc.PID, err)
 	}

@@ -17,7 +17,7 @@ import (
 
 	"github.com/phasetrace/phasetrace/internal/fixture"
 	"github.com/phasetrace/phasetrace/internal/output/human"
-	"github.com/phasetrace/phasetrace/internal/target"
+	"github.com/phasetrace/phasetrace/internal/process"
 	"github.com/phasetrace/phasetrace/internal/usdt"
 )
 
@@ -168,7 +168,7 @@ func TestProgramAndProcess(t *testing.T) {
 	if byFile.Chosen() != 1 || byFile.Choices[0].Pair.Origin != usdt.OriginMarkers {
 		t.Errorf("choices %+v", byFile.Choices)
 	}
-	proc, err := target.Open(fixture.Start(t, path).Pid())
+	proc, err := process.Open(fixture.Start(t, path).Pid())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/phasetrace/phasetrace/internal/loader"
-	"github.com/phasetrace/phasetrace/internal/target"
+	"github.com/phasetrace/phasetrace/internal/process"
 )
 
 // cpus is the number of CPUs that can run; the machine's possible CPUs may be
@@ -71,7 +71,7 @@ func (s *session) mayComeLater() bool {
 		return true
 	}
 	for _, t := range s.targets {
-		if t.starting && slices.ContainsFunc(t.modules, func(m target.Module) bool { return isLinker(m.Path) }) {
+		if t.starting && slices.ContainsFunc(t.modules, func(m process.Module) bool { return isLinker(m.Path) }) {
 			s.o.Message("no USDT markers in the program yet; watching the libraries it loads")
 			return true
 		}
@@ -79,19 +79,19 @@ func (s *session) mayComeLater() bool {
 	return false
 }
 
-func (s *session) openTarget(pid int) (*tracee, error) {
+func (s *session) openTarget(pid int) (*attachee, error) {
 	if t := s.targets[pid]; t != nil {
 		return t, nil
 	}
-	proc, err := target.Open(pid)
+	proc, err := process.Open(pid)
 	if err != nil {
 		return nil, err // names the process
 	}
-	t := &tracee{proc: proc, reach: newReach()}
+	t := &attachee{proc: proc, reach: newReach()}
 	t.starting = s.o.Spawned != nil && pid == s.o.Spawned.PID
 	t.modules, err = proc.Modules()
 	switch {
-	case errors.Is(err, target.ErrTruncated):
+	case errors.Is(err, process.ErrTruncated):
 		s.choice.warn([]string{fmt.Sprintf("process %d has more files mapped than are looked at: markers in the rest are not traced", pid)})
 	case err != nil:
 		proc.Close()
@@ -112,9 +112,9 @@ func (s *session) openTarget(pid int) (*tracee, error) {
 
 // lookAhead reads the libraries that a program that starts is about to load,
 // so that their markers are attached before they are mapped.
-func (s *session) lookAhead(l *looked, proc *target.Process) {
+func (s *session) lookAhead(l *looked, proc *process.Process) {
 	env, _ := proc.Environ("LD_LIBRARY_PATH", "LD_PRELOAD")
-	search := target.Search{
+	search := process.Search{
 		Root:        fmt.Sprintf("/proc/%d/root", proc.PID),
 		LibraryPath: env["LD_LIBRARY_PATH"],
 		Preload:     strings.FieldsFunc(env["LD_PRELOAD"], func(r rune) bool { return r == ' ' || r == ':' }),
@@ -264,7 +264,7 @@ func (s *session) tellWarnings() {
 
 // plan chooses what to trace of the files that a process has mapped, or is
 // about to, and returns them. The caller closes them.
-func (s *session) plan(t *tracee) (looked, error) {
+func (s *session) plan(t *attachee) (looked, error) {
 	l := s.files.look(t.modules)
 	if t.starting {
 		s.lookAhead(&l, t.proc)
@@ -277,7 +277,7 @@ func (s *session) plan(t *tracee) (looked, error) {
 
 // attachTo attaches the planned sites of the files that a process has mapped,
 // or is about to, and that are not attached for it yet.
-func (s *session) attachTo(t *tracee) error {
+func (s *session) attachTo(t *attachee) error {
 	l, err := s.plan(t)
 	defer l.close()
 	if err != nil {
@@ -296,13 +296,13 @@ func (s *session) attachTo(t *tracee) error {
 
 // tellUnread tells, once, of files of a living process whose markers, if they
 // have any, are not traced.
-func (s *session) tellUnread(t *tracee, l *looked) {
+func (s *session) tellUnread(t *attachee, l *looked) {
 	if len(l.unread) == 0 || t.proc.Alive() != nil {
 		return
 	}
 	// A process that ends gives up its memory before its root directory: if it has
 	// memory still, that is not why a file could not be read.
-	if mapped, err := t.proc.Modules(); err != nil && !errors.Is(err, target.ErrTruncated) || len(mapped) == 0 {
+	if mapped, err := t.proc.Modules(); err != nil && !errors.Is(err, process.ErrTruncated) || len(mapped) == 0 {
 		return
 	}
 	before := len(s.choice.warnings) + s.choice.unsaid
@@ -316,7 +316,7 @@ func (s *session) wants(pairs []*pair, site uint32) bool {
 	return slices.ContainsFunc(pairs, func(p *pair) bool { return in.pair == p || slices.Contains(in.over, p) })
 }
 
-func (s *session) attachFile(t *tracee, f openFile, pairs []*pair) error {
+func (s *session) attachFile(t *attachee, f openFile, pairs []*pair) error {
 	reach, pid := s.reachOf(t)
 	var todo []loader.Site
 	for _, p := range f.plan {

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/phasetrace/phasetrace/internal/loader"
-	"github.com/phasetrace/phasetrace/internal/target"
+	"github.com/phasetrace/phasetrace/internal/process"
 )
 
 // debuggerHook is the function that dynamic linkers call for debuggers when
@@ -91,11 +91,11 @@ func (s *session) release(c change, looked bool) {
 func (s *session) followChange(c change) (looked bool, err error) {
 	t := s.targets[c.pid]
 	if t == nil {
-		proc, err := target.Open(c.pid)
+		proc, err := process.Open(c.pid)
 		if err != nil {
 			return false, nil
 		}
-		t = &tracee{proc: proc, reach: newReach()}
+		t = &attachee{proc: proc, reach: newReach()}
 		s.targets[c.pid] = t
 	}
 	earlier := t.modules
@@ -120,7 +120,7 @@ func (s *session) followChange(c change) (looked bool, err error) {
 }
 
 // attachChange attaches to what a process has mapped now, and tells of it.
-func (s *session) attachChange(t *tracee, c change) error {
+func (s *session) attachChange(t *attachee, c change) error {
 	before := s.attached.sites
 	err := s.attachTo(t)
 	t.starting = t.starting && c.exec
@@ -146,7 +146,7 @@ func (s *session) attachChange(t *tracee, c change) error {
 
 // linkers calls with the dynamic linkers that a process has mapped, opened for
 // the time of the call.
-func (t *tracee) linkers(with func(*os.File, fileID)) {
+func (t *attachee) linkers(with func(*os.File, fileID)) {
 	for i := range t.modules {
 		m := &t.modules[i]
 		if m.Err != nil || !isLinker(m.Path) {
@@ -166,7 +166,7 @@ func (t *tracee) linkers(with func(*os.File, fileID)) {
 // watchLibraries makes the process's dynamic linker tell of libraries that are
 // loaded later, and hold programs that are run later. A program without one
 // has no library to load.
-func (s *session) watchLibraries(t *tracee) {
+func (s *session) watchLibraries(t *attachee) {
 	reach, pid := s.reachOf(t)
 	t.linkers(func(h *os.File, id fileID) {
 		if reach.linkers[id] && s.holding[id] {

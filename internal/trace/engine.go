@@ -60,7 +60,7 @@ type Engine struct {
 	sites     []*site // by Site.ID
 	threads   map[uint32]*thread
 	last      *thread // the thread of the previous record
-	processes map[int]*process
+	processes map[int]*tracee
 	scopes    []scope // by recorder slot
 	keyed     map[keyedScope]uint32
 	keyedOver uint64                      // open keyed enters that were refused
@@ -88,7 +88,7 @@ func NewEngine(cfg Config, out output) *Engine {
 		rec:       recorder.New(cfg.Limits),
 		out:       out,
 		threads:   make(map[uint32]*thread),
-		processes: make(map[int]*process),
+		processes: make(map[int]*tracee),
 		keyed:     make(map[keyedScope]uint32),
 		told:      make(map[loader.ThreadKey]uint64),
 		until:     math.MaxInt64,
@@ -98,7 +98,7 @@ func NewEngine(cfg Config, out output) *Engine {
 }
 
 // process is a traced process and what the engine keeps about it.
-type process struct {
+type tracee struct {
 	Process
 	inherited bool // its main thread began as a copy of the parent's thread
 	ended     bool
@@ -111,7 +111,7 @@ type process struct {
 type thread struct {
 	Thread
 	key     loader.ThreadKey
-	process *process
+	process *tracee
 	index   int   // in process.threads
 	born    int64 // when it was told of
 	time    int64 // of its last delivered marker
@@ -155,7 +155,7 @@ type scope struct {
 
 // keyedScope names a scope of a keyed pair.
 type keyedScope struct {
-	process *process
+	process *tracee
 	pair    *pair
 	value   uint64
 }

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/phasetrace/phasetrace/internal/loader"
-	"github.com/phasetrace/phasetrace/internal/target"
+	"github.com/phasetrace/phasetrace/internal/process"
 	"github.com/phasetrace/phasetrace/internal/usdt"
 )
 
@@ -153,7 +153,7 @@ func (l *looked) close() {
 }
 
 // look reads the files that a process has mapped.
-func (fs *files) look(modules []target.Module) looked {
+func (fs *files) look(modules []process.Module) looked {
 	var l looked
 	for i := range modules {
 		m := &modules[i]
@@ -181,20 +181,20 @@ func openPath(path string) (*os.File, error) {
 }
 
 // readDynamic reads what a dynamic linker reads of a file.
-func readDynamic(h *os.File) (target.Dynamic, error) {
+func readDynamic(h *os.File) (process.Dynamic, error) {
 	st, err := h.Stat()
 	if err != nil {
-		return target.Dynamic{}, err
+		return process.Dynamic{}, err
 	}
 	f, err := usdt.Read(io.NewSectionReader(h, 0, st.Size()), st.Size())
 	if err != nil {
-		return target.Dynamic{}, err
+		return process.Dynamic{}, err
 	}
 	machine := elf.EM_X86_64
 	if f.Arch == usdt.ARM64 {
 		machine = elf.EM_AARCH64
 	}
-	return target.Dynamic{
+	return process.Dynamic{
 		Class: uint16(elf.ELFCLASS64), Machine: uint16(machine), Interp: f.Interp, Soname: f.Soname,
 		Needed: f.Needed, RPath: f.RPath, RunPath: f.RunPath,
 	}, nil

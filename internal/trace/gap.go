@@ -168,7 +168,7 @@ func (e *Engine) outside(th *thread, s *site, ev *loader.Event) bool {
 
 // gate is when a site was attached for the process. Exits of threads that are
 // older may belong to enters nobody recorded.
-func (p *process) gate(s *site) gate {
+func (p *tracee) gate(s *site) gate {
 	if t, ok := p.gates[s]; ok {
 		return t
 	}
@@ -213,7 +213,7 @@ func (e *Engine) Reconcile(lost map[loader.ThreadKey]loader.ThreadLoss, time int
 
 // pastThread stands for a thread that has ended, or that lost every record.
 func (e *Engine) pastThread(k loader.ThreadKey, hostPID int) *thread {
-	p := &process{Process: Process{PID: hostPID, HostPID: hostPID}}
+	p := &tracee{Process: Process{PID: hostPID, HostPID: hostPID}}
 	for _, known := range e.processes { // by their ids here, which may be others
 		if known.HostPID == hostPID {
 			p = known

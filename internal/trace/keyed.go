@@ -57,7 +57,7 @@ func (e *Engine) keyedMarker(th *thread, s *site, ev *loader.Event) {
 }
 
 // started reports whether the process ran before a boot time in ns.
-func (p *process) started(since uint64) bool {
+func (p *tracee) started(since uint64) bool {
 	const ticksPerSecond = 100 // USER_HZ of /proc/PID/stat on every architecture here
 	return p.StartTime == 0 || p.StartTime*(1e9/ticksPerSecond) < since
 }
@@ -115,12 +115,12 @@ func (e *Engine) ask() {
 
 // closeAllKeyed closes the keyed scopes of a process, nil for all of them, in
 // the order of their enters.
-func (e *Engine) closeAllKeyed(p *process, time int64, why Reason) {
+func (e *Engine) closeAllKeyed(p *tracee, time int64, why Reason) {
 	e.closeKeyedUntil(p, math.MaxInt64, time, why)
 }
 
 // closeKeyedUntil closes those of them that were entered up to a time.
-func (e *Engine) closeKeyedUntil(p *process, entered, time int64, why Reason) {
+func (e *Engine) closeKeyedUntil(p *tracee, entered, time int64, why Reason) {
 	var open []keyedScope
 	for k, slot := range e.keyed {
 		if (p == nil || k.process == p) && e.scopes[slot].start <= entered {

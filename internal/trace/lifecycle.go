@@ -29,8 +29,8 @@ func (in *interner) of(b []byte) string {
 // AddProcess makes a process known before its first record.
 func (e *Engine) AddProcess(p Process) *Process { return &e.addProcess(p).Process }
 
-func (e *Engine) addProcess(p Process) *process {
-	pr := &process{Process: p}
+func (e *Engine) addProcess(p Process) *tracee {
+	pr := &tracee{Process: p}
 	if p.RankSource == "" {
 		pr.Rank = e.cfg.Rank
 	}
@@ -49,7 +49,7 @@ func (e *Engine) Processes() []*Process {
 }
 
 // knownProcess returns the process that a record names, nil if there is none.
-func (e *Engine) knownProcess(ev *loader.Event) *process {
+func (e *Engine) knownProcess(ev *loader.Event) *tracee {
 	p := e.processes[viewPID(ev)]
 	if p != nil && p.HostPID == 0 {
 		p.HostPID, p.ContainerPID = int(ev.PID), ev.Who.InnerPID
@@ -66,7 +66,7 @@ func viewPID(ev *loader.Event) int {
 
 // processOf returns the process that a record names, made if need be; nil when
 // there are too many.
-func (e *Engine) processOf(ev *loader.Event) *process {
+func (e *Engine) processOf(ev *loader.Event) *tracee {
 	if p := e.knownProcess(ev); p != nil {
 		return p
 	}
@@ -81,7 +81,7 @@ func (e *Engine) processOf(ev *loader.Event) *process {
 // kernel know as many.
 const maxProcesses = 1 << 14
 
-func (e *Engine) newProcess(p Process, ev *loader.Event) *process {
+func (e *Engine) newProcess(p Process, ev *loader.Event) *tracee {
 	if len(e.processes) >= maxProcesses {
 		e.stats.processesRefused++
 		return nil
@@ -119,7 +119,7 @@ func (e *Engine) replaced(th *thread, time int64) {
 }
 
 // newThread makes the thread of a record known; nil when there are too many.
-func (e *Engine) newThread(p *process, ev *loader.Event) *thread {
+func (e *Engine) newThread(p *tracee, ev *loader.Event) *thread {
 	if len(e.threads) >= maxThreads {
 		e.stats.threadsRefused++
 		return nil
@@ -213,7 +213,7 @@ func (th *thread) reason(ln *lane, why Reason) Reason {
 }
 
 // closeProcess closes what is open in a process, keyed scopes included.
-func (e *Engine) closeProcess(p *process, time int64, why Reason) {
+func (e *Engine) closeProcess(p *tracee, time int64, why Reason) {
 	for _, th := range sorted(p.threads) {
 		e.closeThread(th, time, why)
 	}
@@ -241,7 +241,7 @@ func (e *Engine) ProcessGone(pid int, started uint64, time int64) {
 	}
 }
 
-func (e *Engine) endProcess(p *process, change *ProcessChange) {
+func (e *Engine) endProcess(p *tracee, change *ProcessChange) {
 	if p.ended {
 		return
 	}

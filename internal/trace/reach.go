@@ -8,7 +8,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/phasetrace/phasetrace/internal/target"
+	"github.com/phasetrace/phasetrace/internal/process"
 )
 
 // reach is what probes cover so far: of one process, or with Follow of every
@@ -26,7 +26,7 @@ func newReach() reach {
 // 0 for every process that maps the file. With Follow a probe must be in place
 // before a child that will hit it exists, so there is one for all; the
 // programs then look at the set of targets.
-func (s *session) reachOf(t *tracee) (*reach, int) {
+func (s *session) reachOf(t *attachee) (*reach, int) {
 	if s.o.Follow {
 		return &s.reach, 0
 	}
@@ -41,7 +41,7 @@ func (s *session) adopt() error {
 	for found := true; found; {
 		found = false
 		for _, pid := range s.pids() {
-			below, err := target.Descendants(pid)
+			below, err := process.Descendants(pid)
 			if err != nil {
 				continue // it has ended; its handle tells
 			}
@@ -71,7 +71,7 @@ func ownLine() map[int]bool {
 	line := make(map[int]bool)
 	for pid := os.Getpid(); pid > 0 && !line[pid]; {
 		line[pid] = true
-		proc, err := target.Open(pid)
+		proc, err := process.Open(pid)
 		if err != nil {
 			break
 		}
@@ -106,14 +106,14 @@ func (s *session) childrenLeft() bool {
 		return true
 	}
 	s.looked = now
-	gone := make(map[*process]bool)
+	gone := make(map[*tracee]bool)
 	for pid, p := range s.engine.processes {
-		proc, err := target.Open(pid)
+		proc, err := process.Open(pid)
 		if err == nil {
 			proc.Close()
 		}
 		switch {
-		case !errors.Is(err, target.ErrNoProcess):
+		case !errors.Is(err, process.ErrNoProcess):
 		case !s.missed[p] || !s.drained:
 			gone[p] = true
 		default:

@@ -12,7 +12,7 @@ import (
 
 	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/nvsample"
-	"github.com/phasetrace/phasetrace/internal/target"
+	"github.com/phasetrace/phasetrace/internal/process"
 	"github.com/phasetrace/phasetrace/internal/usdt"
 )
 
@@ -29,7 +29,7 @@ type Options struct {
 	PIDs []int
 	// Spawned is a program held before its first instruction; Run lets it go
 	// when the probes are in place. nil: only PIDs are traced.
-	Spawned *target.Spawned
+	Spawned *process.Spawned
 	Pairs   []usdt.PairSpec // empty: the default choice
 	// Follow traces children too, from their first instruction.
 	Follow bool
@@ -81,11 +81,11 @@ type session struct {
 	clock   *clock
 	tracer  *loader.Tracer
 	count   *counting         // with Options.Aggregate, else nil
-	targets map[int]*tracee   // by PID
+	targets map[int]*attachee // by PID
 	reach   reach             // with Follow: of every process
 	holding map[fileID]bool   // dynamic linkers in which new programs wait
 	looked  int64             // when children were last looked for
-	missed  map[*process]bool // that were gone then, perhaps with records unread
+	missed  map[*tracee]bool  // that were gone then, perhaps with records unread
 	// Files attached later than they were mapped.
 	lateExecs, lateLibraries late
 	missedExecs              uint64 // programs that ended before they could be looked at
@@ -105,11 +105,11 @@ type attachment struct {
 	failed       []string // failures that have not been told yet
 }
 
-// tracee is a process whose files are attached to.
-type tracee struct {
-	proc     *target.Process
+// attachee is a process whose files are attached to.
+type attachee struct {
+	proc     *process.Process
 	reach    reach // what is attached for it alone
-	modules  []target.Module
+	modules  []process.Module
 	starting bool // its libraries are not mapped yet
 	unread   int  // files that the last look could not read
 	gone     bool // it has ended; its last records may still be unread
@@ -119,7 +119,7 @@ type tracee struct {
 // and returns the summary. Whatever ends it, what was recorded until then is
 // drained and written. The error is for what kept it from tracing or writing.
 func Run(ctx context.Context, o Options) (*Summary, error) {
-	s := &session{o: o, clock: newClock(readOffsets), targets: make(map[int]*tracee)}
+	s := &session{o: o, clock: newClock(readOffsets), targets: make(map[int]*attachee)}
 	s.reach, s.holding, s.execFiles = newReach(), make(map[fileID]bool), make(map[loader.ExecFile]bool)
 	s.queue = queue{sink: o.Sink, clock: s.clock}
 	if o.GPU != nil {
@@ -163,7 +163,7 @@ func (s *session) close() {
 
 // describe completes a process that a record told of.
 func (s *session) describe(p *Process) {
-	proc, err := target.Open(p.PID)
+	proc, err := process.Open(p.PID)
 	if err != nil {
 		return // it has ended already; what the record said must do
 	}
@@ -180,7 +180,7 @@ func (s *session) lostMarkers() (all, stateless uint64) {
 	return st.Lost + st.LostNoState, st.LostNoState
 }
 
-func fillProcess(p *Process, proc *target.Process, o Options) {
+func fillProcess(p *Process, proc *process.Process, o Options) {
 	p.Comm, p.Exe, p.StartTime = proc.Comm, proc.Exe, proc.StartTime
 	if n := len(proc.NSPIDs); n > 0 {
 		p.ContainerPID = proc.NSPIDs[n-1]

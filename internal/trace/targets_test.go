@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"github.com/phasetrace/phasetrace/internal/fixture"
+	"github.com/phasetrace/phasetrace/internal/process"
 	"github.com/phasetrace/phasetrace/internal/recorder"
-	"github.com/phasetrace/phasetrace/internal/target"
 )
 
 // messages collects what a session tells on the way.
@@ -164,7 +164,7 @@ func TestPreloadedLibrary(t *testing.T) {
 		}
 		defer out.Close()
 		env := append(os.Environ(), "LD_PRELOAD="+library)
-		spawned, err := target.Spawn([]string{program, library}, env, []*os.File{nil, out, os.Stderr})
+		spawned, err := process.Spawn([]string{program, library}, env, []*os.File{nil, out, os.Stderr})
 		if err != nil {
 			t.Fatal(err)
 		}

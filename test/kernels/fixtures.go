@@ -29,7 +29,7 @@ type prebuilder struct {
 // keeps to itself.
 var prebuilders = []prebuilder{
 	{args: []string{"run", "./internal/fixture/prebuild", "-o", "DIR"}},
-	{args: []string{"test", "-count=1", "./internal/target"}, env: []string{"PHASETRACE_TARGET_PREBUILD=DIR/target"}},
+	{args: []string{"test", "-count=1", "./internal/process"}, env: []string{"PHASETRACE_TARGET_PREBUILD=DIR/target"}},
 }
 
 // addFixtures compiles the programs that the tests trace for the guest's

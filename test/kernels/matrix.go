@@ -61,7 +61,7 @@ type testPackage struct {
 // testPackages are all of them: those that load BPF programs or look at other
 // processes.
 var testPackages = []testPackage{
-	{Dir: "internal/target"},
+	{Dir: "internal/process"},
 	{Dir: "internal/loader", Modes: true},
 	{Dir: "internal/trace", Modes: true},
 	{Dir: "cmd/phasetrace", Modes: true},

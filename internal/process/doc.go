@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package target knows the processes that phasetrace looks at: who they are,
+// Package process knows the processes that phasetrace looks at: who they are,
 // which files they have mapped, their namespaces, descendants and environment,
 // when they end, and how to start one that has not run yet.
 //
@@ -23,4 +23,4 @@
 //
 // No read is unbounded. What goes over a bound is left out and the error says
 // so ([ErrTruncated]); what was read before is returned along with it.
-package target
+package process
