@@ -31,7 +31,7 @@ test: build ## run every test that this machine can run
 # The packages whose goroutines share something; the others have nothing to
 # race. Not the hostile run, whose memory is bounded. Of the session's tests those that do not hang on time: the detector
 # makes the tracer ten times slower.
-RACE = ./cmd/... ./internal/loader ./internal/nvsample ./internal/output/... ./internal/recorder ./internal/process
+RACE = ./cmd/... ./internal/loader ./internal/gpu ./internal/nvsample ./internal/output/... ./internal/recorder ./internal/process
 RACE_TRACE = ^Test(Engine|OwnMarkers|ColdName|AttachMidPhase|Misnested|SampleAge|DeviceDies|TwoSemaphores)
 test-race: ## tests under the race detector
 	$(GO) test -race -skip '^Test(Hold|GPUFaults|HostileRun)' $(RACE)

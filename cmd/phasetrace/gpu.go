@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/phasetrace/phasetrace/internal/gpu"
 	"github.com/phasetrace/phasetrace/internal/nvsample"
 	tracing "github.com/phasetrace/phasetrace/internal/trace"
 )
@@ -38,11 +39,11 @@ func (o *traceOptions) startGPU(ctx context.Context, out *tracing.Options) (stop
 		out.GPUStatus = "off"
 		return func() {}, nil
 	}
-	sampler := nvsample.StartOpening(
-		func() (nvsample.Source, error) { return nvsample.Open(o.nvmlLibrary) },
-		nvsample.Options{
+	sampler := gpu.StartOpening(
+		func() (gpu.Source, error) { return nvsample.Open(o.nvmlLibrary) },
+		gpu.Options{
 			Interval: o.gpuInterval, PIDs: out.PIDs,
-			Report: func(p nvsample.Problem) {
+			Report: func(p gpu.Problem) {
 				if o.gpu == "require" || o.nvmlLibrary != "" || p.Kind != "library" {
 					out.Message(p.Message)
 				}
@@ -66,12 +67,12 @@ func (o *traceOptions) startGPU(ctx context.Context, out *tracing.Options) (stop
 	case o.gpu == "require":
 		stop()
 		return nil, fmt.Errorf("--gpu require: %w", err)
-	case o.nvmlLibrary != "", nvsample.StatusOf(err) == nvsample.StatusTimeout:
+	case o.nvmlLibrary != "", gpu.StatusOf(err) == gpu.StatusTimeout:
 		// A library that was asked for, or that is slow, may still come to work.
-		out.GPU, out.GPUStatus = sampler, nvsample.StatusOf(err).String()
+		out.GPU, out.GPUStatus = sampler, gpu.StatusOf(err).String()
 		return stop, nil
 	default:
-		out.GPUStatus = nvsample.StatusOf(err).String()
+		out.GPUStatus = gpu.StatusOf(err).String()
 		stop()
 		return func() {}, nil
 	}

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/phasetrace/phasetrace/internal/nvsample"
+	"github.com/phasetrace/phasetrace/internal/gpu"
 )
 
 // gpuTime bounds how long the driver is waited for: a broken one can hang.
@@ -17,15 +17,15 @@ const gpuTime = 5 * time.Second
 // gpuFacts are what NVML said.
 type gpuFacts struct {
 	err     error
-	info    nvsample.Info
-	devices []nvsample.Device
+	info    gpu.Info
+	devices []gpu.Device
 	refused []string // devices whose memory cannot be read, and why
 }
 
 var errGPUTime = errors.New("the driver does not answer")
 
 // lookAtGPU asks NVML. A driver that hangs keeps a goroutine until it answers.
-func lookAtGPU(open func() (nvsample.Source, error), limit time.Duration) gpuFacts {
+func lookAtGPU(open func() (gpu.Source, error), limit time.Duration) gpuFacts {
 	answer := make(chan gpuFacts, 1)
 	go func() {
 		src, err := open()
@@ -50,7 +50,7 @@ func lookAtGPU(open func() (nvsample.Source, error), limit time.Duration) gpuFac
 	}
 }
 
-func deviceName(d nvsample.Device) string {
+func deviceName(d gpu.Device) string {
 	if d.MIG >= 0 {
 		return fmt.Sprintf("GPU %d instance %d (%s)", d.Index, d.MIG, d.Name)
 	}
@@ -67,7 +67,7 @@ func judgeGPU(f gpuFacts) []Check {
 		c.Remedy = "see whether nvidia-smi hangs as well; if so, the driver or a GPU has to be reset"
 		return []Check{c}
 	case f.err != nil:
-		status := nvsample.StatusOf(f.err)
+		status := gpu.StatusOf(f.err)
 		c.Result, c.Remedy = Missing, status.Advice()
 		c.Detail = strings.TrimSuffix(short(f.err), "; "+c.Remedy)
 		return []Check{c}

@@ -18,9 +18,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"github.com/phasetrace/phasetrace/internal/gpu"
 	"github.com/phasetrace/phasetrace/internal/inspect"
 	"github.com/phasetrace/phasetrace/internal/loader"
-	"github.com/phasetrace/phasetrace/internal/nvsample"
 	"github.com/phasetrace/phasetrace/internal/output/human"
 	"github.com/phasetrace/phasetrace/internal/usdt"
 )
@@ -157,16 +157,16 @@ func TestProcessGoldens(t *testing.T) {
 }
 
 func TestGPU(t *testing.T) {
-	fake := nvsample.NewFake(2)
-	fake.SetStatus(1, nvsample.StatusLost)
-	for _, c := range judgeGPU(lookAtGPU(func() (nvsample.Source, error) { return fake, nil }, gpuTime)) {
+	fake := gpu.NewFake(2)
+	fake.SetStatus(1, gpu.StatusLost)
+	for _, c := range judgeGPU(lookAtGPU(func() (gpu.Source, error) { return fake, nil }, gpuTime)) {
 		if want := map[string]Result{"nvml": OK, "gpu_memory": Warn}[c.Name]; c.Result != want || c.Required {
 			t.Errorf("%+v", c)
 		}
 	}
 	release := make(chan struct{})
 	defer close(release)
-	hang := func() (nvsample.Source, error) { <-release; return nil, errors.New("late") }
+	hang := func() (gpu.Source, error) { <-release; return nil, errors.New("late") }
 	if c := judgeGPU(lookAtGPU(hang, 1))[0]; c.Result != Missing || c.Remedy == "" {
 		t.Errorf("a driver that hangs: %+v", c)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/phasetrace/phasetrace/internal/gpu"
 	"github.com/phasetrace/phasetrace/internal/inspect"
 	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/nvsample"
@@ -34,7 +35,7 @@ func Examine(o Options) *Report {
 	checks := judgeKernel(t)
 	checks = append(checks, judgePrivileges(s, t.adminNeeded())...)
 	checks = append(checks, judgeSystem(s)...)
-	gpu := lookAtGPU(func() (nvsample.Source, error) { return nvsample.Open(o.NVMLLibrary) }, gpuTime)
+	gpu := lookAtGPU(func() (gpu.Source, error) { return nvsample.Open(o.NVMLLibrary) }, gpuTime)
 	checks = append(checks, judgeGPU(gpu)...)
 	if o.PID != 0 {
 		checks = append(checks, judgeProcess(lookAtProcess(o.PID), loader.RewritingOf(t.syscall))...)

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/phasetrace/phasetrace/internal/gpu"
 	"github.com/phasetrace/phasetrace/internal/nvsample"
 	"github.com/phasetrace/phasetrace/internal/nvsample/fakenvml"
 )
@@ -67,13 +68,13 @@ func TestDryRun(t *testing.T) {
 }
 
 // sampleWhile reads the GPU while a command runs.
-func sampleWhile(t *testing.T, library string, cmd *exec.Cmd) []nvsample.Sample {
+func sampleWhile(t *testing.T, library string, cmd *exec.Cmd) []gpu.Sample {
 	t.Helper()
 	src, err := nvsample.Open(library)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := nvsample.Start(src, nvsample.Options{Interval: time.Millisecond, Budget: 1, Queue: 1 << 20})
+	s := gpu.Start(src, gpu.Options{Interval: time.Millisecond, Budget: 1, Queue: 1 << 20})
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("the program: %v\n%s", err, out)
@@ -86,7 +87,7 @@ func sampleWhile(t *testing.T, library string, cmd *exec.Cmd) []nvsample.Sample 
 
 // traceOf writes the JSON lines that phasetrace would, of the boundaries that
 // the program logged.
-func traceOf(t *testing.T, log []byte, samples []nvsample.Sample) []byte {
+func traceOf(t *testing.T, log []byte, samples []gpu.Sample) []byte {
 	t.Helper()
 	var d device
 	phases, err := readLog(bytes.NewReader(log), &d)
@@ -103,13 +104,13 @@ func traceOf(t *testing.T, log []byte, samples []nvsample.Sample) []byte {
 		all = append(all, boundary{p.EnteredNS, uint32(i), false}, boundary{p.ExitedNS, uint32(i), true})
 	}
 	slices.SortFunc(all, func(a, b boundary) int { return cmp.Compare(a.at, b.at) })
-	correlator := nvsample.NewCorrelator(nvsample.CorrelatorOptions{History: len(samples) + 2})
+	correlator := gpu.NewCorrelator(gpu.CorrelatorOptions{History: len(samples) + 2})
 	for _, s := range samples {
 		correlator.Add(s)
 	}
 	var trace bytes.Buffer
 	for _, b := range all {
-		kind, readings := "phase_enter", []nvsample.Reading(nil)
+		kind, readings := "phase_enter", []gpu.Reading(nil)
 		if b.exit {
 			kind, readings = "phase_exit", correlator.Exit(b.scope, b.at, nil)
 		} else {
@@ -120,7 +121,7 @@ func traceOf(t *testing.T, log []byte, samples []nvsample.Sample) []byte {
 	return trace.Bytes()
 }
 
-func write(t *testing.T, w io.Writer, kind string, path []string, scope uint32, readings []nvsample.Reading) {
+func write(t *testing.T, w io.Writer, kind string, path []string, scope uint32, readings []gpu.Reading) {
 	t.Helper()
 	l := line{ScopeID: fmt.Sprintf("s:%d", scope), Path: path}
 	for _, r := range readings {
@@ -138,7 +139,7 @@ func write(t *testing.T, w io.Writer, kind string, path []string, scope uint32, 
 	fmt.Fprintf(w, "%s\n", text)
 }
 
-func number(v nvsample.Value) *int64 {
+func number(v gpu.Value) *int64 {
 	if !v.Known {
 		return nil
 	}

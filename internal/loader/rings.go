@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/phasetrace/phasetrace/bpf"
+	"github.com/phasetrace/phasetrace/internal/clock"
 )
 
 // Layout of a ring, bpf/ring.h.
@@ -123,7 +124,7 @@ func mapRings(m *ebpf.Map, l ringLayout) (*rings, error) {
 }
 
 func newRings(memory []byte, l ringLayout) *rings {
-	r := &rings{memory: memory, now: monotonicNow, rings: make([]cpuRing, l.count)}
+	r := &rings{memory: memory, now: clock.Monotonic, rings: make([]cpuRing, l.count)}
 	for i := range r.rings {
 		one := memory[i*l.stride() : (i+1)*l.stride()]
 		r.rings[i] = cpuRing{
@@ -137,12 +138,6 @@ func newRings(memory []byte, l ringLayout) *rings {
 }
 
 func (r *rings) close() error { return unix.Munmap(r.memory) }
-
-func monotonicNow() int64 {
-	var ts unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts)
-	return ts.Nano()
-}
 
 // read hands out the records that were made before the call, at most `most`,
 // each thread's in order and all by time as far as they have come. It returns

@@ -50,16 +50,4 @@ func BenchmarkNVML(b *testing.B) {
 			}
 		}
 	})
-	b.Run("sampler", func(b *testing.B) {
-		s := newSampler(Options{})
-		s.source = src
-		r := newReader(s, Device{}, 1)
-		samples := make([]Sample, 0, DefaultQueue)
-		b.ReportAllocs()
-		for b.Loop() {
-			r.pacer.due(Now(), true)
-			r.readOnce()
-			samples = s.Take(samples[:0])
-		}
-	})
 }

@@ -10,22 +10,25 @@ import (
 	"testing"
 	"time"
 
+	"github.com/phasetrace/phasetrace/internal/clock"
+
 	"golang.org/x/sys/unix"
 
+	"github.com/phasetrace/phasetrace/internal/gpu"
 	"github.com/phasetrace/phasetrace/internal/nvsample/fakenvml"
 )
 
 // boundaries makes n boundaries with the given spacing beside a sampler, as a
 // tracing session would: it calls kick after each boundary, and check with each
 // boundary and its readings. A boundary lies ago() ns back when it is told.
-func boundaries(s *Sampler, n int, spacing func() time.Duration, ago func() int64, kick func(), check func(at int64, r []Reading)) {
-	c := NewCorrelator(CorrelatorOptions{})
+func boundaries(s *gpu.Sampler, n int, spacing func() time.Duration, ago func() int64, kick func(), check func(at int64, r []gpu.Reading)) {
+	c := gpu.NewCorrelator(gpu.CorrelatorOptions{})
 	var pending []int64
-	var samples []Sample
-	var readings []Reading
+	var samples []gpu.Sample
+	var readings []gpu.Reading
 	for done := 0; done < n; {
 		if done+len(pending) < n {
-			pending = append(pending, Now()-ago())
+			pending = append(pending, clock.Monotonic()-ago())
 			kick()
 		}
 		time.Sleep(spacing()) // the spacing of the boundaries, not a wait
@@ -33,7 +36,7 @@ func boundaries(s *Sampler, n int, spacing func() time.Duration, ago func() int6
 		for _, x := range samples {
 			c.Add(x)
 		}
-		for len(pending) > 0 && c.Ready(pending[0], Now()) {
+		for len(pending) > 0 && c.Ready(pending[0], clock.Monotonic()) {
 			readings = readings[:0]
 			for d := range s.Devices() {
 				readings = append(readings, c.At(d, pending[0]))
@@ -55,14 +58,14 @@ func TestTrueAgeIsReported(t *testing.T) {
 	}
 	c.Device[0].Used.Set(fakenvml.Clock)
 	c.Device[1].Used.Set(fakenvml.Clock)
-	s := Start(mustOpenFor(t, library), Options{})
+	s := gpu.Start(mustOpenFor(t, library), gpu.Options{})
 	defer closeSampler(t, s)
 	rng := rand.New(rand.NewPCG(3, 4))
 	checked := 0
-	boundaries(s, 1000, func() time.Duration { return time.Duration(rng.IntN(2_000_000)) }, just, s.Kick, func(at int64, readings []Reading) {
+	boundaries(s, 1000, func() time.Duration { return time.Duration(rng.IntN(2_000_000)) }, just, s.Kick, func(at int64, readings []gpu.Reading) {
 		for _, r := range readings {
 			checked++
-			if r.Status != StatusOK {
+			if r.Status != gpu.StatusOK {
 				t.Fatalf("boundary at %d: %+v", at, r)
 			}
 			if trueAge := int64(r.Used.N) - at; distance(trueAge, r.Age) > r.Latency {
@@ -93,14 +96,14 @@ func TestAgeAtTenMilliseconds(t *testing.T) {
 			// is no fair moment to ask about.
 			ago = func() int64 { return rng.Int64N(8_000_000) }
 		}
-		s := Start(keepOpen{src}, Options{})
+		s := gpu.Start(keepOpen{src}, gpu.Options{})
 		var ages, latencies []int64
 		cpu, n := cpuTime(t), 0
 		boundaries(s, 300, spacing, ago, func() {
 			if n++; n%batch == 0 {
 				s.Kick()
 			}
-		}, func(_ int64, r []Reading) {
+		}, func(_ int64, r []gpu.Reading) {
 			ages = append(ages, max(r[0].Age, -r[0].Age))
 			latencies = append(latencies, r[0].Latency)
 		})
@@ -119,7 +122,7 @@ func TestAgeAtTenMilliseconds(t *testing.T) {
 }
 
 // keepOpen lets several samplers use one source, one after the other.
-type keepOpen struct{ Source }
+type keepOpen struct{ gpu.Source }
 
 func (keepOpen) Close() error { return nil }
 
@@ -139,12 +142,12 @@ func TestBudgetWithRealCalls(t *testing.T) {
 		return
 	}
 	c.Device[0].DelayNS.Set(uint64(readCost))
-	s := Start(mustOpenFor(t, library), Options{PIDs: []int{1}})
-	kicks, corr := 0, NewCorrelator(CorrelatorOptions{})
-	var samples []Sample
-	for begin := Now(); Now()-begin < int64(time.Second); kicks++ {
+	s := gpu.Start(mustOpenFor(t, library), gpu.Options{PIDs: []int{1}})
+	kicks, corr := 0, gpu.NewCorrelator(gpu.CorrelatorOptions{})
+	var samples []gpu.Sample
+	for begin := clock.Monotonic(); clock.Monotonic()-begin < int64(time.Second); kicks++ {
 		s.Kick()
-		for next := Now() + 10_000; Now() < next; { // 100,000 a second
+		for next := clock.Monotonic() + 10_000; clock.Monotonic() < next; { // 100,000 a second
 		}
 		if kicks%1000 == 0 {
 			samples = s.Take(samples[:0])
@@ -159,7 +162,7 @@ func TestBudgetWithRealCalls(t *testing.T) {
 	t.Logf("%d kicks in %v: %d reads, %.3f %% of a core in calls", kicks, time.Duration(stats.Elapsed), m.Calls, 100*float64(stats.Spent())/float64(stats.Elapsed))
 	// By the sampler's own figures: its share, one burst, and the calls that
 	// ended over it.
-	allowed := DefaultBudget*float64(stats.Elapsed+int64(burstWindow+debtWindow)) + float64(m.Longest) + float64(stats.Devices[0].Processes.Longest)
+	allowed := gpu.DefaultBudget*float64(stats.Elapsed+int64(gpu.BurstWindow+gpu.DebtWindow)) + float64(m.Longest) + float64(stats.Devices[0].Processes.Longest)
 	if float64(stats.Spent()) > allowed || stats.Dropped != 0 || corr.Skipped() != 0 || m.Failed != 0 {
 		t.Errorf("spent %v of %v allowed; %d dropped, %d skipped, %d failed", stats.Spent(), int64(allowed), stats.Dropped, corr.Skipped(), m.Failed)
 	}
@@ -173,47 +176,47 @@ func TestFaultsInTheLibrary(t *testing.T) {
 		return
 	}
 	p := &problems{}
-	s := Start(mustOpenFor(t, library), Options{
+	s := gpu.Start(mustOpenFor(t, library), gpu.Options{
 		Interval: time.Millisecond, RetryInterval: 5 * time.Millisecond, Deadline: 40 * time.Millisecond, Report: p.add, Budget: 1,
 	})
 	defer closeSampler(t, s)
 	dying := &c.Device[0]
-	for code, want := range map[uint64]Status{3: StatusNotSupported, 4: StatusNoPermission, 9: StatusNoDriver, 15: StatusLost, 999: StatusError} {
+	for code, want := range map[uint64]gpu.Status{3: gpu.StatusNotSupported, 4: gpu.StatusNoPermission, 9: gpu.StatusNoDriver, 15: gpu.StatusLost, 999: gpu.StatusError} {
 		dying.MemoryReturn.Set(code)
 		awaitStatus(t, s, 0, want)
-		awaitStatus(t, s, 1, StatusOK)
+		awaitStatus(t, s, 1, gpu.StatusOK)
 		dying.MemoryReturn.Set(0)
-		awaitStatus(t, s, 0, StatusOK)
+		awaitStatus(t, s, 0, gpu.StatusOK)
 		if p.count(0, want, false) != 1 {
 			t.Errorf("%v: reported %+v", want, p.list)
 		}
 	}
 	for range 2 {
 		dying.HangMemory.Set(1)
-		awaitStatus(t, s, 0, StatusTimeout)
-		awaitStatus(t, s, 1, StatusOK)
+		awaitStatus(t, s, 0, gpu.StatusTimeout)
+		awaitStatus(t, s, 1, gpu.StatusOK)
 		if n := dying.Hanging.Get(); n != 1 {
 			t.Errorf("%d calls hang", n)
 		}
 		dying.HangMemory.Set(0)
-		awaitStatus(t, s, 0, StatusOK)
+		awaitStatus(t, s, 0, gpu.StatusOK)
 	}
-	if p.count(0, StatusTimeout, false) != 1 || p.count(1, StatusTimeout, false) > 0 {
+	if p.count(0, gpu.StatusTimeout, false) != 1 || p.count(1, gpu.StatusTimeout, false) > 0 {
 		t.Errorf("reported %+v", p.list)
 	}
 }
 
 // awaitStatus takes samples until the device has one of that status begun after
 // the call; samples never carry a value with another status.
-func awaitStatus(t *testing.T, s *Sampler, device int, want Status) {
+func awaitStatus(t *testing.T, s *gpu.Sampler, device int, want gpu.Status) {
 	t.Helper()
-	begin := Now()
-	var samples []Sample
-	for Now()-begin < int64(30*time.Second) {
+	begin := clock.Monotonic()
+	var samples []gpu.Sample
+	for clock.Monotonic()-begin < int64(30*time.Second) {
 		s.Kick()
 		samples = s.Take(samples[:0])
 		for _, x := range samples {
-			if x.Status != StatusOK && (x.Used.Known || x.Free.Known || x.Total.Known || x.Reserved.Known) {
+			if x.Status != gpu.StatusOK && (x.Used.Known || x.Free.Known || x.Total.Known || x.Reserved.Known) {
 				t.Fatalf("a value with a failure: %+v", x)
 			}
 			if x.Device == device && x.Status == want && x.End > begin {
@@ -226,7 +229,7 @@ func awaitStatus(t *testing.T, s *Sampler, device int, want Status) {
 }
 
 // mustOpenFor opens a source that a sampler will close.
-func mustOpenFor(t *testing.T, library string) Source {
+func mustOpenFor(t *testing.T, library string) gpu.Source {
 	t.Helper()
 	src, err := Open(library)
 	if err != nil {

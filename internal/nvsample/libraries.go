@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"github.com/phasetrace/phasetrace/internal/gpu"
 )
 
 // libraryCandidates returns what to try to load, in order: the user's choice
@@ -56,7 +58,7 @@ func tryLibraries(candidates []string, try func(string) error) (string, error) {
 	if detail == "" {
 		detail = "looked where the loader looks and in the usual driver places"
 	}
-	return "", &Error{Op: "open the NVML library", Status: StatusNoLibrary, Detail: detail}
+	return "", &gpu.Error{Op: "open the NVML library", Status: gpu.StatusNoLibrary, Detail: detail}
 }
 
 var (

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/phasetrace/phasetrace/internal/gpu"
 )
 
 func TestDriverVersion(t *testing.T) {
@@ -59,7 +61,7 @@ func TestLibraryPlaces(t *testing.T) {
 		t.Errorf("found %q, %v after %v", got, err, tried)
 	}
 	_, err = tryLibraries(usual, func(string) error { return errors.New("not here") })
-	if StatusOf(err) != StatusNoLibrary || !strings.Contains(err.Error(), "--nvml-library") {
+	if gpu.StatusOf(err) != gpu.StatusNoLibrary || !strings.Contains(err.Error(), "--nvml-library") {
 		t.Errorf("nowhere: %v", err)
 	}
 }

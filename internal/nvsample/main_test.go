@@ -5,30 +5,40 @@ package nvsample
 import (
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/phasetrace/phasetrace/internal/gpu"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// bubbleNow is the clock of a synctest bubble, whose time.Now is fake.
-func bubbleNow() int64 { return time.Now().UnixNano() }
+func closeSampler(t *testing.T, s *gpu.Sampler) {
+	t.Helper()
+	if err := s.Close(); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+}
+
+// readCost is what a memory read costs on real drivers.
+const readCost = 12 * time.Microsecond
+
+func distance(a, b int64) int64 { return max(a-b, b-a) }
 
 // problems collects what a sampler reports.
 type problems struct {
 	mu   sync.Mutex
-	list []Problem
+	list []gpu.Problem
 }
 
-func (p *problems) add(x Problem) {
+func (p *problems) add(x gpu.Problem) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.list = append(p.list, x)
 }
 
-func (p *problems) count(device int, s Status, recovered bool) int {
+func (p *problems) count(device int, s gpu.Status, recovered bool) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	n := 0
@@ -38,35 +48,4 @@ func (p *problems) count(device int, s Status, recovered bool) int {
 		}
 	}
 	return n
-}
-
-// startFake starts a sampler inside a bubble; the test must close it.
-func startFake(f *Fake, o Options) (*Sampler, *problems) {
-	p := &problems{}
-	o.Now, o.Report = bubbleNow, p.add
-	return Start(f, o), p
-}
-
-func closeSampler(t *testing.T, s *Sampler) {
-	t.Helper()
-	if err := s.Close(); err != nil {
-		t.Errorf("Close: %v", err)
-	}
-}
-
-// pass lets fake time go by and everything due in it happen.
-func pass(d time.Duration) {
-	time.Sleep(d)
-	synctest.Wait()
-}
-
-func last(t *testing.T, samples []Sample, device int) Sample {
-	t.Helper()
-	for i := len(samples) - 1; i >= 0; i-- {
-		if samples[i].Device == device {
-			return samples[i]
-		}
-	}
-	t.Fatalf("no sample of device %d among %d", device, len(samples))
-	return Sample{}
 }

@@ -9,6 +9,8 @@ import (
 	"sync"
 
 	"github.com/NVIDIA/go-nvml/pkg/nvml"
+
+	"github.com/phasetrace/phasetrace/internal/gpu"
 )
 
 // go-nvml leaves NVML's functions undefined in the binary. Bound lazily they are
@@ -27,7 +29,7 @@ var loaded struct {
 
 // nvmlSource is the real Source.
 type nvmlSource struct {
-	info    Info
+	info    gpu.Info
 	devices []nvmlDevice
 	lib     nvml.Interface
 	has     symbols
@@ -36,7 +38,7 @@ type nvmlSource struct {
 }
 
 type nvmlDevice struct {
-	Device
+	gpu.Device
 	handle nvml.Device
 	err    error // of getting the handle, which every read tries again; guarded by nvmlSource.retry
 }
@@ -48,7 +50,7 @@ type symbols struct {
 	name, uuid                          bool
 }
 
-func openNVML(path string) (Source, error) {
+func openNVML(path string) (gpu.Source, error) {
 	loaded.Lock()
 	defer loaded.Unlock()
 	if err := load(path); err != nil {
@@ -70,7 +72,7 @@ func openNVML(path string) (Source, error) {
 func load(path string) error {
 	if loaded.lib != nil {
 		if path != "" && path != loaded.path {
-			return &Error{Op: "open the NVML library " + path, Status: StatusNoLibrary,
+			return &gpu.Error{Op: "open the NVML library " + path, Status: gpu.StatusNoLibrary,
 				Detail: "this process already uses " + loaded.path}
 		}
 		return nil
@@ -103,8 +105,8 @@ func lookUp(lib nvml.Interface) symbols {
 	}
 }
 
-func describe(lib nvml.Interface, path string) Info {
-	info := Info{Library: path}
+func describe(lib nvml.Interface, path string) gpu.Info {
+	info := gpu.Info{Library: path}
 	if lib.Extensions().LookupSymbol("nvmlSystemGetDriverVersion") == nil {
 		if v, ret := lib.SystemGetDriverVersion(); ret == nvml.SUCCESS {
 			info.Driver = v
@@ -126,13 +128,13 @@ func (s *nvmlSource) find() error {
 		return nvmlError("count GPUs", ret)
 	}
 	if count == 0 {
-		return &Error{Op: "count GPUs", Status: StatusNoDevice}
+		return &gpu.Error{Op: "count GPUs", Status: gpu.StatusNoDevice}
 	}
 	for i := range count {
 		handle, ret := s.lib.DeviceGetHandleByIndex(i)
 		if ret != nvml.SUCCESS {
 			op := fmt.Sprintf("find GPU %d", i)
-			s.devices = append(s.devices, nvmlDevice{Device: Device{Index: i, MIG: -1}, err: nvmlError(op, ret)})
+			s.devices = append(s.devices, nvmlDevice{Device: gpu.Device{Index: i, MIG: -1}, err: nvmlError(op, ret)})
 			continue
 		}
 		if !s.findMIG(i, handle) {
@@ -147,21 +149,21 @@ func (s *nvmlSource) find() error {
 
 // findMIG adds the MIG instances of a GPU; false when it has none, or none that
 // this process may see.
-func (s *nvmlSource) findMIG(index int, gpu nvml.Device) bool {
+func (s *nvmlSource) findMIG(index int, handle nvml.Device) bool {
 	if !s.has.mig {
 		return false
 	}
-	if mode, _, ret := gpu.GetMigMode(); ret != nvml.SUCCESS || mode != nvml.DEVICE_MIG_ENABLE {
+	if mode, _, ret := handle.GetMigMode(); ret != nvml.SUCCESS || mode != nvml.DEVICE_MIG_ENABLE {
 		return false
 	}
-	count, ret := gpu.GetMaxMigDeviceCount()
+	count, ret := handle.GetMaxMigDeviceCount()
 	if ret != nvml.SUCCESS {
 		return false
 	}
 	found := false
 	for i := range count {
-		if handle, ret := gpu.GetMigDeviceHandleByIndex(i); ret == nvml.SUCCESS {
-			s.add(index, i, handle)
+		if instance, ret := handle.GetMigDeviceHandleByIndex(i); ret == nvml.SUCCESS {
+			s.add(index, i, instance)
 			found = true
 		}
 	}
@@ -169,7 +171,7 @@ func (s *nvmlSource) findMIG(index int, gpu nvml.Device) bool {
 }
 
 func (s *nvmlSource) add(index, mig int, handle nvml.Device) {
-	d := nvmlDevice{Device: Device{Index: index, MIG: mig}, handle: handle}
+	d := nvmlDevice{Device: gpu.Device{Index: index, MIG: mig}, handle: handle}
 	if s.has.uuid {
 		if uuid, ret := handle.GetUUID(); ret == nvml.SUCCESS {
 			d.UUID = uuid
@@ -184,11 +186,11 @@ func (s *nvmlSource) add(index, mig int, handle nvml.Device) {
 }
 
 // Info implements Source.
-func (s *nvmlSource) Info() Info { return s.info }
+func (s *nvmlSource) Info() gpu.Info { return s.info }
 
 // Devices implements Source.
-func (s *nvmlSource) Devices() []Device {
-	list := make([]Device, len(s.devices))
+func (s *nvmlSource) Devices() []gpu.Device {
+	list := make([]gpu.Device, len(s.devices))
 	for i, d := range s.devices {
 		list[i] = d.Device
 	}

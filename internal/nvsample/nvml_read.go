@@ -9,19 +9,21 @@ import (
 	"math"
 
 	"github.com/NVIDIA/go-nvml/pkg/nvml"
+
+	"github.com/phasetrace/phasetrace/internal/gpu"
 )
 
 // device returns the device to call for op, or why it cannot be called.
 func (s *nvmlSource) device(op string, id int, available bool) (*nvmlDevice, error) {
 	if id < 0 || id >= len(s.devices) {
-		return nil, &Error{Op: op, Status: StatusError, Detail: fmt.Sprintf("there is no device %d", id)}
+		return nil, &gpu.Error{Op: op, Status: gpu.StatusError, Detail: fmt.Sprintf("there is no device %d", id)}
 	}
 	d := &s.devices[id]
 	switch {
 	case s.closed:
-		return nil, &Error{Op: op, Status: StatusClosed}
+		return nil, &gpu.Error{Op: op, Status: gpu.StatusClosed}
 	case !available:
-		return nil, &Error{Op: op + " of " + d.label(), Status: StatusMissingSymbol}
+		return nil, &gpu.Error{Op: op + " of " + d.Label(), Status: gpu.StatusMissingSymbol}
 	}
 	return d, s.handleOf(d)
 }
@@ -44,26 +46,26 @@ func (s *nvmlSource) handleOf(d *nvmlDevice) error {
 }
 
 // Memory implements Source.
-func (s *nvmlSource) Memory(id int) (Memory, error) {
+func (s *nvmlSource) Memory(id int) (gpu.Memory, error) {
 	const op = "read memory"
 	d, err := s.device(op, id, s.has.memory || s.has.memoryV2)
 	if err != nil {
-		return Memory{}, err
+		return gpu.Memory{}, err
 	}
 	if s.has.memoryV2 {
 		m, ret := d.handle.GetMemoryInfo_v2()
 		if ret == nvml.SUCCESS {
-			return Memory{Total: Bytes(m.Total), Free: Bytes(m.Free), Used: Bytes(m.Used), Reserved: Bytes(m.Reserved)}, nil
+			return gpu.Memory{Total: gpu.Bytes(m.Total), Free: gpu.Bytes(m.Free), Used: gpu.Bytes(m.Used), Reserved: gpu.Bytes(m.Reserved)}, nil
 		}
 		if !s.has.memory || (ret != nvml.ERROR_FUNCTION_NOT_FOUND && ret != nvml.ERROR_ARGUMENT_VERSION_MISMATCH) {
-			return Memory{}, nvmlError(op+" of "+d.label(), ret)
+			return gpu.Memory{}, nvmlError(op+" of "+d.Label(), ret)
 		}
 	}
 	m, ret := d.handle.GetMemoryInfo()
 	if ret != nvml.SUCCESS {
-		return Memory{}, nvmlError(op+" of "+d.label(), ret)
+		return gpu.Memory{}, nvmlError(op+" of "+d.Label(), ret)
 	}
-	return Memory{Total: Bytes(m.Total), Free: Bytes(m.Free), Used: Bytes(m.Used)}, nil
+	return gpu.Memory{Total: gpu.Bytes(m.Total), Free: gpu.Bytes(m.Free), Used: gpu.Bytes(m.Used)}, nil
 }
 
 // noValue is what the driver puts where it does not account by process
@@ -72,13 +74,13 @@ const noValue = math.MaxUint64
 
 // Processes implements Source. A process with both a compute and a graphics
 // context is in two lists, each time with all of its memory.
-func (s *nvmlSource) Processes(id int) ([]Process, error) {
+func (s *nvmlSource) Processes(id int) ([]gpu.Process, error) {
 	const op = "read the process list"
 	d, err := s.device(op, id, s.has.compute || s.has.graphics)
 	if err != nil {
 		return nil, err
 	}
-	var list []Process
+	var list []gpu.Process
 	failed := nvml.ERROR_NOT_SUPPORTED
 	answered := false
 	for _, get := range []struct {
@@ -98,22 +100,22 @@ func (s *nvmlSource) Processes(id int) ([]Process, error) {
 		}
 	}
 	if !answered {
-		return nil, nvmlError(op+" of "+d.label(), failed)
+		return nil, nvmlError(op+" of "+d.Label(), failed)
 	}
 	return list, nil
 }
 
 // merge adds processes to a list in which each PID is once. PID 0 is what
 // drivers report for processes outside the reader's container.
-func merge(list []Process, infos []nvml.ProcessInfo) []Process {
+func merge(list []gpu.Process, infos []nvml.ProcessInfo) []gpu.Process {
 next:
 	for _, info := range infos {
 		if info.Pid == 0 {
 			continue
 		}
-		p := Process{PID: int(info.Pid)}
+		p := gpu.Process{PID: int(info.Pid)}
 		if info.UsedGpuMemory != noValue {
-			p.Used = Bytes(info.UsedGpuMemory)
+			p.Used = gpu.Bytes(info.UsedGpuMemory)
 		}
 		for i := range list {
 			if list[i].PID == p.PID {
@@ -130,48 +132,48 @@ next:
 
 // nvmlError gives a return value of NVML its status.
 func nvmlError(op string, ret nvml.Return) error {
-	return &Error{Op: op, Status: statusOfReturn(ret), Code: int(ret)}
+	return &gpu.Error{Op: op, Status: statusOfReturn(ret), Code: int(ret)}
 }
 
-func statusOfReturn(ret nvml.Return) Status {
+func statusOfReturn(ret nvml.Return) gpu.Status {
 	switch ret {
 	case nvml.SUCCESS:
-		return StatusOK
+		return gpu.StatusOK
 	case nvml.ERROR_LIBRARY_NOT_FOUND:
-		return StatusNoLibrary
+		return gpu.StatusNoLibrary
 	case nvml.ERROR_DRIVER_NOT_LOADED:
-		return StatusNoDriver
+		return gpu.StatusNoDriver
 	case nvml.ERROR_NOT_READY:
-		return StatusNotReady
+		return gpu.StatusNotReady
 	case nvml.ERROR_LIB_RM_VERSION_MISMATCH:
-		return StatusMismatch
+		return gpu.StatusMismatch
 	case nvml.ERROR_GPU_NOT_FOUND:
-		return StatusNoDevice
+		return gpu.StatusNoDevice
 	case nvml.ERROR_GPU_IS_LOST:
-		return StatusLost
+		return gpu.StatusLost
 	case nvml.ERROR_RESET_REQUIRED:
-		return StatusResetRequired
+		return gpu.StatusResetRequired
 	case nvml.ERROR_NOT_SUPPORTED:
-		return StatusNotSupported
+		return gpu.StatusNotSupported
 	case nvml.ERROR_NO_PERMISSION:
-		return StatusNoPermission
+		return gpu.StatusNoPermission
 	case nvml.ERROR_FUNCTION_NOT_FOUND:
-		return StatusMissingSymbol
+		return gpu.StatusMissingSymbol
 	case nvml.ERROR_TIMEOUT:
-		return StatusTimeout
+		return gpu.StatusTimeout
 	case nvml.ERROR_NO_DATA:
-		return StatusNotAvailable
+		return gpu.StatusNotAvailable
 	case nvml.ERROR_UNINITIALIZED:
-		return StatusClosed
+		return gpu.StatusClosed
 	default:
-		return StatusError
+		return gpu.StatusError
 	}
 }
 
 // initError explains why NVML did not start.
 func initError(ret nvml.Return, path string) error {
-	err := &Error{Op: "start NVML from " + path, Status: statusOfReturn(ret), Code: int(ret)}
-	if err.Status == StatusMismatch {
+	err := &gpu.Error{Op: "start NVML from " + path, Status: statusOfReturn(ret), Code: int(ret)}
+	if err.Status == gpu.StatusMismatch {
 		err.Detail = versionDetail(libraryVersion(), driverVersion("/"))
 	}
 	return err

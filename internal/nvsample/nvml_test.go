@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/phasetrace/phasetrace/internal/gpu"
 	"github.com/phasetrace/phasetrace/internal/nvsample/fakenvml"
 )
 
@@ -54,7 +55,7 @@ func runChild(t *testing.T, env ...string) {
 	}
 }
 
-func mustOpen(t *testing.T, library string) Source {
+func mustOpen(t *testing.T, library string) gpu.Source {
 	t.Helper()
 	src, err := Open(library)
 	if err != nil {
@@ -68,10 +69,10 @@ func mustOpen(t *testing.T, library string) Source {
 	return src
 }
 
-func wantMemory(t *testing.T, src Source, device int, want Memory, status Status) {
+func wantMemory(t *testing.T, src gpu.Source, device int, want gpu.Memory, status gpu.Status) {
 	t.Helper()
 	m, err := src.Memory(device)
-	if m != want || StatusOf(err) != status {
+	if m != want || gpu.StatusOf(err) != status {
 		t.Errorf("memory of device %d: %+v, %v; want %+v, %v", device, m, err, want, status)
 	}
 }
@@ -86,23 +87,23 @@ func TestNVMLReads(t *testing.T) {
 		t.Errorf("info %+v", info)
 	}
 	devices := src.Devices()
-	if len(devices) != 2 || devices[1] != (Device{ID: 1, Index: 1, MIG: -1, UUID: "GPU-fake-1", Name: "NVIDIA Fake"}) {
+	if len(devices) != 2 || devices[1] != (gpu.Device{ID: 1, Index: 1, MIG: -1, UUID: "GPU-fake-1", Name: "NVIDIA Fake"}) {
 		t.Errorf("devices %+v", devices)
 	}
 	d := &c.Device[0]
 	d.Used.Set(3 << 30)
 	d.Reserved.Set(1 << 30)
-	wantMemory(t, src, 0, Memory{Total: Bytes(16 << 30), Free: Bytes(12 << 30), Used: Bytes(3 << 30), Reserved: Bytes(1 << 30)}, StatusOK)
+	wantMemory(t, src, 0, gpu.Memory{Total: gpu.Bytes(16 << 30), Free: gpu.Bytes(12 << 30), Used: gpu.Bytes(3 << 30), Reserved: gpu.Bytes(1 << 30)}, gpu.StatusOK)
 	for _, code := range []uint64{13, 25} { // the second version is there and does not work
 		d.MemoryV2Return.Set(code)
-		wantMemory(t, src, 0, Memory{Total: Bytes(16 << 30), Free: Bytes(12 << 30), Used: Bytes(4 << 30)}, StatusOK)
+		wantMemory(t, src, 0, gpu.Memory{Total: gpu.Bytes(16 << 30), Free: gpu.Bytes(12 << 30), Used: gpu.Bytes(4 << 30)}, gpu.StatusOK)
 	}
-	if _, err := src.Memory(2); StatusOf(err) != StatusError {
+	if _, err := src.Memory(2); gpu.StatusOf(err) != gpu.StatusError {
 		t.Errorf("a device that is not there: %v", err)
 	}
 	again := mustOpen(t, library)
-	wantMemory(t, again, 1, Memory{Total: Bytes(16 << 30), Free: Bytes(16 << 30), Used: Bytes(0), Reserved: Bytes(0)}, StatusOK)
-	if _, err := Open("/other/libnvidia-ml.so"); StatusOf(err) != StatusNoLibrary || !strings.Contains(err.Error(), library) {
+	wantMemory(t, again, 1, gpu.Memory{Total: gpu.Bytes(16 << 30), Free: gpu.Bytes(16 << 30), Used: gpu.Bytes(0), Reserved: gpu.Bytes(0)}, gpu.StatusOK)
+	if _, err := Open("/other/libnvidia-ml.so"); gpu.StatusOf(err) != gpu.StatusNoLibrary || !strings.Contains(err.Error(), library) {
 		t.Errorf("another library in one process: %v", err)
 	}
 }
@@ -113,24 +114,24 @@ func TestNVMLErrors(t *testing.T) {
 		return
 	}
 	src := mustOpen(t, library)
-	healthy := Memory{Total: Bytes(16 << 30), Free: Bytes(16 << 30), Used: Bytes(0), Reserved: Bytes(0)}
+	healthy := gpu.Memory{Total: gpu.Bytes(16 << 30), Free: gpu.Bytes(16 << 30), Used: gpu.Bytes(0), Reserved: gpu.Bytes(0)}
 	for _, tt := range []struct {
 		code uint64
-		want Status
+		want gpu.Status
 	}{
-		{1, StatusClosed}, {3, StatusNotSupported}, {4, StatusNoPermission}, {9, StatusNoDriver}, {10, StatusTimeout},
-		{15, StatusLost}, {16, StatusResetRequired}, {18, StatusMismatch}, {27, StatusNotReady}, {28, StatusNoDevice}, {999, StatusError},
+		{1, gpu.StatusClosed}, {3, gpu.StatusNotSupported}, {4, gpu.StatusNoPermission}, {9, gpu.StatusNoDriver}, {10, gpu.StatusTimeout},
+		{15, gpu.StatusLost}, {16, gpu.StatusResetRequired}, {18, gpu.StatusMismatch}, {27, gpu.StatusNotReady}, {28, gpu.StatusNoDevice}, {999, gpu.StatusError},
 	} {
 		c.Device[0].MemoryReturn.Set(tt.code)
-		wantMemory(t, src, 0, Memory{}, tt.want)
-		wantMemory(t, src, 1, healthy, StatusOK)
+		wantMemory(t, src, 0, gpu.Memory{}, tt.want)
+		wantMemory(t, src, 1, healthy, gpu.StatusOK)
 		c.Device[0].ProcessesReturn.Set(tt.code)
-		if list, err := src.Processes(0); list != nil || StatusOf(err) != tt.want {
+		if list, err := src.Processes(0); list != nil || gpu.StatusOf(err) != tt.want {
 			t.Errorf("process list with code %d: %v, %v", tt.code, list, err)
 		}
 	}
 	_, err := src.Memory(0)
-	var e *Error
+	var e *gpu.Error
 	if !errors.As(err, &e) || e.Code != 999 || !strings.Contains(e.Error(), "999") || !strings.Contains(e.Error(), "GPU 0") {
 		t.Errorf("the message does not name the code and the GPU: %v", err)
 	}
@@ -147,7 +148,7 @@ func TestNVMLProcesses(t *testing.T) {
 	c.Device[0].SetCompute(100, 5<<20, 200, fakenvml.NoValue, 0, 7)
 	c.Device[0].SetGraphics(100, 5<<20, 300, 1)
 	list, err := src.Processes(0)
-	want := []Process{{100, Bytes(5 << 20)}, {200, Value{}}, {300, Bytes(1)}}
+	want := []gpu.Process{{PID: 100, Used: gpu.Bytes(5 << 20)}, {PID: 200}, {PID: 300, Used: gpu.Bytes(1)}}
 	if err != nil || len(list) != len(want) {
 		t.Fatalf("processes %+v, %v", list, err)
 	}
@@ -167,10 +168,10 @@ func TestNVMLPartitionedGPU(t *testing.T) {
 	c.Device[0].Used.Set(8 << 30)
 	src := mustOpen(t, library)
 	devices := src.Devices()
-	if len(devices) != 3 || devices[0].MIG != 0 || devices[1] != (Device{ID: 1, Index: 0, MIG: 1, UUID: "MIG-fake-0-1", Name: "NVIDIA Fake"}) || devices[2].MIG != -1 {
+	if len(devices) != 3 || devices[0].MIG != 0 || devices[1] != (gpu.Device{ID: 1, Index: 0, MIG: 1, UUID: "MIG-fake-0-1", Name: "NVIDIA Fake"}) || devices[2].MIG != -1 {
 		t.Fatalf("devices %+v", devices)
 	}
-	wantMemory(t, src, 1, Memory{Total: Bytes(2 << 30), Free: Bytes(1<<30 - 1), Used: Bytes(1<<30 + 1), Reserved: Bytes(0)}, StatusOK)
+	wantMemory(t, src, 1, gpu.Memory{Total: gpu.Bytes(2 << 30), Free: gpu.Bytes(1<<30 - 1), Used: gpu.Bytes(1<<30 + 1), Reserved: gpu.Bytes(0)}, gpu.StatusOK)
 }
 
 // On a partitioned GPU whose instances this process may not see, the GPU itself
@@ -182,7 +183,7 @@ func TestNVMLPartitionAfterOpen(t *testing.T) {
 	}
 	src := mustOpen(t, library)
 	c.Device[0].MIG.Set(1)
-	wantMemory(t, src, 0, Memory{}, StatusNoPermission)
+	wantMemory(t, src, 0, gpu.Memory{}, gpu.StatusNoPermission)
 }
 
 func TestNVMLOneGPUCannotBeHad(t *testing.T) {
@@ -195,7 +196,7 @@ func TestNVMLOneGPUCannotBeHad(t *testing.T) {
 	if n := len(src.Devices()); n != 2 {
 		t.Fatalf("%d devices", n)
 	}
-	wantMemory(t, src, 0, Memory{}, StatusLost)
+	wantMemory(t, src, 0, gpu.Memory{}, gpu.StatusLost)
 	if _, err := src.Memory(1); err != nil {
 		t.Error(err)
 	}
@@ -213,8 +214,8 @@ func TestNVMLOldLibrary(t *testing.T) {
 	c.Device[0].Used.Set(3 << 30)
 	c.Device[0].Reserved.Set(1 << 30)
 	src := mustOpen(t, library)
-	wantMemory(t, src, 0, Memory{Total: Bytes(16 << 30), Free: Bytes(12 << 30), Used: Bytes(4 << 30)}, StatusOK)
-	if _, err := src.Processes(0); StatusOf(err) != StatusMissingSymbol {
+	wantMemory(t, src, 0, gpu.Memory{Total: gpu.Bytes(16 << 30), Free: gpu.Bytes(12 << 30), Used: gpu.Bytes(4 << 30)}, gpu.StatusOK)
+	if _, err := src.Processes(0); gpu.StatusOf(err) != gpu.StatusMissingSymbol {
 		t.Errorf("process list of an old library: %v", err)
 	}
 }
@@ -224,20 +225,20 @@ func TestNVMLDoesNotStart(t *testing.T) {
 	if !child {
 		return
 	}
-	for code, want := range map[uint64]Status{9: StatusNoDriver, 27: StatusNotReady, 12: StatusNoLibrary, 4: StatusNoPermission} {
+	for code, want := range map[uint64]gpu.Status{9: gpu.StatusNoDriver, 27: gpu.StatusNotReady, 12: gpu.StatusNoLibrary, 4: gpu.StatusNoPermission} {
 		c.InitReturn.Set(code)
-		if src, err := Open(library); src != nil || StatusOf(err) != want {
+		if src, err := Open(library); src != nil || gpu.StatusOf(err) != want {
 			t.Errorf("with code %d: %v", code, err)
 		}
 	}
 	c.InitReturn.Set(18)
 	_, err := Open(library)
-	if StatusOf(err) != StatusMismatch || !strings.Contains(err.Error(), "library "+fakenvml.Version+", kernel driver ") {
+	if gpu.StatusOf(err) != gpu.StatusMismatch || !strings.Contains(err.Error(), "library "+fakenvml.Version+", kernel driver ") {
 		t.Errorf("version mismatch: %v", err)
 	}
 	c.InitReturn.Set(0)
 	c.Count.Set(0)
-	if _, err := Open(library); StatusOf(err) != StatusNoDevice {
+	if _, err := Open(library); gpu.StatusOf(err) != gpu.StatusNoDevice {
 		t.Errorf("without a GPU: %v", err)
 	}
 	c.Count.Set(1)
@@ -251,13 +252,13 @@ func TestNVMLNoLibrary(t *testing.T) {
 	}
 	dir := t.TempDir()
 	missing := filepath.Join(dir, "libnvidia-ml.so.1")
-	if _, err := Open(missing); StatusOf(err) != StatusNoLibrary || !strings.Contains(err.Error(), missing) {
+	if _, err := Open(missing); gpu.StatusOf(err) != gpu.StatusNoLibrary || !strings.Contains(err.Error(), missing) {
 		t.Errorf("a missing library: %v", err)
 	}
 	if err := os.WriteFile(missing, []byte("no ELF file"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(missing); StatusOf(err) != StatusNoLibrary {
+	if _, err := Open(missing); gpu.StatusOf(err) != gpu.StatusNoLibrary {
 		t.Errorf("a file that is no library: %v", err)
 	}
 }
@@ -272,7 +273,7 @@ func TestBinaryStartsWithoutLibrary(t *testing.T) {
 	}
 	run := exec.Command(binary, filepath.Join(t.TempDir(), "missing.so"))
 	out, err := run.CombinedOutput()
-	if err != nil || strings.TrimSpace(string(out)) != StatusNoLibrary.String() {
+	if err != nil || strings.TrimSpace(string(out)) != gpu.StatusNoLibrary.String() {
 		t.Errorf("started without a library: %v\n%s", err, out)
 	}
 }

@@ -273,7 +273,7 @@ func (c *counting) violations(a *loader.Aggregate) []countedViolation {
 			}
 		}
 		v := Violation{
-			Time: d.Time, Unix: c.s.clock.unix(d.Time), Thread: th, Marker: &s.Marker,
+			Time: d.Time, Unix: c.s.clock.At(d.Time), Thread: th, Marker: &s.Marker,
 			Err: &recorder.ProtocolError{
 				Kind: recorder.Kind(d.Kind), ThreadID: th.TID, Closing: ref(d.Closing), Top: ref(d.Top),
 			},

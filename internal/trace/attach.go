@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/phasetrace/phasetrace/internal/clock"
+
 	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/process"
 )
@@ -199,7 +201,7 @@ func (s *session) start() error {
 	if err := s.count.begin(); err != nil {
 		return err
 	}
-	s.started = monotonic()
+	s.started = clock.Monotonic()
 	s.queue.started = s.started
 	if err := s.o.Sink.Start(s.startRecord()); err != nil {
 		return err // names what could not be written
@@ -224,7 +226,7 @@ func (s *session) start() error {
 func (s *session) startRecord() *Start {
 	host, _ := os.Hostname()
 	r := &Start{
-		Time: s.started, Unix: s.clock.unix(s.started), SessionID: s.o.SessionID, Host: host,
+		Time: s.started, Unix: s.clock.At(s.started), SessionID: s.o.SessionID, Host: host,
 		Version: s.o.Version, Kernel: kernelRelease(), Processes: s.engine.Processes(),
 		Pairs: s.choice.infos(), GPUStatus: s.o.GPUStatus,
 	}
@@ -332,7 +334,7 @@ func (s *session) attachFile(t *attachee, f openFile, pairs []*pair) error {
 	if err != nil {
 		return err
 	}
-	s.engine.Attached(pid, todo, monotonic(), bootTime())
+	s.engine.Attached(pid, todo, clock.Monotonic(), uint64(clock.Boot()))
 	bad := make(map[uint32]bool)
 	for _, e := range failed {
 		bad[e.Site] = true

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/phasetrace/phasetrace/internal/clock"
+
 	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/process"
 )
@@ -128,7 +130,7 @@ func (s *session) attachChange(t *attachee, c change) error {
 	if n == 0 {
 		return err
 	}
-	after := time.Duration(monotonic() - c.since)
+	after := time.Duration(clock.Monotonic() - c.since)
 	what := fmt.Sprintf("attached %d more sites in process %d, ", n, c.pid)
 	switch {
 	case c.exec && s.tracer.Waiting(c.pid):

@@ -5,48 +5,48 @@ package trace
 import (
 	"slices"
 
-	"github.com/phasetrace/phasetrace/internal/nvsample"
+	"github.com/phasetrace/phasetrace/internal/gpu"
 	"github.com/phasetrace/phasetrace/internal/recorder"
 )
 
-// gpu gives boundaries their samples.
-type gpu struct {
-	sampler *nvsample.Sampler
-	corr    *nvsample.Correlator
-	devices []nvsample.Device
-	fresh   []nvsample.Sample // taken and not yet written
-	buf     []nvsample.Sample
-	procs   []nvsample.ProcessSample
+// correlation gives boundaries their samples.
+type correlation struct {
+	sampler *gpu.Sampler
+	corr    *gpu.Correlator
+	devices []gpu.Device
+	fresh   []gpu.Sample // taken and not yet written
+	buf     []gpu.Sample
+	procs   []gpu.ProcessSample
 	active  activity
 
-	readings  []nvsample.Reading
-	procReads []nvsample.ProcessReading
+	readings  []gpu.Reading
+	procReads []gpu.ProcessReading
 	samples   uint64
 	peaks     map[int]RunPeak
 	byPath    map[int][]PathGPU // by Path.ID
 }
 
-func newGPU(s *nvsample.Sampler) *gpu {
-	return &gpu{
+func newGPU(s *gpu.Sampler) *correlation {
+	return &correlation{
 		sampler: s,
-		corr:    nvsample.NewCorrelator(nvsample.CorrelatorOptions{}),
+		corr:    gpu.NewCorrelator(gpu.CorrelatorOptions{}),
 		devices: s.Devices(),
 		peaks:   make(map[int]RunPeak),
 		byPath:  make(map[int][]PathGPU),
 	}
 }
 
-func (g *gpu) kick() { g.sampler.Kick() }
+func (g *correlation) kick() { g.sampler.Kick() }
 
-func (g *gpu) device(id int) nvsample.Device {
+func (g *correlation) device(id int) gpu.Device {
 	if id < len(g.devices) {
 		return g.devices[id]
 	}
-	return nvsample.Device{ID: id}
+	return gpu.Device{ID: id}
 }
 
 // take moves new samples into the correlator.
-func (g *gpu) take(now int64) {
+func (g *correlation) take(now int64) {
 	if len(g.devices) == 0 {
 		g.devices = g.sampler.Devices()
 		g.corr.Expect(len(g.devices))
@@ -64,7 +64,7 @@ func (g *gpu) take(now int64) {
 
 // complete gives a boundary the readings that belong to it. Boundaries come in
 // the order in which scopes were entered and exited.
-func (g *gpu) complete(b *Boundary) {
+func (g *correlation) complete(b *Boundary) {
 	g.active.apply(b)
 	if b.Action == recorder.Enter {
 		g.readings = g.corr.Enter(b.Slot, b.Time, g.readings[:0])
@@ -82,17 +82,17 @@ func (g *gpu) complete(b *Boundary) {
 
 // fillUnknown adds a reading without a value for every device that has none:
 // what is not known must be seen not to be.
-func (g *gpu) fillUnknown() {
+func (g *correlation) fillUnknown() {
 	for i := len(g.readings); i < len(g.devices); i++ {
-		known := func(r nvsample.Reading) bool { return r.Device == g.devices[i].ID }
+		known := func(r gpu.Reading) bool { return r.Device == g.devices[i].ID }
 		if !slices.ContainsFunc(g.readings, known) {
-			g.readings = append(g.readings, nvsample.Reading{Device: g.devices[i].ID})
+			g.readings = append(g.readings, gpu.Reading{Device: g.devices[i].ID})
 		}
 	}
 }
 
 // account adds an exit's readings to its path.
-func (g *gpu) account(b *Boundary) {
+func (g *correlation) account(b *Boundary) {
 	id := b.Path.ID()
 	figures := g.byPath[id]
 	for _, r := range g.readings {
@@ -117,7 +117,7 @@ func (g *gpu) account(b *Boundary) {
 }
 
 // note counts a sample of the session and keeps the highest use of each device and who was active then.
-func (g *gpu) note(s *GPUSample) {
+func (g *correlation) note(s *GPUSample) {
 	g.samples++
 	old, ok := g.peaks[s.Sample.Device]
 	if s.Used.Known && (!ok || s.Used.N > old.Used.N) {

@@ -8,22 +8,23 @@ import (
 	"testing"
 	"time"
 
+	"github.com/phasetrace/phasetrace/internal/clock"
 	"github.com/phasetrace/phasetrace/internal/fixture"
-	"github.com/phasetrace/phasetrace/internal/nvsample"
+	"github.com/phasetrace/phasetrace/internal/gpu"
 	"github.com/phasetrace/phasetrace/internal/recorder"
 )
 
 // clockDevice is a source whose device has as many bytes in use as the
 // monotonic clock has nanoseconds: a sample tells when it was really read.
-func clockDevice(t *testing.T, o nvsample.Options) *nvsample.Sampler {
+func clockDevice(t *testing.T, o gpu.Options) *gpu.Sampler {
 	t.Helper()
-	fake := nvsample.NewFake(1)
-	fake.SetMemory(0, func() (nvsample.Memory, error) {
-		m := nvsample.FakeMemory(0)
-		m.Used = nvsample.Bytes(uint64(nvsample.Now()))
+	fake := gpu.NewFake(1)
+	fake.SetMemory(0, func() (gpu.Memory, error) {
+		m := gpu.FakeMemory(0)
+		m.Used = gpu.Bytes(uint64(clock.Monotonic()))
 		return m, nil
 	})
-	s := nvsample.Start(fake, o)
+	s := gpu.Start(fake, o)
 	t.Cleanup(func() {
 		if err := s.Close(); err != nil {
 			t.Error(err)
@@ -78,7 +79,7 @@ func checkSamplePhases(t *testing.T, samples []GPUSample, boundaries []Boundary)
 // The age that a boundary reports is the true age of its sample, within the
 // reported latency of the read.
 func TestSampleAge(t *testing.T) {
-	boundaries, sum := tracePace(t, 500, 100, 4000, Options{GPU: clockDevice(t, nvsample.Options{})})
+	boundaries, sum := tracePace(t, 500, 100, 4000, Options{GPU: clockDevice(t, gpu.Options{})})
 	var ages []int64
 	var slowest int64 // read
 	for i := range boundaries {
@@ -90,7 +91,7 @@ func TestSampleAge(t *testing.T) {
 			t.Fatalf("boundary %d has %d readings, want 1", i, len(b.GPU))
 		}
 		r := &b.GPU[0]
-		if r.Status != nvsample.StatusOK || !r.Used.Known {
+		if r.Status != gpu.StatusOK || !r.Used.Known {
 			t.Fatalf("boundary %d: status %v", i, r.Status)
 		}
 		truth := int64(r.Used.N) - b.Time
@@ -113,10 +114,10 @@ func TestSampleAge(t *testing.T) {
 // At one boundary in 10 ms samples follow boundaries closely; the figure is
 // logged, what is asserted is that no boundary is without one.
 func TestSampleAgeAtTenMilliseconds(t *testing.T) {
-	boundaries, _ := tracePace(t, 100, 10000, 10000, Options{GPU: clockDevice(t, nvsample.Options{})})
+	boundaries, _ := tracePace(t, 100, 10000, 10000, Options{GPU: clockDevice(t, gpu.Options{})})
 	var ages []int64
 	for i := range boundaries {
-		if boundaries[i].GPU[0].Status != nvsample.StatusOK {
+		if boundaries[i].GPU[0].Status != gpu.StatusOK {
 			t.Fatalf("boundary %d: %v", i, boundaries[i].GPU[0].Status)
 		}
 		ages = append(ages, max(boundaries[i].GPU[0].Age, -boundaries[i].GPU[0].Age))
@@ -128,17 +129,17 @@ func TestSampleAgeAtTenMilliseconds(t *testing.T) {
 // A device that dies leaves the phases alone, and its values unknown rather than
 // 0.
 func TestDeviceDies(t *testing.T) {
-	fake := nvsample.NewFake(2)
-	s := nvsample.Start(fake, nvsample.Options{Deadline: 50 * time.Millisecond, RetryInterval: 50 * time.Millisecond})
+	fake := gpu.NewFake(2)
+	s := gpu.Start(fake, gpu.Options{Deadline: 50 * time.Millisecond, RetryInterval: 50 * time.Millisecond})
 	defer s.Close()
-	fake.SetStatus(1, nvsample.StatusLost)
+	fake.SetStatus(1, gpu.StatusLost)
 	boundaries, sum := tracePace(t, 50, 1000, 3000, Options{GPU: s})
 	for i := range boundaries {
 		if len(boundaries[i].GPU) != 2 {
 			t.Fatalf("boundary %d has %d readings, want one of each device", i, len(boundaries[i].GPU))
 		}
 		for _, r := range boundaries[i].GPU {
-			if r.Status == nvsample.StatusOK != r.Used.Known {
+			if r.Status == gpu.StatusOK != r.Used.Known {
 				t.Fatalf("boundary %d device %d: status %v with used %+v", i, r.Device, r.Status, r.Used)
 			}
 			if r.Device == 1 && r.Used.Known {
@@ -154,7 +155,7 @@ func TestDeviceDies(t *testing.T) {
 // At far more boundaries than samples the sampler stays inside its budget,
 // nothing is lost, and every reported age is the true one.
 func TestSamplerUnderLoad(t *testing.T) {
-	sampler := clockDevice(t, nvsample.Options{})
+	sampler := clockDevice(t, gpu.Options{})
 	p := fixture.Start(t, fixture.Build(t, "spin.c"), "1", "100000", "inline")
 	p.Expect("ready")
 	// The ring holds the whole run: what is lost would be the sampler's doing.
@@ -171,7 +172,7 @@ func TestSamplerUnderLoad(t *testing.T) {
 	for i := range tr.boundaries {
 		b := &tr.boundaries[i]
 		r := &b.GPU[0]
-		if r.Status != nvsample.StatusOK {
+		if r.Status != gpu.StatusOK {
 			continue
 		}
 		known++
@@ -187,7 +188,7 @@ func TestSamplerUnderLoad(t *testing.T) {
 	first, last := tr.boundaries[0].Time, tr.boundaries[len(tr.boundaries)-1].Time
 	t.Logf("%.0f boundaries a second, %d samples, %.2f %% of a core in calls, %d of 200000 boundaries with a sample",
 		200000/time.Duration(last-first).Seconds(), sum.GPUSamples, 100*share, known)
-	if share > 2*nvsample.DefaultBudget {
-		t.Errorf("%.2f %% of a core spent in calls, want at most %.0f %%", 100*share, 100*nvsample.DefaultBudget)
+	if share > 2*gpu.DefaultBudget {
+		t.Errorf("%.2f %% of a core spent in calls, want at most %.0f %%", 100*share, 100*gpu.DefaultBudget)
 	}
 }

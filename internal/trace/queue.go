@@ -3,6 +3,7 @@
 package trace
 
 import (
+	"github.com/phasetrace/phasetrace/internal/clock"
 	"github.com/phasetrace/phasetrace/internal/recorder"
 )
 
@@ -11,11 +12,11 @@ import (
 // sample has come or the bound of the wait is over.
 type queue struct {
 	sink  Sink
-	clock *clock
+	clock *clock.Unix
 	err   error // of the sink; nothing is written after it
 
-	gpu     *gpu  // nil: no sampling
-	started int64 // of the session
+	gpu     *correlation // nil: no sampling
+	started int64        // of the session
 	items   []item
 	head, n int
 	early   uint64 // boundaries that could not wait for their sample
@@ -47,7 +48,7 @@ func (q *queue) note(err error) {
 }
 
 func (q *queue) boundary(b *Boundary) {
-	b.Unix = q.clock.unix(b.Time)
+	b.Unix = q.clock.At(b.Time)
 	if q.gpu == nil {
 		if q.err == nil {
 			q.note(q.sink.Boundary(b))
@@ -81,22 +82,22 @@ func frozen(th *Thread) *Thread {
 }
 
 func (q *queue) violation(v *Violation) {
-	v.Unix = q.clock.unix(v.Time)
+	v.Unix = q.clock.At(v.Time)
 	q.pass(v.Time, v)
 }
 
 func (q *queue) orphan(o *Orphan) {
-	o.Unix = q.clock.unix(o.Time)
+	o.Unix = q.clock.At(o.Time)
 	q.pass(o.Time, o)
 }
 
 func (q *queue) loss(l *Loss) {
-	l.Unix = q.clock.unix(l.Time)
+	l.Unix = q.clock.At(l.Time)
 	q.pass(l.Time, l)
 }
 
 func (q *queue) process(p *ProcessChange) {
-	p.Unix = q.clock.unix(p.Time)
+	p.Unix = q.clock.At(p.Time)
 	q.pass(p.Time, p)
 }
 
@@ -155,7 +156,7 @@ func (q *queue) push(time int64) *item {
 
 // makeRoom lets go of a quarter when everything waits.
 func (q *queue) makeRoom() {
-	q.advance(monotonic(), 0, false)
+	q.advance(clock.Monotonic(), 0, false)
 	for q.n > maxQueued/4*3 {
 		if q.items[q.head].other == nil {
 			q.early++
@@ -216,7 +217,7 @@ func (q *queue) samples(until int64) {
 	for len(q.gpu.fresh) > 0 && q.gpu.fresh[0].Mid <= until {
 		s := q.gpu.fresh[0]
 		q.gpu.fresh = q.gpu.fresh[1:]
-		out := GPUSample{Sample: s, Unix: q.clock.unix(s.Mid), Device: q.gpu.device(s.Device), Phase: q.gpu.active.attribute()}
+		out := GPUSample{Sample: s, Unix: q.clock.At(s.Mid), Device: q.gpu.device(s.Device), Phase: q.gpu.active.attribute()}
 		if s.Mid < q.started {
 			continue // it only serves the first boundaries
 		}

@@ -7,29 +7,31 @@ import (
 	"testing"
 	"time"
 
+	"github.com/phasetrace/phasetrace/internal/clock"
+
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/phasetrace/phasetrace/internal/nvsample"
+	"github.com/phasetrace/phasetrace/internal/gpu"
 	"github.com/phasetrace/phasetrace/internal/recorder"
 )
 
 // More boundaries wait for a sample than the queue holds, because the device
 // does not answer: all go out, in order, and those that did not wait are told.
 func TestQueueOverflow(t *testing.T) {
-	fake := nvsample.NewFake(1)
-	sampler := nvsample.Start(fake, nvsample.Options{})
+	fake := gpu.NewFake(1)
+	sampler := gpu.Start(fake, gpu.Options{})
 	t.Cleanup(func() {
 		if err := sampler.Close(); err != nil {
 			t.Error(err)
 		}
 	})
 	sink := &collector{}
-	q := &queue{sink: sink, clock: newClock(readOffsets), gpu: newGPU(sampler)}
+	q := &queue{sink: sink, clock: clock.NewUnix(nil), gpu: newGPU(sampler)}
 	for len(q.gpu.fresh) == 0 {
-		q.gpu.take(monotonic()) // the correlator has one sample, and waits for later ones
+		q.gpu.take(clock.Monotonic()) // the correlator has one sample, and waits for later ones
 	}
 	e, events := benchEngineTo(t, q)
-	ahead := monotonic() + int64(time.Hour) // no sample can come
+	ahead := clock.Monotonic() + int64(time.Hour) // no sample can come
 	var seq uint64
 	for range maxQueued/len(events) + 1 {
 		for i := range events {
@@ -107,11 +109,11 @@ func TestActivityByLane(t *testing.T) {
 
 // Records that wait show the thread and the process as they were.
 func TestQueuedRecordsAreFrozen(t *testing.T) {
-	fake := nvsample.NewFake(1)
-	sampler := nvsample.Start(fake, nvsample.Options{})
+	fake := gpu.NewFake(1)
+	sampler := gpu.Start(fake, gpu.Options{})
 	defer sampler.Close()
 	c := &collector{}
-	q := &queue{sink: c, clock: newClock(readOffsets), gpu: newGPU(sampler)}
+	q := &queue{sink: c, clock: clock.NewUnix(nil), gpu: newGPU(sampler)}
 	th := &Thread{TID: 5, HostTID: 5, Process: &Process{PID: 5, Comm: "old"}}
 	rec := recorder.New(recorder.Limits{})
 	batch := rec.Acquire()

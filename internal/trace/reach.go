@@ -8,6 +8,8 @@ import (
 	"os"
 	"time"
 
+	"github.com/phasetrace/phasetrace/internal/clock"
+
 	"github.com/phasetrace/phasetrace/internal/process"
 )
 
@@ -101,7 +103,7 @@ func (s *session) childrenLeft() bool {
 	if len(s.engine.processes) == 0 {
 		return false
 	}
-	now := monotonic()
+	now := clock.Monotonic()
 	if now-s.looked < int64(lookInterval) {
 		return true
 	}

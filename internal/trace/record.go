@@ -5,7 +5,7 @@ package trace
 import (
 	"time"
 
-	"github.com/phasetrace/phasetrace/internal/nvsample"
+	"github.com/phasetrace/phasetrace/internal/gpu"
 	"github.com/phasetrace/phasetrace/internal/recorder"
 )
 
@@ -94,9 +94,9 @@ type Boundary struct {
 	Counters    Counters // exits
 	HasCounters bool
 	Resident    Resident
-	GPU         []nvsample.Reading
+	GPU         []gpu.Reading
 	// ProcessGPU is parallel to GPU; nil when process lists are not read.
-	ProcessGPU []nvsample.ProcessReading
+	ProcessGPU []gpu.ProcessReading
 	// Key is the value that matched a keyed pair, if Keyed.
 	Key   uint64
 	Keyed bool
@@ -133,9 +133,9 @@ type Loss struct {
 
 // GPUSample is one read of a device.
 type GPUSample struct {
-	nvsample.Sample
+	gpu.Sample
 	Unix   int64 // of its middle
-	Device nvsample.Device
+	Device gpu.Device
 	// Phase is who was active then.
 	Phase recorder.Attribution
 }
@@ -159,7 +159,7 @@ type Start struct {
 	Kernel     string
 	Processes  []*Process
 	Pairs      []PairInfo
-	Devices    []nvsample.Device
+	Devices    []gpu.Device
 	GPUStatus  string // why there are no devices, "" when there are
 }
 
@@ -202,10 +202,10 @@ type ProcessStats struct {
 // PathGPU is a path's memory on one device.
 type PathGPU struct {
 	Device int
-	Change nvsample.Delta // sum over Changes of its scopes
+	Change gpu.Delta // sum over Changes of its scopes
 	// Changes is of how many scopes the change is known.
 	Changes uint64
-	Peak    nvsample.Value
+	Peak    gpu.Value
 }
 
 // ViolationCount is one defect and how often it was seen.
@@ -246,7 +246,7 @@ type Summary struct {
 	ViolationTotal uint64
 	ZeroSites      []ZeroSite
 	Notes          []Note
-	Devices        []nvsample.Device
+	Devices        []gpu.Device
 	GPUStatus      string
 	GPUSamples     uint64
 	// RunPeak is the highest use seen on each device and the phase that was
@@ -257,7 +257,7 @@ type Summary struct {
 // RunPeak is the highest use of one device in the session.
 type RunPeak struct {
 	Device int
-	Used   nvsample.Value
+	Used   gpu.Value
 	Time   int64
 	Phase  recorder.Attribution
 }

@@ -5,6 +5,8 @@ package trace
 import (
 	"testing"
 
+	"github.com/phasetrace/phasetrace/internal/clock"
+
 	"github.com/phasetrace/phasetrace/internal/loader"
 )
 
@@ -82,7 +84,7 @@ func TestLostWithoutGap(t *testing.T) {
 // A child that was found by a look is not born again by the record of its birth.
 func TestAdoptedBeforeItsFork(t *testing.T) {
 	c := &collector{}
-	q := &queue{sink: c, clock: newClock(readOffsets)}
+	q := &queue{sink: c, clock: clock.NewUnix(nil)}
 	e := NewEngine(Config{SessionID: "s", PageSize: 4096}, q)
 	e.AddProcess(Process{PID: 50, HostPID: 1050})
 	e.AddProcess(Process{PID: 60})

@@ -10,8 +10,10 @@ import (
 	"os"
 	"time"
 
+	"github.com/phasetrace/phasetrace/internal/clock"
+
+	"github.com/phasetrace/phasetrace/internal/gpu"
 	"github.com/phasetrace/phasetrace/internal/loader"
-	"github.com/phasetrace/phasetrace/internal/nvsample"
 	"github.com/phasetrace/phasetrace/internal/process"
 	"github.com/phasetrace/phasetrace/internal/usdt"
 )
@@ -47,7 +49,7 @@ type Options struct {
 	Without   loader.Without
 	Sink      Sink
 	// GPU is the sampler of device memory, nil for none. Run does not close it.
-	GPU       *nvsample.Sampler
+	GPU       *gpu.Sampler
 	GPUStatus string // why GPU is nil
 	// Aggregate counts phases in the kernel, by path, instead of recording their
 	// boundaries: sinks get no Boundary and no Orphan.
@@ -78,7 +80,7 @@ type session struct {
 	choice  choice
 	engine  *Engine
 	queue   queue
-	clock   *clock
+	clock   *clock.Unix
 	tracer  *loader.Tracer
 	count   *counting         // with Options.Aggregate, else nil
 	targets map[int]*attachee // by PID
@@ -119,7 +121,7 @@ type attachee struct {
 // and returns the summary. Whatever ends it, what was recorded until then is
 // drained and written. The error is for what kept it from tracing or writing.
 func Run(ctx context.Context, o Options) (*Summary, error) {
-	s := &session{o: o, clock: newClock(readOffsets), targets: make(map[int]*attachee)}
+	s := &session{o: o, clock: clock.NewUnix(nil), targets: make(map[int]*attachee)}
 	s.reach, s.holding, s.execFiles = newReach(), make(map[fileID]bool), make(map[loader.ExecFile]bool)
 	s.queue = queue{sink: o.Sink, clock: s.clock}
 	if o.GPU != nil {
@@ -127,7 +129,7 @@ func Run(ctx context.Context, o Options) (*Summary, error) {
 	}
 	s.engine = NewEngine(Config{
 		SessionID: o.SessionID, Rank: o.Rank, Policy: o.Policy,
-		PageSize: os.Getpagesize(), RSSError: nvsample.RSSBound(rssCounters, cpus(), os.Getpagesize()),
+		PageSize: os.Getpagesize(), RSSError: process.RSSBound(rssCounters, cpus(), os.Getpagesize()),
 		Describe: s.describe, Lost: s.lostMarkers,
 	}, &s.queue)
 	s.choice = choice{flags: o.Pairs, engine: s.engine, rewriting: loader.NopRewriting(), unsafeNops: o.UnsafeNops}
@@ -220,7 +222,7 @@ func (s *session) loop(ctx context.Context) (reason string, err error) {
 
 // read handles one batch of records and lets the sinks show it.
 func (s *session) read() error {
-	read := monotonic()
+	read := clock.Monotonic()
 	n, err := s.tracer.Read(time.Now().Add(s.drainInterval()), s.handle)
 	s.engine.End()
 	if s.drained = n < loader.MaxBatch; !s.drained {
@@ -229,7 +231,7 @@ func (s *session) read() error {
 	if err != nil {
 		return err
 	}
-	now := monotonic()
+	now := clock.Monotonic()
 	if err := s.count.poll(now); err != nil {
 		return err
 	}
@@ -253,7 +255,7 @@ func (s *session) handle(ev *loader.Event) {
 // afterBatch lets everybody act upon a batch; all records up to the time read are
 // in it or were before.
 func (s *session) afterBatch(now, read int64) {
-	if s.clock.check(now) {
+	if s.clock.Check(now) {
 		s.tellSampler()
 	}
 	s.queue.advance(now, read, false)
@@ -290,7 +292,7 @@ func (s *session) ended() bool {
 			continue
 		}
 		s.engine.Begin()
-		s.engine.ProcessGone(pid, t.proc.StartTime, monotonic())
+		s.engine.ProcessGone(pid, t.proc.StartTime, clock.Monotonic())
 		s.engine.End()
 		t.proc.Close()
 		delete(s.targets, pid)
@@ -300,12 +302,12 @@ func (s *session) ended() bool {
 
 // finish detaches, drains and sums up.
 func (s *session) finish(reason string) (*Summary, error) {
-	s.engine.Detaching(monotonic())
-	errs := []error{s.count.end(monotonic()), s.tracer.Detach(s.detachProgress())}
+	s.engine.Detaching(clock.Monotonic())
+	errs := []error{s.count.end(clock.Monotonic()), s.tracer.Detach(s.detachProgress())}
 	s.engine.Begin()
 	errs = append(errs, s.tracer.Drain(s.handle))
 	s.engine.Begin()
-	now := monotonic()
+	now := clock.Monotonic()
 	if lost, err := s.tracer.LostByThread(); err != nil {
 		errs = append(errs, err)
 	} else {

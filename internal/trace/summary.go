@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/phasetrace/phasetrace/internal/clock"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -18,11 +20,11 @@ func kernelRelease() string {
 }
 
 func (s *session) summary(reason string, now int64) (*Summary, error) {
-	s.clock.look()
+	s.clock.Look()
 	st, err := s.tracer.Stats()
 	e := &s.engine.stats
 	sum := &Summary{
-		SessionID: s.o.SessionID, Time: now, Unix: s.clock.unix(now),
+		SessionID: s.o.SessionID, Time: now, Unix: s.clock.At(now),
 		Elapsed: time.Duration(now - s.started), EndReason: reason,
 		Boundaries: e.boundaries, Synthetic: e.synthetic,
 		Received: st.Received, Lost: max(st.Lost+st.LostNoState, e.lost), LostOther: st.LostLifecycle,
@@ -43,7 +45,7 @@ func (s *session) summary(reason string, now int64) (*Summary, error) {
 			sum.Notes = append(sum.Notes, n)
 		}
 	}
-	sum.Notes = slices.Concat(sum.Notes, s.queue.notes(), s.clock.notes(), s.lateNotes(), s.halfDead())
+	sum.Notes = slices.Concat(sum.Notes, s.queue.notes(), clockNotes(s.clock), s.lateNotes(), s.halfDead())
 	s.sumPaths(sum)
 	s.count.summarise(sum)
 	s.sumSites(sum)
@@ -77,4 +79,16 @@ func (s *session) sumSites(sum *Summary) {
 			sum.ZeroSites = append(sum.ZeroSites, ZeroSite{site.Marker, site.pair.spec.Requires})
 		}
 	}
+}
+
+// clockNotes says what the clocks did that a reader of times must know.
+func clockNotes(c *clock.Unix) []Note {
+	var out []Note
+	if n := c.Steps(); n > 0 {
+		out = append(out, Note{"times the system's clock was set: compare Unix times from before and after with care, monotonic times are right", n})
+	}
+	if ms := c.Suspended().Milliseconds(); ms > 0 {
+		out = append(out, Note{"milliseconds for which the machine was suspended, which no duration counts", uint64(ms)})
+	}
+	return out
 }

@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/phasetrace/phasetrace/internal/nvsample"
+	"github.com/phasetrace/phasetrace/internal/gpu"
 	"github.com/phasetrace/phasetrace/internal/output/outputtest"
 	"github.com/phasetrace/phasetrace/internal/trace"
 )
@@ -31,7 +31,7 @@ func sample(tb testing.TB, detail string) (*Sink, func(io.Writer) *Sink, []*trac
 		case "attributes":
 			c.GPU, c.ProcessGPU = nil, nil
 		case "gpu":
-			c.GPU = append([]nvsample.Reading(nil), c.GPU[:1]...)
+			c.GPU = append([]gpu.Reading(nil), c.GPU[:1]...)
 		}
 		pair = append(pair, &c)
 	}

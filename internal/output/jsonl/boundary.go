@@ -5,7 +5,7 @@ package jsonl
 import (
 	"strconv"
 
-	"github.com/phasetrace/phasetrace/internal/nvsample"
+	"github.com/phasetrace/phasetrace/internal/gpu"
 	"github.com/phasetrace/phasetrace/internal/recorder"
 	"github.com/phasetrace/phasetrace/internal/trace"
 )
@@ -127,7 +127,7 @@ func (s *Sink) measured(l line, b *trace.Boundary, exit bool) line {
 		if i > 0 {
 			l = append(l, ',')
 		}
-		var process nvsample.ProcessReading
+		var process gpu.ProcessReading
 		if i < len(b.ProcessGPU) {
 			process = b.ProcessGPU[i]
 		}
@@ -184,14 +184,14 @@ func resident(l line, r *trace.Resident, exit bool) line {
 	return append(l, '}')
 }
 
-func (s *Sink) reading(l line, r *nvsample.Reading, p *nvsample.ProcessReading, exit bool) line {
+func (s *Sink) reading(l line, r *gpu.Reading, p *gpu.ProcessReading, exit bool) line {
 	l = s.device(append(l, '{'), r.Device)
 	l = l.bytes(`,"used_bytes":`, r.Used)
 	l = l.bytes(`,"free_bytes":`, r.Free)
 	l = l.bytes(`,"total_bytes":`, r.Total)
 	l = l.bytes(`,"reserved_bytes":`, r.Reserved)
 	l = l.bytes(`,"process_used_bytes":`, p.Used)
-	if r.Status == nvsample.StatusNoSample {
+	if r.Status == gpu.StatusNoSample {
 		l = append(l, `,"age_ns":null,"latency_ns":null`...)
 	} else {
 		l = l.integer(`,"age_ns":`, r.Age)
@@ -203,7 +203,7 @@ func (s *Sink) reading(l line, r *nvsample.Reading, p *nvsample.ProcessReading, 
 		l = l.bytes(`,"peak_used_bytes":`, r.Peak)
 		l = l.count(`,"samples":`, r.Samples)
 	}
-	if p.Status == nvsample.StatusNoSample {
+	if p.Status == gpu.StatusNoSample {
 		l = append(l, `,"process_age_ns":null`...)
 	} else {
 		l = l.integer(`,"process_age_ns":`, p.Age)

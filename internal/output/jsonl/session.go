@@ -5,7 +5,7 @@ package jsonl
 import (
 	"time"
 
-	"github.com/phasetrace/phasetrace/internal/nvsample"
+	"github.com/phasetrace/phasetrace/internal/gpu"
 	"github.com/phasetrace/phasetrace/internal/trace"
 )
 
@@ -61,7 +61,7 @@ func pair(l line, p *trace.PairInfo) line {
 	return append(l.integer(`,"sites":`, int64(p.Sites)), '}')
 }
 
-func (s *Sink) devices(l line, devices []nvsample.Device, status string) line {
+func (s *Sink) devices(l line, devices []gpu.Device, status string) line {
 	l = append(l, `,"devices":[`...)
 	for i := range devices {
 		d := &devices[i]

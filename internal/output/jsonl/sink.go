@@ -6,7 +6,7 @@ import (
 	"io"
 	"strconv"
 
-	"github.com/phasetrace/phasetrace/internal/nvsample"
+	"github.com/phasetrace/phasetrace/internal/gpu"
 	"github.com/phasetrace/phasetrace/internal/output"
 	"github.com/phasetrace/phasetrace/internal/trace"
 )
@@ -68,7 +68,7 @@ func (s *Sink) setSession(id, host string) {
 }
 
 // setDevice notes a device's encoded UUID.
-func (s *Sink) setDevice(d *nvsample.Device) {
+func (s *Sink) setDevice(d *gpu.Device) {
 	if d.ID < 0 || d.ID < len(s.uuids) && s.uuids[d.ID] != nil {
 		return
 	}
@@ -121,14 +121,14 @@ func (l line) flag(key string, value bool) line {
 	return strconv.AppendBool(append(l, key...), value)
 }
 
-func (l line) bytes(key string, v nvsample.Value) line {
+func (l line) bytes(key string, v gpu.Value) line {
 	if !v.Known {
 		return l.null(key)
 	}
 	return l.count(key, v.N)
 }
 
-func (l line) change(key string, v nvsample.Delta) line {
+func (l line) change(key string, v gpu.Delta) line {
 	if !v.Known {
 		return l.null(key)
 	}

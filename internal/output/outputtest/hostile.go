@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/phasetrace/phasetrace/internal/nvsample"
+	"github.com/phasetrace/phasetrace/internal/gpu"
 	"github.com/phasetrace/phasetrace/internal/recorder"
 	"github.com/phasetrace/phasetrace/internal/trace"
 )
@@ -21,7 +21,7 @@ var Evil = "\x1b[2J\x1b]0;owned\a\r\n\u009b31m\u202eevil\u2066\u2028\u2029\xff\x
 func Hostile() *Session {
 	s := newSession("s\n\x1b[1m2", Evil, &trace.Process{PID: 1, HostPID: 77, ContainerPID: 1, Comm: Evil, Exe: Evil, RankSource: Evil, Rank: -1})
 	s.Start.Pairs = []trace.PairInfo{{Name: Evil, Provider: Evil, Enter: Evil, Exits: []string{Evil}, Lane: Evil, Origin: Evil}}
-	s.Start.Devices = []nvsample.Device{{UUID: Evil, Name: Evil, MIG: -1}}
+	s.Start.Devices = []gpu.Device{{UUID: Evil, Name: Evil, MIG: -1}}
 	s.Start.GPUStatus = Evil
 	t := s.thread(1, Evil)
 	marker := &trace.Marker{Provider: Evil, Probe: Evil, Path: Evil, Offset: 1}
@@ -40,7 +40,7 @@ func Hostile() *Session {
 		&trace.Loss{Time: s.now, Unix: unix(s.now), Count: 1},
 		&trace.Violation{Time: s.now, Unix: unix(s.now), Err: v.Err},
 		&trace.ProcessChange{Time: s.now, Unix: unix(s.now), Process: s.process},
-		&trace.GPUSample{Unix: unix(s.now), Device: s.Start.Devices[0], Sample: nvsample.Sample{Status: 250}})
+		&trace.GPUSample{Unix: unix(s.now), Device: s.Start.Devices[0], Sample: gpu.Sample{Status: 250}})
 	s.summarise()
 	s.Summary.EndReason = Evil
 	s.Summary.GPUStatus = Evil

@@ -5,7 +5,7 @@ package outputtest
 import (
 	"time"
 
-	"github.com/phasetrace/phasetrace/internal/nvsample"
+	"github.com/phasetrace/phasetrace/internal/gpu"
 	"github.com/phasetrace/phasetrace/internal/recorder"
 	"github.com/phasetrace/phasetrace/internal/trace"
 )
@@ -131,9 +131,9 @@ func (s *Session) violate(t *trace.Thread, token recorder.Token, repaired string
 	return v
 }
 
-func reading(device int, used uint64) nvsample.Reading {
+func reading(device int, used uint64) gpu.Reading {
 	const total = 80 << 30
-	return nvsample.Reading{Device: device, Status: nvsample.StatusOK, Used: nvsample.Bytes(used),
-		Free: nvsample.Bytes(total - used), Total: nvsample.Bytes(total), Reserved: nvsample.Bytes(512 << 20),
+	return gpu.Reading{Device: device, Status: gpu.StatusOK, Used: gpu.Bytes(used),
+		Free: gpu.Bytes(total - used), Total: gpu.Bytes(total), Reserved: gpu.Bytes(512 << 20),
 		Age: -52_000, Latency: 11_600}
 }

@@ -5,7 +5,7 @@ package outputtest
 import (
 	"time"
 
-	"github.com/phasetrace/phasetrace/internal/nvsample"
+	"github.com/phasetrace/phasetrace/internal/gpu"
 	"github.com/phasetrace/phasetrace/internal/recorder"
 	"github.com/phasetrace/phasetrace/internal/trace"
 )
@@ -55,7 +55,7 @@ func pathStats(p *recorder.Path) trace.PathStats {
 			P50: 9_400 * time.Microsecond, P99: 12 * time.Millisecond, Max: 101_300 * time.Microsecond, Min: 9 * time.Millisecond,
 			ResidentChange: 4096, ResidentPeak: 3<<30 + 4096}
 		st.GPU = []trace.PathGPU{
-			{Device: 0, Change: nvsample.Delta{N: 512 << 20, Known: true}, Changes: 9_876, Peak: nvsample.Bytes(21 << 30)},
+			{Device: 0, Change: gpu.Delta{N: 512 << 20, Known: true}, Changes: 9_876, Peak: gpu.Bytes(21 << 30)},
 			{Device: 1},
 		}
 	case "read":

@@ -5,7 +5,7 @@ package outputtest
 import (
 	"time"
 
-	"github.com/phasetrace/phasetrace/internal/nvsample"
+	"github.com/phasetrace/phasetrace/internal/gpu"
 	"github.com/phasetrace/phasetrace/internal/recorder"
 	"github.com/phasetrace/phasetrace/internal/trace"
 )
@@ -29,10 +29,10 @@ func Typical() *Session {
 	train, _ := s.enter(main, "", "train", `{"epochs":2}`)
 	s.after(300 * time.Microsecond)
 	step, b := s.enter(main, "", "step", `{"epoch":1,"loss":0.25,"file":"batch 7.bin"}`)
-	b.GPU = []nvsample.Reading{reading(0, 20<<30), {Device: 1, Status: nvsample.StatusLost, Age: -90_000, Latency: 4_000}}
-	b.ProcessGPU = []nvsample.ProcessReading{
-		{Status: nvsample.StatusOK, Used: nvsample.Bytes(18 << 30), Age: -400_000_000, Latency: 2_100_000},
-		{Status: nvsample.StatusNotListed, Age: -410_000_000, Latency: 1_900_000},
+	b.GPU = []gpu.Reading{reading(0, 20<<30), {Device: 1, Status: gpu.StatusLost, Age: -90_000, Latency: 4_000}}
+	b.ProcessGPU = []gpu.ProcessReading{
+		{Status: gpu.StatusOK, Used: gpu.Bytes(18 << 30), Age: -400_000_000, Latency: 2_100_000},
+		{Status: gpu.StatusNotListed, Age: -410_000_000, Latency: 1_900_000},
 	}
 	b.Resident = trace.Resident{Bytes: 3 << 30, Known: true, Error: 1 << 20}
 	s.sample(step, 0, 21<<30)
@@ -46,8 +46,8 @@ func Typical() *Session {
 	return s
 }
 
-func devices() []nvsample.Device {
-	return []nvsample.Device{
+func devices() []gpu.Device {
+	return []gpu.Device{
 		{ID: 0, Index: 0, MIG: -1, UUID: "GPU-5a1e0000-0000-0000-0000-000000000001", Name: "NVIDIA H200"},
 		{ID: 1, Index: 1, MIG: 2, UUID: "", Name: ""},
 	}
@@ -56,8 +56,8 @@ func devices() []nvsample.Device {
 func (s *Session) stepExit(t *trace.Thread, token recorder.Token) {
 	b := s.exit(t, token)
 	ok := reading(0, 20<<30+512<<20)
-	ok.Change, ok.Peak, ok.Samples = nvsample.Delta{N: 512 << 20, Known: true}, nvsample.Bytes(21<<30), 3
-	b.GPU = []nvsample.Reading{ok, {Device: 1}}
+	ok.Change, ok.Peak, ok.Samples = gpu.Delta{N: 512 << 20, Known: true}, gpu.Bytes(21<<30), 3
+	b.GPU = []gpu.Reading{ok, {Device: 1}}
 	b.HasCounters = true
 	b.Counters = trace.Counters{VoluntarySwitches: 2, InvoluntarySwitches: 1, MinorFaults: 11}
 	b.Resident = trace.Resident{Bytes: 3<<30 + 4096, Change: 4096, Known: true, ChangeKnown: true}
@@ -67,10 +67,10 @@ func (s *Session) stepExit(t *trace.Thread, token recorder.Token) {
 func (s *Session) sample(_ recorder.Token, device int, used uint64) {
 	s.after(time.Millisecond)
 	g := &trace.GPUSample{Unix: unix(s.now), Device: devices()[device]}
-	g.Sample = nvsample.Sample{Device: device, Start: s.now - 5_800, Mid: s.now, End: s.now + 5_800, Status: nvsample.StatusLost}
+	g.Sample = gpu.Sample{Device: device, Start: s.now - 5_800, Mid: s.now, End: s.now + 5_800, Status: gpu.StatusLost}
 	if used > 0 {
 		r := reading(device, used)
-		g.Used, g.Free, g.Total, g.Reserved, g.Status = r.Used, r.Free, r.Total, r.Reserved, nvsample.StatusOK
+		g.Used, g.Free, g.Total, g.Reserved, g.Status = r.Used, r.Free, r.Total, r.Reserved, gpu.StatusOK
 	}
 	g.Phase = s.recorder.Attribute(recorder.Question{}, nil)
 	s.Records = append(s.Records, g)

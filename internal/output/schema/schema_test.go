@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/phasetrace/phasetrace/internal/nvsample"
+	"github.com/phasetrace/phasetrace/internal/gpu"
 	"github.com/phasetrace/phasetrace/internal/output/schema"
 )
 
@@ -83,7 +83,7 @@ func TestStatuses(t *testing.T) {
 	if err := json.Unmarshal(schema.JSON, &document); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := document.Defs.Status.Enum, nvsample.Statuses(); !slices.Equal(got, want) {
+	if got, want := document.Defs.Status.Enum, gpu.Statuses(); !slices.Equal(got, want) {
 		t.Errorf("statuses of the schema %q, of nvsample %q", got, want)
 	}
 }

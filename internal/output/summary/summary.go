@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/phasetrace/phasetrace/internal/nvsample"
+	"github.com/phasetrace/phasetrace/internal/gpu"
 	"github.com/phasetrace/phasetrace/internal/output"
 	"github.com/phasetrace/phasetrace/internal/output/human"
 	"github.com/phasetrace/phasetrace/internal/trace"
@@ -149,7 +149,7 @@ func (p *printer) peakOf(device int) string {
 }
 
 // label is a device's short name, as nvidia-smi counts.
-func label(devices []nvsample.Device, id int) string {
+func label(devices []gpu.Device, id int) string {
 	for i := range devices {
 		if d := &devices[i]; d.ID == id {
 			return Label(d)
@@ -159,14 +159,14 @@ func label(devices []nvsample.Device, id int) string {
 }
 
 // Label is a device's short name, as nvidia-smi counts: "gpu0", "gpu1/mig2".
-func Label(d *nvsample.Device) string {
+func Label(d *gpu.Device) string {
 	if d.MIG >= 0 {
 		return fmt.Sprintf("gpu%d/mig%d", d.Index, d.MIG)
 	}
 	return fmt.Sprintf("gpu%d", d.Index)
 }
 
-func nameOf(d nvsample.Device) string {
+func nameOf(d gpu.Device) string {
 	if d.Name == "" {
 		return "(unnamed)"
 	}

@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/phasetrace/phasetrace/internal/nvsample"
+	"github.com/phasetrace/phasetrace/internal/gpu"
 	"github.com/phasetrace/phasetrace/internal/output/human"
 	"github.com/phasetrace/phasetrace/internal/recorder"
 	"github.com/phasetrace/phasetrace/internal/trace"
@@ -127,7 +127,7 @@ func (s *Sink) readings(b []byte, r *trace.Boundary, exit bool) []byte {
 	for i := range r.GPU {
 		g := &r.GPU[i]
 		switch {
-		case g.Status == nvsample.StatusNotUsed:
+		case g.Status == gpu.StatusNotUsed:
 		case shown == maxReadings:
 			more++
 		default:
@@ -141,7 +141,7 @@ func (s *Sink) readings(b []byte, r *trace.Boundary, exit bool) []byte {
 	return b
 }
 
-func (s *Sink) reading(b []byte, g *nvsample.Reading, exit bool) []byte {
+func (s *Sink) reading(b []byte, g *gpu.Reading, exit bool) []byte {
 	if g.Device >= 0 && g.Device < len(s.labels) {
 		b = append(b, s.labels[g.Device]...)
 	} else {
@@ -170,7 +170,7 @@ func (s *Sink) reading(b []byte, g *nvsample.Reading, exit bool) []byte {
 		b = append(b, ", "...)
 	}
 	b = append(b, "age "...)
-	if g.Status == nvsample.StatusNoSample {
+	if g.Status == gpu.StatusNoSample {
 		b = append(b, human.Unknown...)
 	} else {
 		b = human.AppendDuration(b, time.Duration(g.Age))

@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/phasetrace/phasetrace/internal/nvsample"
+	"github.com/phasetrace/phasetrace/internal/gpu"
 	"github.com/phasetrace/phasetrace/internal/output"
 	"github.com/phasetrace/phasetrace/internal/output/human"
 	"github.com/phasetrace/phasetrace/internal/output/summary"
@@ -96,7 +96,7 @@ func (s *Sink) process(p *trace.Process) {
 	}
 }
 
-func (s *Sink) device(d *nvsample.Device) {
+func (s *Sink) device(d *gpu.Device) {
 	for len(s.labels) <= d.ID {
 		s.labels = append(s.labels, "gpu"+strconv.Itoa(len(s.labels)))
 	}

@@ -7,12 +7,13 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/phasetrace/phasetrace/internal/gpu"
 	"github.com/phasetrace/phasetrace/internal/nvsample"
 )
 
 func main() {
 	src, err := nvsample.Open(os.Args[1])
-	fmt.Println(nvsample.StatusOf(err))
+	fmt.Println(gpu.StatusOf(err))
 	if err == nil {
 		src.Close()
 	}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package nvsample
+package gpu
 
 import (
 	"math"
@@ -10,8 +10,8 @@ import (
 const (
 	// never is a due time that does not come.
 	never = math.MaxInt64
-	// burstWindow is the time whose allowance may be spent at once.
-	burstWindow = 100 * time.Millisecond
+	// BurstWindow is the time whose allowance may be spent at once.
+	BurstWindow = 100 * time.Millisecond
 	// activeFor is how long after a kick a reader keeps its active interval.
 	activeFor = 250 * time.Millisecond
 	// wakeCost is charged with every read for what it costs around its call
@@ -26,14 +26,14 @@ const (
 	// by instalments: on a busy machine a read that is interrupted looks
 	// slow, and paid at once it would stop reads for a second.
 	outlier = 8
-	// debtWindow is the time whose allowance may be owed by instalments.
-	debtWindow = 5 * time.Second
+	// DebtWindow is the time whose allowance may be owed by instalments.
+	DebtWindow = 5 * time.Second
 )
 
 // pacer decides when one device is read next. It is a token bucket of time
 // spent in calls, so what a read costs is what was measured, and a slower
 // driver is read less often by itself. Over a time T it allows the share of T,
-// of burstWindow and of debtWindow, and one read. Kicked reads may empty the bucket; reads
+// of BurstWindow and of DebtWindow, and one read. Kicked reads may empty the bucket; reads
 // nobody asked for leave half of it to them. Not safe for concurrent use.
 type pacer struct {
 	rate             float64 // ns of calls allowed per ns
@@ -53,7 +53,7 @@ type pacer struct {
 }
 
 func newPacer(rate float64, o Options, now int64) *pacer {
-	size := rate * float64(burstWindow)
+	size := rate * float64(BurstWindow)
 	return &pacer{
 		rate: rate, size: size, tokens: size, filled: now,
 		interval: int64(o.Interval), active: int64(o.ActiveInterval), retry: int64(o.RetryInterval),
@@ -121,7 +121,7 @@ func (p *pacer) done(start, end int64, s Status) {
 // from later ones while the debt is within bounds.
 func (p *pacer) pay(spent float64) {
 	usual := min(p.cost(spent), outlier*p.cost(p.latency))
-	owed := min(p.cost(spent)-usual, max(0, p.rate*float64(debtWindow)-p.debt))
+	owed := min(p.cost(spent)-usual, max(0, p.rate*float64(DebtWindow)-p.debt))
 	p.debt += owed
 	p.tokens -= p.cost(spent) - owed
 	p.latency += (min(spent, outlier*p.latency, float64(maxCharge)) - p.latency) / 8

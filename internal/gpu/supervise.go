@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package nvsample
+package gpu
 
 import (
 	"fmt"
@@ -67,7 +67,7 @@ func (c *call) overdue(s *Sampler, mark func(start, now int64)) bool {
 }
 
 func timeoutError(op string, d Device) error {
-	return &Error{Op: op + " of " + d.label(), Status: StatusTimeout}
+	return &Error{Op: op + " of " + d.Label(), Status: StatusTimeout}
 }
 
 // Problem is something to tell the user, once.

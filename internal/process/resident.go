@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package nvsample
+package process
 
 // RSSBound returns by how many bytes a resident set size that is read without
 // summing the kernel's per-CPU parts may be off, above or below: each of the

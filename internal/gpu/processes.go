@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package nvsample
+package gpu
 
 // processHistory keeps the last few samples of each process on each device.
 type processHistory struct {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package nvsample
+package gpu
 
 // CallStats counts one kind of call of one device.
 type CallStats struct {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package nvsample
+package gpu
 
 import (
 	"fmt"
@@ -47,8 +47,8 @@ type Device struct {
 	Name string // the product's name; empty when it could not be read
 }
 
-// label names a device in messages.
-func (d Device) label() string {
+// Label names a device in messages.
+func (d Device) Label() string {
 	if d.MIG >= 0 {
 		return fmt.Sprintf("GPU %d MIG %d", d.Index, d.MIG)
 	}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package nvsample
+package gpu
 
 import (
 	"context"
@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/phasetrace/phasetrace/internal/clock"
 )
 
 // Options of a [Sampler]. Zero fields take the defaults.
@@ -59,7 +61,7 @@ func (o Options) withDefaults() Options {
 		o.Queue = DefaultQueue
 	}
 	if o.Now == nil {
-		o.Now = Now
+		o.Now = clock.Monotonic
 	}
 	return o
 }

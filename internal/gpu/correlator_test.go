@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package nvsample
+package gpu
 
 import (
 	"math/rand/v2"
@@ -334,14 +334,5 @@ func TestCorrelationAllocatesNothing(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(5000, step); n != 0 {
 		t.Errorf("one boundary allocates %v times", n)
-	}
-}
-
-func TestRSSBound(t *testing.T) {
-	if got := RSSBound(3, 4, 4096); got != 3*32*4*4096 {
-		t.Errorf("4 CPUs: %d", got)
-	}
-	if got := RSSBound(1, 64, 4096); got != 128*64*4096 {
-		t.Errorf("64 CPUs: %d", got)
 	}
 }

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package nvsample
+package gpu
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/phasetrace/phasetrace/internal/clock"
+)
 
 // BenchmarkCorrelation is one enter and one exit on one device, with a new
 // sample for each, and nesting of 8.
@@ -57,7 +61,7 @@ func BenchmarkRead(b *testing.B) {
 	samples := make([]Sample, 0, DefaultQueue)
 	b.ReportAllocs()
 	for b.Loop() {
-		r.pacer.due(Now(), true)
+		r.pacer.due(clock.Monotonic(), true)
 		r.readOnce()
 		samples = s.Take(samples[:0])
 	}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package nvsample
+package gpu
 
 import (
 	"slices"
@@ -90,7 +90,7 @@ func TestBudgetHolds(t *testing.T) {
 				// The bucket may be full at first, the first slow reads are
 				// paid later, and each device's last calls may end over
 				// their share.
-				allowed := tt.budget*float64(stats.Elapsed+int64(burstWindow+debtWindow)) + 2*float64(tt.devices)*float64(tt.delay)
+				allowed := tt.budget*float64(stats.Elapsed+int64(BurstWindow+DebtWindow)) + 2*float64(tt.devices)*float64(tt.delay)
 				spent := float64(stats.Spent())
 				t.Logf("%.4f %% of a core in calls, %d reads of device 0", 100*spent/float64(stats.Elapsed), stats.Devices[0].Memory.Calls)
 				if spent > allowed {
