@@ -8,17 +8,18 @@ import (
 	"os"
 	"strings"
 
+	"github.com/phasetrace/phasetrace/internal/stream"
+
 	"github.com/phasetrace/phasetrace/internal/output/file"
 	"github.com/phasetrace/phasetrace/internal/output/human"
 	"github.com/phasetrace/phasetrace/internal/output/jsonl"
 	"github.com/phasetrace/phasetrace/internal/output/summary"
 	"github.com/phasetrace/phasetrace/internal/output/text"
-	tracing "github.com/phasetrace/phasetrace/internal/trace"
 )
 
 // output is where a session goes.
 type output struct {
-	sink tracing.Sink
+	sink stream.Sink
 	file *file.File // nil for standard output
 	// after gets the summary when the stream itself does not show it to a
 	// person.
@@ -70,7 +71,7 @@ func (o *traceOptions) outputFormat() string {
 }
 
 // finish closes the file and shows the summary to a person.
-func (out *output) finish(sum *tracing.Summary) error {
+func (out *output) finish(sum *stream.Summary) error {
 	var errs []error
 	if out.file != nil {
 		errs = append(errs, out.file.Close())

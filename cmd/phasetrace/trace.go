@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/phasetrace/phasetrace/internal/stream"
+
 	"golang.org/x/sys/unix"
 
 	"github.com/phasetrace/phasetrace/internal/output/file"
@@ -87,7 +89,7 @@ func (o *traceOptions) attached(a tracing.Attached, s *streams, say func(string)
 }
 
 // finish turns what happened into an exit status.
-func (o *traceOptions) finish(sum *tracing.Summary, err error, command *process.Spawned) error {
+func (o *traceOptions) finish(sum *stream.Summary, err error, command *process.Spawned) error {
 	status := statusFine
 	if command != nil {
 		status = statusOf(command)

@@ -15,7 +15,7 @@ import (
 	"github.com/phasetrace/phasetrace/internal/output/outputtest"
 	"github.com/phasetrace/phasetrace/internal/output/summary"
 	"github.com/phasetrace/phasetrace/internal/output/text"
-	"github.com/phasetrace/phasetrace/internal/trace"
+	"github.com/phasetrace/phasetrace/internal/stream"
 )
 
 // writer counts writes and fails from one on.
@@ -87,10 +87,10 @@ func TestErrorsStick(t *testing.T) {
 // TestFullDisk writes every format to a device that is always full, and to a
 // pipe that nobody reads.
 func TestFullDisk(t *testing.T) {
-	for name, open := range map[string]func(w *os.File) trace.Sink{
-		"jsonl":   func(w *os.File) trace.Sink { return jsonl.New(w, "x") },
-		"text":    func(w *os.File) trace.Sink { return text.New(w, "x", text.Options{}) },
-		"summary": func(w *os.File) trace.Sink { return summary.New(w, summary.Options{}) },
+	for name, open := range map[string]func(w *os.File) stream.Sink{
+		"jsonl":   func(w *os.File) stream.Sink { return jsonl.New(w, "x") },
+		"text":    func(w *os.File) stream.Sink { return text.New(w, "x", text.Options{}) },
+		"summary": func(w *os.File) stream.Sink { return summary.New(w, summary.Options{}) },
 	} {
 		full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 		if err != nil {

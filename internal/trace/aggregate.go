@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/phasetrace/phasetrace/internal/stream"
+
 	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/recorder"
 )
@@ -37,7 +39,7 @@ type counting struct {
 	polled int64                           // when the figures were last read
 	tree   *pathTree
 	// processes by the number of their path; they outlive what ends.
-	processes map[uint32]*Process
+	processes map[uint32]*stream.Process
 	violated  map[loader.AggregateDefect]bool // defects told, by what makes them one
 	last      *loader.Aggregate               // as it was at the end
 }
@@ -45,7 +47,7 @@ type counting struct {
 func newCounting(s *session) *counting {
 	return &counting{
 		s: s, told: make(map[uint32]loader.AggregateSite), tree: newPathTree(),
-		processes: make(map[uint32]*Process), violated: make(map[loader.AggregateDefect]bool),
+		processes: make(map[uint32]*stream.Process), violated: make(map[loader.AggregateDefect]bool),
 	}
 }
 
@@ -157,7 +159,7 @@ func (c *counting) nameProcesses(a *loader.Aggregate) {
 			c.processes[a.Paths[i].ID] = &known.Process
 			continue
 		}
-		c.processes[a.Paths[i].ID] = &Process{PID: pid, HostPID: p.HostPID, Rank: c.s.o.Rank}
+		c.processes[a.Paths[i].ID] = &stream.Process{PID: pid, HostPID: p.HostPID, Rank: c.s.o.Rank}
 	}
 }
 
@@ -175,7 +177,7 @@ func (c *counting) report(v countedViolation) {
 }
 
 // summarise adds what was counted to the summary, after finish.
-func (c *counting) summarise(sum *Summary) {
+func (c *counting) summarise(sum *stream.Summary) {
 	if c == nil || c.last == nil {
 		return
 	}
@@ -210,7 +212,7 @@ func (c *counting) noteHits() error {
 }
 
 // countedNotes lists what the user should know.
-func countedNotes(a *loader.Aggregate, unbucketed uint64, gpu bool) []Note {
+func countedNotes(a *loader.Aggregate, unbucketed uint64, gpu bool) []stream.Note {
 	t := &a.Totals
 	var other, blank uint64
 	for i := range a.Paths {
@@ -221,31 +223,31 @@ func countedNotes(a *loader.Aggregate, unbucketed uint64, gpu bool) []Note {
 			blank += p.Entered
 		}
 	}
-	var out []Note
-	for _, n := range []Note{
-		{"phase names that were null, empty or unreadable", t.BadNames + blank},
-		{fmt.Sprintf("phase names cut at %d bytes", loader.MaxAggregateName), t.CutNames},
-		{fmt.Sprintf("enters beyond %d nested phases on one thread, not traced", loader.MaxAggregateDepth), t.TooDeep},
-		{"exits of phases that had been closed for them after a violation", t.Late},
-		{"markers hit while probes were being attached or removed, left out", t.Outside},
-		{"phases booked under \"(other)\" because there are too many paths", other},
-		{"phases whose durations are in the totals and not in p50 and p99, for want of room", unbucketed},
-		{"violations that are counted and not listed, for want of room", t.Unlisted},
+	var out []stream.Note
+	for _, n := range []stream.Note{
+		{What: "phase names that were null, empty or unreadable", Count: t.BadNames + blank},
+		{What: fmt.Sprintf("phase names cut at %d bytes", loader.MaxAggregateName), Count: t.CutNames},
+		{What: fmt.Sprintf("enters beyond %d nested phases on one thread, not traced", loader.MaxAggregateDepth), Count: t.TooDeep},
+		{What: "exits of phases that had been closed for them after a violation", Count: t.Late},
+		{What: "markers hit while probes were being attached or removed, left out", Count: t.Outside},
+		{What: "phases booked under \"(other)\" because there are too many paths", Count: other},
+		{What: "phases whose durations are in the totals and not in p50 and p99, for want of room", Count: unbucketed},
+		{What: "violations that are counted and not listed, for want of room", Count: t.Unlisted},
 	} {
 		if n.Count > 0 {
 			out = append(out, n)
 		}
 	}
-	out = append(out, Note{What: "phases were counted in the kernel (--aggregate): no attributes, thread counters or resident memory"})
+	out = append(out, stream.Note{What: "phases were counted in the kernel (--aggregate): no attributes, thread counters or resident memory"})
 	if gpu {
-		out = append(out, Note{What: "GPU memory was sampled at intervals, not at phase boundaries (--aggregate)"})
+		out = append(out, stream.Note{What: "GPU memory was sampled at intervals, not at phase boundaries (--aggregate)"})
 	}
 	return out
 }
 
 // countedViolation is a violation, and how the kernel counted it.
 type countedViolation struct {
-	ViolationCount
+	stream.ViolationCount
 	defect *loader.AggregateDefect
 }
 
@@ -258,7 +260,7 @@ func (c *counting) violations(a *loader.Aggregate) []countedViolation {
 	var out []countedViolation
 	for i := range a.Defects {
 		d := &a.Defects[i]
-		th := &Thread{TID: d.TID, HostTID: d.HostTID, Name: d.ThreadName, Process: c.processes[d.Process]}
+		th := &stream.Thread{TID: d.TID, HostTID: d.HostTID, Name: d.ThreadName, Process: c.processes[d.Process]}
 		if th.TID == 0 {
 			th.TID = th.HostTID
 		}
@@ -272,7 +274,7 @@ func (c *counting) violations(a *loader.Aggregate) []countedViolation {
 				ThreadID: th.TID, ThreadName: th.Name, Lane: s.pair.laneName(),
 			}
 		}
-		v := Violation{
+		v := stream.Violation{
 			Time: d.Time, Unix: c.s.clock.At(d.Time), Thread: th, Marker: &s.Marker,
 			Err: &recorder.ProtocolError{
 				Kind: recorder.Kind(d.Kind), ThreadID: th.TID, Closing: ref(d.Closing), Top: ref(d.Top),
@@ -280,7 +282,7 @@ func (c *counting) violations(a *loader.Aggregate) []countedViolation {
 			ClosingStart: d.ClosingStart, TopStart: d.TopStart,
 			Repaired: c.repaired(recorder.Kind(d.Kind)),
 		}
-		out = append(out, countedViolation{ViolationCount{First: v, Count: d.Count}, d})
+		out = append(out, countedViolation{stream.ViolationCount{First: v, Count: d.Count}, d})
 	}
 	return out
 }

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/phasetrace/phasetrace/internal/stream"
+
 	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/recorder"
 )
@@ -98,8 +100,8 @@ func (f *figuresByPath) add(path *recorder.Path, figures *loader.AggregateFigure
 	sum.Add(figures)
 }
 
-func (f *figuresByPath) export() []PathStats {
-	var out []PathStats
+func (f *figuresByPath) export() []stream.PathStats {
+	var out []stream.PathStats
 	for _, path := range f.order {
 		if sum := f.sums[path]; sum.Entered > 0 {
 			out = append(out, countedStats(path, sum))
@@ -110,19 +112,19 @@ func (f *figuresByPath) export() []PathStats {
 
 // merge makes statistics of what was counted: of all processes together, and of
 // each.
-func (c *counting) merge(a *loader.Aggregate) ([]PathStats, []ProcessStats) {
+func (c *counting) merge(a *loader.Aggregate) ([]stream.PathStats, []stream.ProcessStats) {
 	paths := c.tree.paths(a, c.pairName)
 	root := make(map[uint32]uint32) // the process of a path
 	var all figuresByPath
 	var each []*figuresByPath
-	var processes []ProcessStats
+	var processes []stream.ProcessStats
 	index := make(map[uint32]int)
 	for i := range a.Paths {
 		p := &a.Paths[i]
 		if p.Process != nil {
 			root[p.ID], index[p.ID] = p.ID, len(each)
 			each = append(each, new(figuresByPath))
-			processes = append(processes, ProcessStats{Process: c.processes[p.ID]})
+			processes = append(processes, stream.ProcessStats{Process: c.processes[p.ID]})
 			continue
 		}
 		all.add(paths[p.ID], &p.AggregateFigures)
@@ -138,7 +140,7 @@ func (c *counting) merge(a *loader.Aggregate) ([]PathStats, []ProcessStats) {
 }
 
 // countedStats makes a path's statistics of its figures.
-func countedStats(path *recorder.Path, f *loader.AggregateFigures) PathStats {
+func countedStats(path *recorder.Path, f *loader.AggregateFigures) stream.PathStats {
 	out := pathFigures{
 		path: path, count: f.Entered, synthetic: f.Entered - f.Ended,
 		total: int64(f.Total), self: int64(f.Total - f.Inner),

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/phasetrace/phasetrace/internal/stream"
+
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/phasetrace/phasetrace/internal/loader"
@@ -48,9 +50,9 @@ func TestMergeCounted(t *testing.T) {
 	s := &session{}
 	s.choice.pairs = []*pair{{name: []byte("step")}}
 	c := newCounting(s)
-	c.processes = map[uint32]*Process{1: {PID: 101}, 4: {PID: 104}}
+	c.processes = map[uint32]*stream.Process{1: {PID: 101}, 4: {PID: 104}}
 	all, processes := c.merge(a)
-	counts := func(stats []PathStats) map[string]uint64 {
+	counts := func(stats []stream.PathStats) map[string]uint64 {
 		out := make(map[string]uint64)
 		for _, p := range stats {
 			out[p.Path.String()] = p.Count

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/phasetrace/phasetrace/internal/stream"
+
 	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/usdt"
 )
@@ -47,7 +49,7 @@ func (c *choice) layOut() func(*pair, loader.Role, usdt.Arch, *usdt.Site) (*site
 // but its name is kept, and of the name first its address.
 func planCounted(p *pair, role loader.Role, arch usdt.Arch, in *usdt.Site) (*site, loader.Site, []string) {
 	s := &site{pair: p, role: role, key: none, rank: none, name: none, object: none}
-	s.Marker = Marker{Provider: in.Provider, Probe: in.Name, Offset: in.Offset}
+	s.Marker = stream.Marker{Provider: in.Provider, Probe: in.Name, Offset: in.Offset}
 	pl := planner{in: in}
 	s.token = pl.arg(p.spec.TokenArg, loader.CaptureInt, 0, 0, "token")
 	if n := p.spec.NameArg; n != nil && role == loader.Enter {

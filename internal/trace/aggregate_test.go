@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/phasetrace/phasetrace/internal/stream"
+
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/phasetrace/phasetrace/internal/fixture"
@@ -35,7 +37,7 @@ type exact struct {
 	Defects                                            map[string]uint64
 }
 
-func exactly(sum *Summary) exact {
+func exactly(sum *stream.Summary) exact {
 	out := exact{
 		Paths: make(map[string][2]uint64), Defects: make(map[string]uint64),
 		Boundaries: sum.Boundaries, Synthetic: sum.Synthetic, Received: sum.Received,
@@ -57,7 +59,7 @@ func exactly(sum *Summary) exact {
 }
 
 // wait ends both sessions and holds their summaries against each other.
-func (b both) wait(t *testing.T) (recorded, counted *Summary) {
+func (b both) wait(t *testing.T) (recorded, counted *stream.Summary) {
 	t.Helper()
 	recorded, counted = b.recorded.wait(), b.counted.wait()
 	if diff := cmp.Diff(exactly(recorded), exactly(counted)); diff != "" {
@@ -81,7 +83,7 @@ func (b both) wait(t *testing.T) (recorded, counted *Summary) {
 	return recorded, counted
 }
 
-func checkFigures(t *testing.T, p PathStats) {
+func checkFigures(t *testing.T, p stream.PathStats) {
 	t.Helper()
 	n := time.Duration(p.Count - p.Synthetic)
 	if n == 0 {
@@ -93,7 +95,7 @@ func checkFigures(t *testing.T, p PathStats) {
 	}
 }
 
-func statsOf(t *testing.T, sum *Summary, path string) PathStats {
+func statsOf(t *testing.T, sum *stream.Summary, path string) stream.PathStats {
 	t.Helper()
 	for _, p := range sum.Paths {
 		if p.Path.String() == path {
@@ -101,10 +103,10 @@ func statsOf(t *testing.T, sum *Summary, path string) PathStats {
 		}
 	}
 	t.Fatalf("no path %q in %v", path, exactly(sum).Paths)
-	return PathStats{}
+	return stream.PathStats{}
 }
 
-func note(sum *Summary, what string) uint64 {
+func note(sum *stream.Summary, what string) uint64 {
 	for _, n := range sum.Notes {
 		if strings.Contains(n.What, what) {
 			return n.Count

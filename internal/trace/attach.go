@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/phasetrace/phasetrace/internal/stream"
+
 	"github.com/phasetrace/phasetrace/internal/clock"
 
 	"github.com/phasetrace/phasetrace/internal/loader"
@@ -100,7 +102,7 @@ func (s *session) openTarget(pid int) (*attachee, error) {
 		return nil, err
 	}
 	s.targets[pid] = t
-	p := Process{PID: pid}
+	p := stream.Process{PID: pid}
 	if !slices.Contains(s.pids(), pid) {
 		p.Parent = proc.Parent
 	}
@@ -223,9 +225,9 @@ func (s *session) start() error {
 	return nil
 }
 
-func (s *session) startRecord() *Start {
+func (s *session) startRecord() *stream.Start {
 	host, _ := os.Hostname()
-	r := &Start{
+	r := &stream.Start{
 		Time: s.started, Unix: s.clock.At(s.started), SessionID: s.o.SessionID, Host: host,
 		Version: s.o.Version, Kernel: kernelRelease(), Processes: s.engine.Processes(),
 		Pairs: s.choice.infos(), GPUStatus: s.o.GPUStatus,

@@ -5,6 +5,8 @@ package trace
 import (
 	"testing"
 
+	"github.com/phasetrace/phasetrace/internal/stream"
+
 	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/usdt"
 )
@@ -12,11 +14,11 @@ import (
 // discard is an output that drops everything.
 type discard struct{}
 
-func (discard) boundary(*Boundary)     {}
-func (discard) violation(*Violation)   {}
-func (discard) orphan(*Orphan)         {}
-func (discard) loss(*Loss)             {}
-func (discard) process(*ProcessChange) {}
+func (discard) boundary(*stream.Boundary)     {}
+func (discard) violation(*stream.Violation)   {}
+func (discard) orphan(*stream.Orphan)         {}
+func (discard) loss(*stream.Loss)             {}
+func (discard) process(*stream.ProcessChange) {}
 
 // benchEngine is an engine that traces our own markers on one thread, and the
 // records of one phase with four steps inside.

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/phasetrace/phasetrace/internal/stream"
+
 	"github.com/phasetrace/phasetrace/internal/fixture"
 	"github.com/phasetrace/phasetrace/internal/recorder"
 	"github.com/phasetrace/phasetrace/internal/testenv"
@@ -192,7 +194,7 @@ type blank struct {
 	longest int
 }
 
-func (s *blank) Boundary(b *Boundary) error {
+func (s *blank) Boundary(b *stream.Boundary) error {
 	s.n++
 	s.longest = max(s.longest, len(b.Path.Name()), len(b.Attributes))
 	return nil

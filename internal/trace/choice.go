@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/phasetrace/phasetrace/internal/stream"
+
 	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/usdt"
 )
@@ -114,7 +116,7 @@ func (c *choice) addResets(p *pair, indexes []int, all *allSites) {
 			continue
 		}
 		s := &site{pair: p, over: []*pair{p}, token: none, key: none, rank: none, name: none, object: none}
-		s.Marker = Marker{Provider: in.Provider, Probe: in.Name, Path: f.path, Offset: in.Offset}
+		s.Marker = stream.Marker{Provider: in.Provider, Probe: in.Name, Path: f.path, Offset: in.Offset}
 		if c.resets == nil {
 			c.resets = make(map[resetSite]*site)
 		}
@@ -179,14 +181,14 @@ func (c *choice) linkResets() {
 }
 
 // infos describes the pairs for sinks.
-func (c *choice) infos() []PairInfo {
+func (c *choice) infos() []stream.PairInfo {
 	count := make(map[*pair]int)
 	for _, s := range c.engine.sites {
 		if s.over == nil {
 			count[s.pair]++
 		}
 	}
-	var out []PairInfo
+	var out []stream.PairInfo
 	for _, p := range c.pairs {
 		out = append(out, p.info(count[p]))
 	}

@@ -3,10 +3,11 @@
 package trace
 
 import (
-	"bytes"
 	"context"
 	"sync"
 	"testing"
+
+	"github.com/phasetrace/phasetrace/internal/stream"
 
 	"github.com/phasetrace/phasetrace/internal/testenv"
 	"github.com/phasetrace/phasetrace/internal/usdt"
@@ -15,51 +16,46 @@ import (
 // collector is a sink that keeps everything.
 type collector struct {
 	mu         sync.Mutex
-	start      *Start
-	boundaries []Boundary
-	violations []Violation
-	orphans    []Orphan
-	losses     []Loss
-	processes  []ProcessChange
-	samples    []GPUSample
-	summary    *Summary
-	order      []any // *Boundary and *Loss as they came
-	onBoundary func(*Boundary)
+	start      *stream.Start
+	boundaries []stream.Boundary
+	violations []stream.Violation
+	orphans    []stream.Orphan
+	losses     []stream.Loss
+	processes  []stream.ProcessChange
+	samples    []stream.Sample
+	summary    *stream.Summary
+	order      []stream.Record // boundaries and losses as they came
+	onBoundary func(*stream.Boundary)
 }
 
-func (c *collector) Start(s *Start) error { c.start = s; return nil }
-func (c *collector) Boundary(b *Boundary) error {
+func (c *collector) Start(s *stream.Start) error { c.start = s; return nil }
+func (c *collector) Record(r stream.Record) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	copied, thread := *b, *b.Thread
-	copied.Attributes = bytes.Clone(b.Attributes)
-	copied.Thread = &thread
-	copied.GPU = append(copied.GPU[:0:0], b.GPU...)
-	c.boundaries = append(c.boundaries, copied)
-	c.order = append(c.order, &copied)
-	if c.onBoundary != nil {
-		c.onBoundary(b)
+	switch r := stream.Clone(r).(type) {
+	case *stream.Boundary:
+		c.boundaries = append(c.boundaries, *r)
+		c.order = append(c.order, r)
+		if c.onBoundary != nil {
+			c.onBoundary(r)
+		}
+	case *stream.Violation:
+		c.violations = append(c.violations, *r)
+	case *stream.Orphan:
+		c.orphans = append(c.orphans, *r)
+	case *stream.Loss:
+		c.losses = append(c.losses, *r)
+		c.order = append(c.order, r)
+	case *stream.ProcessChange:
+		c.processes = append(c.processes, *r)
+	case *stream.Sample:
+		c.samples = append(c.samples, *r)
 	}
 	return nil
 }
-func (c *collector) Violation(v *Violation) error {
-	c.violations = append(c.violations, *v)
-	return nil
-}
-func (c *collector) Orphan(o *Orphan) error { c.orphans = append(c.orphans, *o); return nil }
-func (c *collector) Loss(l *Loss) error {
-	copied := *l
-	c.losses = append(c.losses, copied)
-	c.order = append(c.order, &copied)
-	return nil
-}
-func (c *collector) Process(p *ProcessChange) error {
-	c.processes = append(c.processes, *p)
-	return nil
-}
-func (c *collector) GPUSample(s *GPUSample) error { c.samples = append(c.samples, *s); return nil }
-func (c *collector) Flush() error                 { return nil }
-func (c *collector) End(s *Summary) error         { c.summary = s; return nil }
+
+func (c *collector) Flush() error                { return nil }
+func (c *collector) End(s *stream.Summary) error { c.summary = s; return nil }
 
 // tracing is a session that runs beside a test.
 type tracing struct {
@@ -104,13 +100,13 @@ func attach(t testing.TB, o Options) *tracing {
 
 // stop ends the session, or waits for it if it ends by itself, and returns
 // its summary.
-func (tr *tracing) stop() *Summary {
+func (tr *tracing) stop() *stream.Summary {
 	tr.t.Helper()
 	tr.cancel()
 	return tr.wait()
 }
 
-func (tr *tracing) wait() *Summary {
+func (tr *tracing) wait() *stream.Summary {
 	tr.t.Helper()
 	if err := <-tr.done; err != nil {
 		tr.t.Fatalf("the session failed: %v", err)

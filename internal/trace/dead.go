@@ -5,13 +5,15 @@ package trace
 import (
 	"fmt"
 
+	"github.com/phasetrace/phasetrace/internal/stream"
+
 	"github.com/phasetrace/phasetrace/internal/loader"
 )
 
 // halfDead names the pairs of which only one side was ever hit, though probes
 // were under both: a program that never tells of the other side, or a pair that
 // does not belong together.
-func (s *session) halfDead() []Note {
+func (s *session) halfDead() []stream.Note {
 	type sides struct{ enters, exits uint64 }
 	hits := make(map[*pair]*sides)
 	for _, p := range s.choice.pairs {
@@ -27,7 +29,7 @@ func (s *session) halfDead() []Note {
 			n.exits += site.hits
 		}
 	}
-	var out []Note
+	var out []stream.Note
 	for _, p := range s.choice.pairs {
 		n := hits[p]
 		what, count := "was entered and never exited", n.enters
@@ -40,7 +42,7 @@ func (s *session) halfDead() []Note {
 		if p.spec.Requires != "" {
 			what += ": " + p.spec.Requires
 		}
-		out = append(out, Note{fmt.Sprintf("pair %s %s", p, what), count})
+		out = append(out, stream.Note{What: fmt.Sprintf("pair %s %s", p, what), Count: count})
 	}
 	return out
 }

@@ -5,6 +5,8 @@ package trace
 import (
 	"slices"
 
+	"github.com/phasetrace/phasetrace/internal/stream"
+
 	"github.com/phasetrace/phasetrace/internal/recorder"
 )
 
@@ -14,7 +16,7 @@ const maxDefects = 256
 // defect is what makes two violations the same defect of the program.
 type defect struct {
 	kind    recorder.Kind
-	marker  *Marker
+	marker  *stream.Marker
 	closing *recorder.Path
 	top     *recorder.Path
 	pid     int
@@ -23,7 +25,7 @@ type defect struct {
 // defects counts violations by defect.
 type defects struct {
 	index map[defect]int
-	list  []ViolationCount
+	list  []stream.ViolationCount
 	total uint64
 	rest  uint64 // of total: beyond maxDefects
 }
@@ -31,7 +33,7 @@ type defects struct {
 // seen counts v. When it is the first of its defect, and so is to be told, it
 // returns the copy that is kept, good until the next call. Beyond maxDefects only
 // the total goes on.
-func (d *defects) seen(v *Violation) (first *Violation) {
+func (d *defects) seen(v *stream.Violation) (first *stream.Violation) {
 	d.total++
 	k := defect{v.Err.Kind, v.Marker, v.Err.Closing.Path, v.Err.Top.Path, v.Thread.Process.PID}
 	if i, ok := d.index[k]; ok {
@@ -48,19 +50,19 @@ func (d *defects) seen(v *Violation) (first *Violation) {
 	d.index[k] = len(d.list)
 	copied, thread := *v, *v.Thread
 	copied.Thread = &thread
-	d.list = append(d.list, ViolationCount{First: copied, Count: 1})
+	d.list = append(d.list, stream.ViolationCount{First: copied, Count: 1})
 	return &d.list[len(d.list)-1].First
 }
 
 // sorted returns the defects, the most frequent first.
-func (d *defects) sorted() []ViolationCount {
+func (d *defects) sorted() []stream.ViolationCount {
 	out := slices.Clone(d.list)
 	sortDefects(out)
 	return out
 }
 
-func sortDefects(list []ViolationCount) {
-	slices.SortStableFunc(list, func(a, b ViolationCount) int {
+func sortDefects(list []stream.ViolationCount) {
+	slices.SortStableFunc(list, func(a, b stream.ViolationCount) int {
 		switch {
 		case a.Count > b.Count:
 			return -1

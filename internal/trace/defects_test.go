@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/phasetrace/phasetrace/internal/stream"
+
 	"github.com/phasetrace/phasetrace/internal/fixture"
 	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/recorder"
@@ -111,10 +113,10 @@ func TestMisnested(t *testing.T) {
 	}
 	counts := make(map[string]int)
 	for _, b := range tr.boundaries {
-		if b.Action == recorder.Exit && b.Synthetic == ReasonNone {
+		if b.Action == recorder.Exit && b.Synthetic == stream.ReasonNone {
 			counts[b.Path.String()]++
 		}
-		if b.Synthetic != ReasonNone && (b.Synthetic != ReasonUnwound || b.Path.String() != "a / b") {
+		if b.Synthetic != stream.ReasonNone && (b.Synthetic != stream.ReasonUnwound || b.Path.String() != "a / b") {
 			t.Errorf("synthetic %s of %s", b.Synthetic, b.Path)
 		}
 	}
@@ -135,11 +137,11 @@ func TestMisnestedRejected(t *testing.T) {
 	if sum.ViolationTotal != 1 {
 		t.Errorf("%d violations, want 1", sum.ViolationTotal)
 	}
-	var last Boundary
+	var last stream.Boundary
 	for _, b := range tr.boundaries {
 		last = b
 	}
-	if last.Path.String() != "a" || last.Synthetic != ReasonProcessExit {
+	if last.Path.String() != "a" || last.Synthetic != stream.ReasonProcessExit {
 		t.Errorf("the last boundary is %s (%q), want a closed by the process's exit", last.Path, last.Synthetic)
 	}
 }

@@ -5,6 +5,8 @@ package trace
 import (
 	"math"
 
+	"github.com/phasetrace/phasetrace/internal/stream"
+
 	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/recorder"
 )
@@ -32,7 +34,7 @@ type Config struct {
 	// Describe completes a process that a record told of: Exe, Rank and what
 	// else the system knows. It may do I/O; it is called once per process and
 	// per exec. nil: nothing is known.
-	Describe func(*Process)
+	Describe func(*stream.Process)
 	// Lost returns how many markers the kernel has counted as lost so far, and
 	// how many of them for want of memory for their thread's state: those leave
 	// no gap in its records. It may do I/O; it is called at most once a batch.
@@ -43,11 +45,11 @@ type Config struct {
 // output takes what the engine decides, in order. Records are valid during
 // the call.
 type output interface {
-	boundary(*Boundary)
-	violation(*Violation)
-	orphan(*Orphan)
-	loss(*Loss)
-	process(*ProcessChange)
+	boundary(*stream.Boundary)
+	violation(*stream.Violation)
+	orphan(*stream.Orphan)
+	loss(*stream.Loss)
+	process(*stream.ProcessChange)
 }
 
 // Engine turns events into boundaries. It is for one goroutine.
@@ -74,11 +76,11 @@ type Engine struct {
 	until     int64                       // markers from this time on are passed over
 	stats     statistics
 	defects   defects
-	b         Boundary // reused
-	attrs     []byte   // scratch
+	b         stream.Boundary // reused
+	attrs     []byte          // scratch
 	intern    interner
 	// exitThread is the thread that ends a keyed scope of another one.
-	exitThread *Thread
+	exitThread *stream.Thread
 }
 
 // NewEngine returns an engine that has no site and no process yet.
@@ -99,7 +101,7 @@ func NewEngine(cfg Config, out output) *Engine {
 
 // process is a traced process and what the engine keeps about it.
 type tracee struct {
-	Process
+	stream.Process
 	inherited bool // its main thread began as a copy of the parent's thread
 	ended     bool
 	threads   []*thread
@@ -109,7 +111,7 @@ type tracee struct {
 
 // thread is a thread that has hit a site.
 type thread struct {
-	Thread
+	stream.Thread
 	key     loader.ThreadKey
 	process *tracee
 	index   int   // in process.threads
@@ -143,7 +145,7 @@ type scope struct {
 	user     uint64
 	start    int64
 	inner    int64 // ns spent in scopes directly inside
-	counters Counters
+	counters stream.Counters
 	resident uint64 // bytes, 0 if unknown
 	key      keyedScope
 	lost     uint64 // keyed: markers known to be lost when it was entered

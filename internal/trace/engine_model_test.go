@@ -7,6 +7,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/phasetrace/phasetrace/internal/stream"
+
 	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/recorder"
 )
@@ -44,7 +46,7 @@ func laneOf(pair int) int {
 }
 
 // pop closes the scopes of a lane from the top down to a place.
-func (n *naive) pop(th *naiveThread, lane, to int, now int64, why Reason) {
+func (n *naive) pop(th *naiveThread, lane, to int, now int64, why stream.Reason) {
 	for l := &th.lanes[lane]; len(*l) > to; *l = (*l)[:len(*l)-1] {
 		s := (*l)[len(*l)-1]
 		n.said = append(n.said, fmt.Sprintf("%d exit %s after %d %s", th.tid, s.path, now-s.start, why))
@@ -52,10 +54,10 @@ func (n *naive) pop(th *naiveThread, lane, to int, now int64, why Reason) {
 }
 
 // close ends the innermost scope, and those that another thread closed before.
-func (n *naive) close(th *naiveThread, lane int, now int64, why Reason) {
+func (n *naive) close(th *naiveThread, lane int, now int64, why stream.Reason) {
 	n.pop(th, lane, len(th.lanes[lane])-1, now, why)
 	for l := &th.lanes[lane]; len(*l) > 0 && (*l)[len(*l)-1].elsewhere; {
-		n.pop(th, lane, len(*l)-1, now, ReasonUnwound)
+		n.pop(th, lane, len(*l)-1, now, stream.ReasonUnwound)
 	}
 }
 
@@ -63,7 +65,7 @@ func (n *naive) enter(th *naiveThread, pair int, token uint64, name string, now 
 	lane := laneOf(pair)
 	for i, s := range th.lanes[lane] {
 		if s.pair == pair && (pair == pairQuery || pair == pairPlan) || pair == pairQuery && s.pair == pairPlan {
-			n.pop(th, lane, i, now, ReasonAbandoned)
+			n.pop(th, lane, i, now, stream.ReasonAbandoned)
 			break
 		}
 	}
@@ -121,9 +123,9 @@ func (n *naive) exitOwn(th *naiveThread, lane, at int, now int64) {
 		for i := top; i > at; i-- {
 			th.late[lane] = append(th.late[lane], *th.lanes[lane][i])
 		}
-		n.pop(th, lane, at+1, now, ReasonUnwound)
+		n.pop(th, lane, at+1, now, stream.ReasonUnwound)
 	}
-	n.close(th, lane, now, ReasonNone)
+	n.close(th, lane, now, stream.ReasonNone)
 }
 
 func (n *naive) exitOther(owner *naiveThread, lane, at int, now int64) {
@@ -132,7 +134,7 @@ func (n *naive) exitOther(owner *naiveThread, lane, at int, now int64) {
 	case n.policy == PolicyReject:
 	case at == len(owner.lanes[lane])-1:
 		owner.late[lane] = append(owner.late[lane], *owner.lanes[lane][at])
-		n.close(owner, lane, now, ReasonUnwound)
+		n.close(owner, lane, now, stream.ReasonUnwound)
 	default:
 		owner.lanes[lane][at].elsewhere = true
 	}
@@ -144,7 +146,7 @@ type recording struct {
 	said []string
 }
 
-func (r *recording) boundary(b *Boundary) {
+func (r *recording) boundary(b *stream.Boundary) {
 	if b.Action == recorder.Enter {
 		r.said = append(r.said, fmt.Sprintf("%d enter %s", b.Thread.HostTID, b.Path))
 		return
@@ -159,7 +161,7 @@ func compareWithModel(t testing.TB, c chooser, policy Policy) uint64 {
 	e.sites = randomPairs()
 	m := newMachine(e)
 	n := &naive{policy: policy, violations: make(map[recorder.Kind]uint64)}
-	e.AddProcess(Process{PID: 1, HostPID: 1})
+	e.AddProcess(stream.Process{PID: 1, HostPID: 1})
 	token := uint64(0)
 	for c.more() {
 		if len(n.threads) < 3 {
@@ -188,12 +190,12 @@ func compareWithModel(t testing.TB, c chooser, policy Policy) uint64 {
 		case k < 93:
 			m.marker(th.task, siteStatus, 0, "", -1)
 			if at := slices.IndexFunc(th.lanes[0], func(s *naiveScope) bool { return s.pair == pairPlan }); at >= 0 {
-				n.pop(th, 0, at, m.now, ReasonAbandoned)
+				n.pop(th, 0, at, m.now, stream.ReasonAbandoned)
 			}
 		case k == 93 && th.marked:
 			m.lifecycle(loader.KindThreadExit, th.task, 0)
-			n.pop(th, 0, 0, m.now, ReasonThreadExit)
-			n.pop(th, 1, 0, m.now, ReasonThreadExit)
+			n.pop(th, 0, 0, m.now, stream.ReasonThreadExit)
+			n.pop(th, 1, 0, m.now, stream.ReasonThreadExit)
 			n.threads = slices.Delete(n.threads, i, i+1)
 			m.freed = append(m.freed, th.tid)
 		}

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/phasetrace/phasetrace/internal/stream"
+
 	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/recorder"
 )
@@ -16,7 +18,7 @@ var (
 	nameEmpty      = []byte("(empty)")
 	nameUnreadable = []byte("(unreadable)")
 	nameNull       = []byte("(null)")
-	nameLost       = []byte(LostName)
+	nameLost       = []byte(stream.LostName)
 )
 
 func (e *Engine) enter(th *thread, ln *lane, s *site, ev *loader.Event) {
@@ -59,7 +61,7 @@ func (e *Engine) dropStale(ln *lane, s *site, ev *loader.Event) {
 	for _, st := range ln.stacks {
 		for i := range st.Depth() {
 			if sc := e.at(st, i); e.stale(sc, p) {
-				e.closeAbove(st, i, ev.Time, ReasonAbandoned)
+				e.closeAbove(st, i, ev.Time, stream.ReasonAbandoned)
 				ln.over = 0
 				break
 			}
@@ -75,7 +77,7 @@ func (e *Engine) dropOver(th *thread, s *site, ev *loader.Event) {
 		for _, st := range ln.stacks {
 			for i := range st.Depth() {
 				if e.at(st, i).pair == p {
-					e.closeAbove(st, i, ev.Time, th.reason(ln, ReasonAbandoned))
+					e.closeAbove(st, i, ev.Time, th.reason(ln, stream.ReasonAbandoned))
 					ln.over = 0
 					break
 				}
@@ -150,7 +152,7 @@ func (e *Engine) open(th *thread, st *recorder.Stack, s *site, ev *loader.Event)
 	if s.token != none {
 		sc.user = ev.Values[s.token].Int
 	}
-	e.emitEnter(&rb, sc, &s.Marker, ReasonNone, ev)
+	e.emitEnter(&rb, sc, &s.Marker, stream.ReasonNone, ev)
 	return sc, true
 }
 
@@ -168,8 +170,11 @@ func (e *Engine) newScope(token recorder.Token, st *recorder.Stack, th *thread, 
 	return sc
 }
 
-func countersOf(ev *loader.Event) Counters {
-	return Counters{ev.VoluntarySwitches, ev.InvoluntarySwitches, ev.MinorFaults, ev.MajorFaults}
+func countersOf(ev *loader.Event) stream.Counters {
+	return stream.Counters{
+		VoluntarySwitches: ev.VoluntarySwitches, InvoluntarySwitches: ev.InvoluntarySwitches,
+		MinorFaults: ev.MinorFaults, MajorFaults: ev.MajorFaults,
+	}
 }
 
 func (e *Engine) refuse(err error) {
@@ -183,25 +188,25 @@ func (e *Engine) refuse(err error) {
 	}
 }
 
-func (e *Engine) emitEnter(rb *recorder.Boundary, sc *scope, m *Marker, why Reason, ev *loader.Event) {
+func (e *Engine) emitEnter(rb *recorder.Boundary, sc *scope, m *stream.Marker, why stream.Reason, ev *loader.Event) {
 	e.stats.path(rb.Path).open++
-	e.b = Boundary{
+	e.b = stream.Boundary{
 		Boundary: *rb, Time: ev.Time, Thread: &sc.thread.Thread, Marker: m, Synthetic: why,
 		Resident: e.resident(ev, nil),
 		Keyed:    sc.key.pair != nil, Key: sc.key.value,
 	}
 	e.stats.boundaries++
-	if why != ReasonNone {
+	if why != stream.ReasonNone {
 		e.stats.synthetic++
 	}
 	e.out.boundary(&e.b)
 }
 
-func (e *Engine) resident(ev *loader.Event, since *scope) Resident {
+func (e *Engine) resident(ev *loader.Event, since *scope) stream.Resident {
 	if ev.RSSPages == 0 {
-		return Resident{}
+		return stream.Resident{}
 	}
-	r := Resident{Bytes: uint64(ev.RSSPages) * uint64(e.cfg.PageSize), Known: true, Error: e.cfg.RSSError}
+	r := stream.Resident{Bytes: uint64(ev.RSSPages) * uint64(e.cfg.PageSize), Known: true, Error: e.cfg.RSSError}
 	if since != nil && since.resident != 0 {
 		r.Change, r.ChangeKnown = int64(r.Bytes-since.resident), true
 	}

@@ -5,6 +5,8 @@ package trace
 import (
 	"errors"
 
+	"github.com/phasetrace/phasetrace/internal/stream"
+
 	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/recorder"
 )
@@ -38,11 +40,11 @@ func (e *Engine) closeFound(th *thread, ln *lane, s *site, ev *loader.Event, sc 
 		return
 	}
 	ln.over = 0
-	why := ReasonNone
+	why := stream.ReasonNone
 	if sc.pair == nil || s.token == none && sc.gaps != th.gaps && sc.depth != ev.Depth+1 {
 		// Its enter was lost; or a gap may hide an enter that this exit means
 		// rather, for the kernel counted one.
-		why = ReasonLost
+		why = stream.ReasonLost
 	}
 	e.close(sc, ev.Time, &s.Marker, why, ev)
 	e.settle(st, ev.Time)
@@ -58,9 +60,9 @@ func (e *Engine) closeEither(ln *lane, s *site, ev *loader.Event, guess *scope) 
 	}
 	st := own.stack
 	for sc := e.top(st); sc != own; sc = e.top(st) {
-		e.close(sc, ev.Time, nil, ReasonLost, nil)
+		e.close(sc, ev.Time, nil, stream.ReasonLost, nil)
 	}
-	e.close(own, ev.Time, &s.Marker, ReasonLost, ev)
+	e.close(own, ev.Time, &s.Marker, stream.ReasonLost, ev)
 	e.settle(st, ev.Time)
 	return true
 }
@@ -147,9 +149,9 @@ func (e *Engine) outOfOrder(th *thread, ln *lane, s *site, ev *loader.Event, sc 
 	for ; e.at(st, depth) != sc; depth-- {
 		guessed = guessed || e.at(st, depth).pair == nil
 	}
-	reason := ReasonUnwound
+	reason := stream.ReasonUnwound
 	if guessed || e.withoutGap() {
-		reason = ReasonLost // part of this is our guess: blame nobody
+		reason = stream.ReasonLost // part of this is our guess: blame nobody
 	} else {
 		_, err := st.Exit(sc.token)
 		if e.cfg.Policy == PolicyReject {
@@ -176,7 +178,7 @@ func (e *Engine) crossThread(th *thread, ln *lane, s *site, ev *loader.Event, sc
 	e.violation(th, s, ev, err, "the scope was closed where it was opened")
 	if sc == e.top(owner) {
 		e.waitFor(&sc.thread.lanes[s.pair.lane], sc)
-		e.close(sc, ev.Time, &s.Marker, ReasonUnwound, nil)
+		e.close(sc, ev.Time, &s.Marker, stream.ReasonUnwound, nil)
 		e.settle(owner, ev.Time)
 		return
 	}
@@ -187,12 +189,12 @@ func (e *Engine) crossThread(th *thread, ln *lane, s *site, ev *loader.Event, sc
 // closed before.
 func (e *Engine) settle(st *recorder.Stack, time int64) {
 	for sc := e.top(st); sc != nil && sc.closedElsewhere; sc = e.top(st) {
-		e.close(sc, time, nil, ReasonUnwound, nil)
+		e.close(sc, time, nil, stream.ReasonUnwound, nil)
 	}
 }
 
 // closeAbove closes the scopes of a stack from the top down to place i.
-func (e *Engine) closeAbove(st *recorder.Stack, i int, time int64, why Reason) {
+func (e *Engine) closeAbove(st *recorder.Stack, i int, time int64, why stream.Reason) {
 	for st.Depth() > i {
 		e.close(e.top(st), time, nil, why, nil)
 	}
@@ -200,25 +202,25 @@ func (e *Engine) closeAbove(st *recorder.Stack, i int, time int64, why Reason) {
 
 // close exits a scope, which must be on top of its stack, and tells about it.
 // ev is the exit's own record, nil when there is none.
-func (e *Engine) close(sc *scope, time int64, m *Marker, why Reason, ev *loader.Event) {
+func (e *Engine) close(sc *scope, time int64, m *stream.Marker, why stream.Reason, ev *loader.Event) {
 	rb, err := sc.stack.Exit(sc.token)
 	if err != nil {
 		e.stats.strangers++ // the caller's mistake: it must not go unseen
 		return
 	}
 	duration := max(time-sc.start, 0)
-	e.b = Boundary{
+	e.b = stream.Boundary{
 		Boundary: rb, Time: time, Duration: duration, Thread: &sc.thread.Thread, ExitThread: e.exitThread,
 		Marker: m, Synthetic: why, Keyed: sc.key.pair != nil, Key: sc.key.value,
 	}
 	if ev != nil {
 		now := countersOf(ev)
 		e.b.HasCounters = sc.pair != nil
-		e.b.Counters = Counters{
-			now.VoluntarySwitches - sc.counters.VoluntarySwitches,
-			now.InvoluntarySwitches - sc.counters.InvoluntarySwitches,
-			now.MinorFaults - sc.counters.MinorFaults,
-			now.MajorFaults - sc.counters.MajorFaults,
+		e.b.Counters = stream.Counters{
+			VoluntarySwitches:   now.VoluntarySwitches - sc.counters.VoluntarySwitches,
+			InvoluntarySwitches: now.InvoluntarySwitches - sc.counters.InvoluntarySwitches,
+			MinorFaults:         now.MinorFaults - sc.counters.MinorFaults,
+			MajorFaults:         now.MajorFaults - sc.counters.MajorFaults,
 		}
 		e.b.Resident = e.resident(ev, sc)
 	}
@@ -232,7 +234,7 @@ func (e *Engine) close(sc *scope, time int64, m *Marker, why Reason, ev *loader.
 
 func (e *Engine) orphan(th *thread, s *site, ev *loader.Event, reason string) {
 	e.stats.orphans++
-	e.out.orphan(&Orphan{Time: ev.Time, Thread: &th.Thread, Marker: &s.Marker, Reason: reason})
+	e.out.orphan(&stream.Orphan{Time: ev.Time, Thread: &th.Thread, Marker: &s.Marker, Reason: reason})
 }
 
 func (e *Engine) violation(th *thread, s *site, ev *loader.Event, err error, repaired string) {
@@ -241,7 +243,7 @@ func (e *Engine) violation(th *thread, s *site, ev *loader.Event, err error, rep
 		e.stats.strangers++
 		return
 	}
-	v := Violation{Time: ev.Time, Thread: &th.Thread, Marker: &s.Marker, Err: pe, Repaired: repaired}
+	v := stream.Violation{Time: ev.Time, Thread: &th.Thread, Marker: &s.Marker, Err: pe, Repaired: repaired}
 	v.ClosingStart, v.TopStart = e.startOf(pe.Closing), e.startOf(pe.Top)
 	if kept := e.defects.seen(&v); kept != nil {
 		e.out.violation(&v)

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/phasetrace/phasetrace/internal/stream"
+
 	"github.com/phasetrace/phasetrace/internal/fixture"
 	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/recorder"
@@ -28,11 +30,11 @@ func unread(t *testing.T) string {
 }
 
 // tally counts the proper scopes of each process by path, and the made ones.
-func tally(bs []Boundary) (proper map[int]map[string]int, synthetic int) {
+func tally(bs []stream.Boundary) (proper map[int]map[string]int, synthetic int) {
 	proper = make(map[int]map[string]int)
 	for i := range bs {
 		b := &bs[i]
-		if b.Synthetic != ReasonNone {
+		if b.Synthetic != stream.ReasonNone {
 			synthetic++
 			continue
 		}
@@ -165,7 +167,7 @@ func TestExecSameFile(t *testing.T) {
 // inTime runs a session in which programs are executed that nobody has looked at.
 // One that gets to them late on a busy machine says so, and is run again. Where
 // programs can wait, one of a few sessions must be in time.
-func inTime(t *testing.T, session func(*testing.T) *Summary) {
+func inTime(t *testing.T, session func(*testing.T) *stream.Summary) {
 	t.Helper()
 	features, err := loader.DetectFeatures(testenv.Without(t))
 	if err != nil {
@@ -181,7 +183,7 @@ func inTime(t *testing.T, session func(*testing.T) *Summary) {
 		if len(sum.Notes) == 0 || t.Failed() {
 			return
 		}
-		if !slices.ContainsFunc(sum.Notes, func(n Note) bool {
+		if !slices.ContainsFunc(sum.Notes, func(n stream.Note) bool {
 			return strings.HasPrefix(n.What, "programs run by exec") || strings.HasPrefix(n.What, "markers hit while probes") ||
 				strings.HasPrefix(n.What, "sites that could not be attached") // the program had ended
 		}) {
@@ -212,7 +214,7 @@ func TestExecOtherFile(t *testing.T) {
 func execInTime(t *testing.T, start func(*testing.T) *fixture.Proc, word string, want ...string) {
 	testenv.BPF(t)
 	for _, follow := range []bool{false, true} {
-		session := func(t *testing.T) *Summary {
+		session := func(t *testing.T) *stream.Summary {
 			p := start(t)
 			tr := attach(t, Options{PIDs: []int{p.Pid()}, Follow: follow})
 			p.WriteLine("go")
@@ -240,7 +242,7 @@ func TestFollowNotItself(t *testing.T) {
 }
 
 // wantBoundaries compares boundaries with lines such as "exit a / b (exec)".
-func wantBoundaries(t *testing.T, got []Boundary, want ...string) {
+func wantBoundaries(t *testing.T, got []stream.Boundary, want ...string) {
 	t.Helper()
 	var lines []string
 	for i := range got {
@@ -251,13 +253,13 @@ func wantBoundaries(t *testing.T, got []Boundary, want ...string) {
 	}
 }
 
-func line(b *Boundary) string {
+func line(b *stream.Boundary) string {
 	action := "enter "
 	if b.Action == recorder.Exit {
 		action = "exit "
 	}
 	text := action + b.Path.String()
-	if b.Synthetic != ReasonNone {
+	if b.Synthetic != stream.ReasonNone {
 		text += fmt.Sprintf(" (%s)", b.Synthetic)
 	}
 	return text
@@ -387,7 +389,7 @@ func TestFollowAdoptsChildren(t *testing.T) {
 func TestFollowExec(t *testing.T) {
 	testenv.BPF(t)
 	for _, how := range []string{"fork", "vfork", "spawn"} {
-		session := func(t *testing.T) *Summary {
+		session := func(t *testing.T) *stream.Summary {
 			const programs = 8
 			args := []string{how}
 			for range programs {

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/phasetrace/phasetrace/internal/stream"
+
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/phasetrace/phasetrace/internal/fixture"
@@ -65,7 +67,7 @@ func (e expectation) pair() string {
 
 // valuesOf returns the attributes a00, a01, … of a boundary as foreign.c would
 // print them.
-func valuesOf(t *testing.T, b *Boundary, n int) []string {
+func valuesOf(t *testing.T, b *stream.Boundary, n int) []string {
 	t.Helper()
 	found := make(map[string]any)
 	if len(b.Attributes) > 0 {
@@ -114,9 +116,9 @@ func TestForeignOperands(t *testing.T) {
 	}
 }
 
-func compareValues(t *testing.T, want []expectation, got []Boundary) {
+func compareValues(t *testing.T, want []expectation, got []stream.Boundary) {
 	t.Helper()
-	entered := make(map[string]*Boundary)
+	entered := make(map[string]*stream.Boundary)
 	for i := range got {
 		if b := &got[i]; b.Action == recorder.Enter {
 			entered[b.Marker.Probe] = b

@@ -8,6 +8,8 @@ import (
 	"math"
 	"slices"
 
+	"github.com/phasetrace/phasetrace/internal/stream"
+
 	"github.com/phasetrace/phasetrace/internal/loader"
 )
 
@@ -30,11 +32,11 @@ func (e *Engine) missedExec(th *thread, ev *loader.Event) {
 	for _, other := range sorted(th.process.threads) {
 		// One that was told of since may be of the new program.
 		if other != th && other.born <= th.time {
-			e.endThread(other, ev.Time, ReasonLost)
+			e.endThread(other, ev.Time, stream.ReasonLost)
 		}
 	}
-	e.closeThread(th, ev.Time, ReasonLost)
-	e.closeKeyedUntil(th.process, th.time, ev.Time, ReasonLost)
+	e.closeThread(th, ev.Time, stream.ReasonLost)
+	e.closeKeyedUntil(th.process, th.time, ev.Time, stream.ReasonLost)
 	th.restart(ev.Time)
 }
 
@@ -58,7 +60,7 @@ func (e *Engine) lose(th *thread, n uint64, time int64) {
 	} else {
 		e.toldFull = true
 	}
-	e.out.loss(&Loss{Time: time, Thread: &th.Thread, Count: n})
+	e.out.loss(&stream.Loss{Time: time, Thread: &th.Thread, Count: n})
 }
 
 // misaligned reports whether something happened on a lane that nobody told.
@@ -94,7 +96,7 @@ func (e *Engine) realign(th *thread, ln *lane, s *site, ev *loader.Event) {
 		}
 		st := sc.stack
 		e.waitFor(ln, sc)
-		e.close(sc, ev.Time, nil, ReasonLost, nil)
+		e.close(sc, ev.Time, nil, stream.ReasonLost, nil)
 		e.settle(st, ev.Time)
 	}
 	for depth := ev.Low + 1; opened > 0; opened-- {
@@ -117,7 +119,7 @@ func (e *Engine) openLost(th *thread, ln *lane, s *site, ev *loader.Event, depth
 	}
 	sc := e.newScope(token, st, th, ev)
 	sc.depth = depth
-	e.emitEnter(&rb, sc, nil, ReasonLost, ev)
+	e.emitEnter(&rb, sc, nil, stream.ReasonLost, ev)
 	return true
 }
 
@@ -213,7 +215,7 @@ func (e *Engine) Reconcile(lost map[loader.ThreadKey]loader.ThreadLoss, time int
 
 // pastThread stands for a thread that has ended, or that lost every record.
 func (e *Engine) pastThread(k loader.ThreadKey, hostPID int) *thread {
-	p := &tracee{Process: Process{PID: hostPID, HostPID: hostPID}}
+	p := &tracee{Process: stream.Process{PID: hostPID, HostPID: hostPID}}
 	for _, known := range e.processes { // by their ids here, which may be others
 		if known.HostPID == hostPID {
 			p = known
@@ -221,6 +223,6 @@ func (e *Engine) pastThread(k loader.ThreadKey, hostPID int) *thread {
 	}
 	return &thread{
 		key: k, process: p,
-		Thread: Thread{TID: int(k.TID), HostTID: int(k.TID), Process: &p.Process},
+		Thread: stream.Thread{TID: int(k.TID), HostTID: int(k.TID), Process: &p.Process},
 	}
 }

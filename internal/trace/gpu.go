@@ -5,6 +5,8 @@ package trace
 import (
 	"slices"
 
+	"github.com/phasetrace/phasetrace/internal/stream"
+
 	"github.com/phasetrace/phasetrace/internal/gpu"
 	"github.com/phasetrace/phasetrace/internal/recorder"
 )
@@ -22,8 +24,8 @@ type correlation struct {
 	readings  []gpu.Reading
 	procReads []gpu.ProcessReading
 	samples   uint64
-	peaks     map[int]RunPeak
-	byPath    map[int][]PathGPU // by Path.ID
+	peaks     map[int]stream.RunPeak
+	byPath    map[int][]stream.PathGPU // by Path.ID
 }
 
 func newGPU(s *gpu.Sampler) *correlation {
@@ -31,8 +33,8 @@ func newGPU(s *gpu.Sampler) *correlation {
 		sampler: s,
 		corr:    gpu.NewCorrelator(gpu.CorrelatorOptions{}),
 		devices: s.Devices(),
-		peaks:   make(map[int]RunPeak),
-		byPath:  make(map[int][]PathGPU),
+		peaks:   make(map[int]stream.RunPeak),
+		byPath:  make(map[int][]stream.PathGPU),
 	}
 }
 
@@ -64,7 +66,7 @@ func (g *correlation) take(now int64) {
 
 // complete gives a boundary the readings that belong to it. Boundaries come in
 // the order in which scopes were entered and exited.
-func (g *correlation) complete(b *Boundary) {
+func (g *correlation) complete(b *stream.Boundary) {
 	g.active.apply(b)
 	if b.Action == recorder.Enter {
 		g.readings = g.corr.Enter(b.Slot, b.Time, g.readings[:0])
@@ -92,7 +94,7 @@ func (g *correlation) fillUnknown() {
 }
 
 // account adds an exit's readings to its path.
-func (g *correlation) account(b *Boundary) {
+func (g *correlation) account(b *stream.Boundary) {
 	id := b.Path.ID()
 	figures := g.byPath[id]
 	for _, r := range g.readings {
@@ -101,7 +103,7 @@ func (g *correlation) account(b *Boundary) {
 			i++
 		}
 		if i == len(figures) {
-			figures = append(figures, PathGPU{Device: r.Device})
+			figures = append(figures, stream.PathGPU{Device: r.Device})
 		}
 		f := &figures[i]
 		if r.Change.Known {
@@ -117,10 +119,10 @@ func (g *correlation) account(b *Boundary) {
 }
 
 // note counts a sample of the session and keeps the highest use of each device and who was active then.
-func (g *correlation) note(s *GPUSample) {
+func (g *correlation) note(s *stream.Sample) {
 	g.samples++
 	old, ok := g.peaks[s.Sample.Device]
 	if s.Used.Known && (!ok || s.Used.N > old.Used.N) {
-		g.peaks[s.Sample.Device] = RunPeak{Device: s.Sample.Device, Used: s.Used, Time: s.Mid, Phase: s.Phase}
+		g.peaks[s.Sample.Device] = stream.RunPeak{Device: s.Sample.Device, Used: s.Used, Time: s.Mid, Phase: s.Phase}
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/phasetrace/phasetrace/internal/stream"
+
 	"github.com/phasetrace/phasetrace/internal/clock"
 	"github.com/phasetrace/phasetrace/internal/fixture"
 	"github.com/phasetrace/phasetrace/internal/gpu"
@@ -34,7 +36,7 @@ func clockDevice(t *testing.T, o gpu.Options) *gpu.Sampler {
 }
 
 // tracePace traces the fixture pace and returns its boundaries and summary.
-func tracePace(t *testing.T, count, low, high int, o Options) ([]Boundary, *Summary) {
+func tracePace(t *testing.T, count, low, high int, o Options) ([]stream.Boundary, *stream.Summary) {
 	t.Helper()
 	p := fixture.Start(t, fixture.Build(t, "pace.c"), strconv.Itoa(count), strconv.Itoa(low), strconv.Itoa(high))
 	p.Expect("ready")
@@ -52,7 +54,7 @@ func tracePace(t *testing.T, count, low, high int, o Options) ([]Boundary, *Summ
 }
 
 // checkSamplePhases wants every sample to name the phase that was open then.
-func checkSamplePhases(t *testing.T, samples []GPUSample, boundaries []Boundary) {
+func checkSamplePhases(t *testing.T, samples []stream.Sample, boundaries []stream.Boundary) {
 	t.Helper()
 	inside := 0
 	for _, s := range samples {

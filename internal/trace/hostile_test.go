@@ -15,6 +15,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/phasetrace/phasetrace/internal/stream"
+
 	"github.com/phasetrace/phasetrace/internal/fixture"
 	"github.com/phasetrace/phasetrace/internal/recorder"
 	"github.com/phasetrace/phasetrace/internal/testenv"
@@ -120,10 +122,10 @@ func TestThreadsEndInPhases(t *testing.T) {
 	last := 0 // boundaries of a thread that was the last of its process
 	for i := range tr.boundaries {
 		b := &tr.boundaries[i]
-		if b.Synthetic == ReasonProcessExit {
+		if b.Synthetic == stream.ReasonProcessExit {
 			last++
 		}
-		if b.Synthetic != ReasonNone && b.Synthetic != ReasonThreadExit && b.Synthetic != ReasonProcessExit || b.Path.Depth() > 2 {
+		if b.Synthetic != stream.ReasonNone && b.Synthetic != stream.ReasonThreadExit && b.Synthetic != stream.ReasonProcessExit || b.Path.Depth() > 2 {
 			t.Fatalf("%s: %q", b.Path, b.Synthetic)
 		}
 	}

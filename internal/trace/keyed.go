@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/phasetrace/phasetrace/internal/stream"
+
 	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/recorder"
 )
@@ -27,9 +29,9 @@ func (e *Engine) keyedMarker(th *thread, s *site, ev *loader.Event) {
 	slot, open := e.keyed[k]
 	if ev.Role == loader.Enter {
 		if open {
-			why := ReasonAbandoned
+			why := stream.ReasonAbandoned
 			if e.lostSoFar() > e.scopes[slot].lost {
-				why = ReasonLost // its exit may be among them
+				why = stream.ReasonLost // its exit may be among them
 			}
 			e.closeKeyed(k, slot, nil, nil, ev.Time, why, nil)
 		}
@@ -37,7 +39,7 @@ func (e *Engine) keyedMarker(th *thread, s *site, ev *loader.Event) {
 		return
 	}
 	if open {
-		e.closeKeyed(k, slot, th, &s.Marker, ev.Time, ReasonNone, ev)
+		e.closeKeyed(k, slot, th, &s.Marker, ev.Time, stream.ReasonNone, ev)
 		return
 	}
 	// Any thread may have entered, also before the attach or in a gap.
@@ -115,12 +117,12 @@ func (e *Engine) ask() {
 
 // closeAllKeyed closes the keyed scopes of a process, nil for all of them, in
 // the order of their enters.
-func (e *Engine) closeAllKeyed(p *tracee, time int64, why Reason) {
+func (e *Engine) closeAllKeyed(p *tracee, time int64, why stream.Reason) {
 	e.closeKeyedUntil(p, math.MaxInt64, time, why)
 }
 
 // closeKeyedUntil closes those of them that were entered up to a time.
-func (e *Engine) closeKeyedUntil(p *tracee, entered, time int64, why Reason) {
+func (e *Engine) closeKeyedUntil(p *tracee, entered, time int64, why stream.Reason) {
 	var open []keyedScope
 	for k, slot := range e.keyed {
 		if (p == nil || k.process == p) && e.scopes[slot].start <= entered {
@@ -136,7 +138,7 @@ func (e *Engine) closeKeyedUntil(p *tracee, entered, time int64, why Reason) {
 }
 
 // closeKeyed ends a keyed scope; th is the thread that does it, if one does.
-func (e *Engine) closeKeyed(k keyedScope, slot uint32, th *thread, m *Marker, time int64, why Reason, ev *loader.Event) {
+func (e *Engine) closeKeyed(k keyedScope, slot uint32, th *thread, m *stream.Marker, time int64, why stream.Reason, ev *loader.Event) {
 	sc := &e.scopes[slot]
 	st := sc.stack
 	delete(e.keyed, k)

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/phasetrace/phasetrace/internal/stream"
+
 	"github.com/phasetrace/phasetrace/internal/loader"
 )
 
@@ -27,9 +29,9 @@ func (in *interner) of(b []byte) string {
 }
 
 // AddProcess makes a process known before its first record.
-func (e *Engine) AddProcess(p Process) *Process { return &e.addProcess(p).Process }
+func (e *Engine) AddProcess(p stream.Process) *stream.Process { return &e.addProcess(p).Process }
 
-func (e *Engine) addProcess(p Process) *tracee {
+func (e *Engine) addProcess(p stream.Process) *tracee {
 	pr := &tracee{Process: p}
 	if p.RankSource == "" {
 		pr.Rank = e.cfg.Rank
@@ -39,12 +41,12 @@ func (e *Engine) addProcess(p Process) *tracee {
 }
 
 // Processes returns the processes that have not ended.
-func (e *Engine) Processes() []*Process {
-	out := make([]*Process, 0, len(e.processes))
+func (e *Engine) Processes() []*stream.Process {
+	out := make([]*stream.Process, 0, len(e.processes))
 	for _, p := range e.processes {
 		out = append(out, &p.Process)
 	}
-	slices.SortFunc(out, func(a, b *Process) int { return a.PID - b.PID })
+	slices.SortFunc(out, func(a, b *stream.Process) int { return a.PID - b.PID })
 	return out
 }
 
@@ -70,7 +72,7 @@ func (e *Engine) processOf(ev *loader.Event) *tracee {
 	if p := e.knownProcess(ev); p != nil {
 		return p
 	}
-	p := e.newProcess(Process{PID: viewPID(ev), HostPID: int(ev.PID), ContainerPID: ev.Who.InnerPID}, ev)
+	p := e.newProcess(stream.Process{PID: viewPID(ev), HostPID: int(ev.PID), ContainerPID: ev.Who.InnerPID}, ev)
 	if p != nil {
 		p.inherited = true // the fork that nobody told of may have been inside phases
 	}
@@ -81,7 +83,7 @@ func (e *Engine) processOf(ev *loader.Event) *tracee {
 // kernel know as many.
 const maxProcesses = 1 << 14
 
-func (e *Engine) newProcess(p Process, ev *loader.Event) *tracee {
+func (e *Engine) newProcess(p stream.Process, ev *loader.Event) *tracee {
 	if len(e.processes) >= maxProcesses {
 		e.stats.processesRefused++
 		return nil
@@ -91,7 +93,7 @@ func (e *Engine) newProcess(p Process, ev *loader.Event) *tracee {
 		e.cfg.Describe(&p)
 	}
 	pr := e.addProcess(p)
-	e.out.process(&ProcessChange{Time: ev.Time, Process: &pr.Process, Started: true})
+	e.out.process(&stream.ProcessChange{Time: ev.Time, Process: &pr.Process, Started: true})
 	return pr
 }
 
@@ -115,7 +117,7 @@ func (e *Engine) threadTold(ev *loader.Event) {
 // was lost, and perhaps markers before it.
 func (e *Engine) replaced(th *thread, time int64) {
 	th.gaps++
-	e.endThread(th, time, ReasonThreadExit)
+	e.endThread(th, time, stream.ReasonThreadExit)
 }
 
 // newThread makes the thread of a record known; nil when there are too many.
@@ -125,7 +127,7 @@ func (e *Engine) newThread(p *tracee, ev *loader.Event) *thread {
 		return nil
 	}
 	th := &thread{born: ev.Time, key: loader.ThreadKey{TID: ev.TID, StartTime: ev.Who.StartTime}, process: p, index: len(p.threads)}
-	th.Thread = Thread{TID: ev.Who.ViewTID, HostTID: int(ev.TID), ContainerTID: ev.Who.InnerTID, Process: &p.Process}
+	th.Thread = stream.Thread{TID: ev.Who.ViewTID, HostTID: int(ev.TID), ContainerTID: ev.Who.InnerTID, Process: &p.Process}
 	if th.TID == 0 {
 		th.TID = th.HostTID
 	}
@@ -158,15 +160,15 @@ func (e *Engine) threadEnded(ev *loader.Event) {
 		th.gaps++
 		e.lose(th, ev.Seq-th.nextSeq, ev.Time)
 	}
-	reason := ReasonThreadExit
+	reason := stream.ReasonThreadExit
 	if ev.Kind == loader.KindProcessExit {
-		reason = ReasonProcessExit
+		reason = stream.ReasonProcessExit
 	}
 	e.endThread(th, ev.Time, reason)
 }
 
 // endThread closes what is open on a thread and forgets it.
-func (e *Engine) endThread(th *thread, time int64, why Reason) {
+func (e *Engine) endThread(th *thread, time int64, why stream.Reason) {
 	e.closeThread(th, time, why)
 	th.releaseStacks()
 	if e.threads[th.key.TID] == th {
@@ -192,7 +194,7 @@ func (th *thread) releaseStacks() {
 	}
 }
 
-func (e *Engine) closeThread(th *thread, time int64, why Reason) {
+func (e *Engine) closeThread(th *thread, time int64, why stream.Reason) {
 	for i := range th.lanes {
 		ln := &th.lanes[i]
 		for _, st := range ln.stacks {
@@ -205,15 +207,15 @@ func (e *Engine) closeThread(th *thread, time int64, why Reason) {
 
 // reason says why the scopes of a lane end: a lane that a gap has not been
 // brought in line with may have lost their own exits.
-func (th *thread) reason(ln *lane, why Reason) Reason {
+func (th *thread) reason(ln *lane, why stream.Reason) stream.Reason {
 	if ln.gaps != th.gaps {
-		return ReasonLost
+		return stream.ReasonLost
 	}
 	return why
 }
 
 // closeProcess closes what is open in a process, keyed scopes included.
-func (e *Engine) closeProcess(p *tracee, time int64, why Reason) {
+func (e *Engine) closeProcess(p *tracee, time int64, why stream.Reason) {
 	for _, th := range sorted(p.threads) {
 		e.closeThread(th, time, why)
 	}
@@ -227,7 +229,7 @@ func sorted(threads []*thread) []*thread {
 
 func (e *Engine) processEnded(ev *loader.Event) {
 	if p := e.knownProcess(ev); p != nil {
-		e.endProcess(p, &ProcessChange{Time: ev.Time, ExitCode: int(ev.Aux), HasExit: true})
+		e.endProcess(p, &stream.ProcessChange{Time: ev.Time, ExitCode: int(ev.Aux), HasExit: true})
 	}
 }
 
@@ -237,11 +239,11 @@ func (e *Engine) processEnded(ev *loader.Event) {
 func (e *Engine) ProcessGone(pid int, started uint64, time int64) {
 	p := e.processes[pid]
 	if p != nil && (started == 0 || p.StartTime == 0 || p.StartTime == started) {
-		e.endProcess(p, &ProcessChange{Time: time})
+		e.endProcess(p, &stream.ProcessChange{Time: time})
 	}
 }
 
-func (e *Engine) endProcess(p *tracee, change *ProcessChange) {
+func (e *Engine) endProcess(p *tracee, change *stream.ProcessChange) {
 	if p.ended {
 		return
 	}
@@ -251,9 +253,9 @@ func (e *Engine) endProcess(p *tracee, change *ProcessChange) {
 			th.gaps++ // more than the record of its end may be lost
 		}
 	}
-	e.closeProcess(p, change.Time, ReasonProcessExit)
+	e.closeProcess(p, change.Time, stream.ReasonProcessExit)
 	for _, th := range sorted(p.threads) {
-		e.endThread(th, change.Time, ReasonProcessExit)
+		e.endThread(th, change.Time, stream.ReasonProcessExit)
 	}
 	if e.processes[p.PID] == p {
 		delete(e.processes, p.PID)
@@ -286,10 +288,10 @@ func (e *Engine) exec(ev *loader.Event) {
 			th.gaps++ // it has ended before: the record of that was lost
 		}
 	}
-	e.closeProcess(p, ev.Time, ReasonExec)
+	e.closeProcess(p, ev.Time, stream.ReasonExec)
 	for _, th := range sorted(p.threads) {
 		if th != survivor {
-			e.endThread(th, ev.Time, ReasonExec)
+			e.endThread(th, ev.Time, stream.ReasonExec)
 		}
 	}
 	p.Comm = e.intern.of(ev.Who.Comm)
@@ -300,7 +302,7 @@ func (e *Engine) exec(ev *loader.Event) {
 	if e.cfg.Describe != nil {
 		e.cfg.Describe(&p.Process)
 	}
-	e.out.process(&ProcessChange{Time: ev.Time, Process: &p.Process, Started: true, Exec: true})
+	e.out.process(&stream.ProcessChange{Time: ev.Time, Process: &p.Process, Started: true, Exec: true})
 }
 
 // outlive makes the thread that ran exec the first of its process, under whose
@@ -342,9 +344,9 @@ func (e *Engine) fork(ev *loader.Event) {
 		}
 		return
 	default:
-		e.endProcess(old, &ProcessChange{Time: ev.Time}) // its end was lost
+		e.endProcess(old, &stream.ProcessChange{Time: ev.Time}) // its end was lost
 	}
-	child := Process{PID: pid, HostPID: int(ev.Aux), ContainerPID: ev.Who.InnerPID}
+	child := stream.Process{PID: pid, HostPID: int(ev.Aux), ContainerPID: ev.Who.InnerPID}
 	if parent != nil {
 		child.Parent = parent.PID
 		child.Rank, child.RankSource = parent.Rank, parent.RankSource
@@ -356,8 +358,8 @@ func (e *Engine) fork(ev *loader.Event) {
 
 // Finish closes everything that is still open, at the end of the session.
 func (e *Engine) Finish(time int64) {
-	e.closeAllKeyed(nil, time, ReasonSessionEnd)
+	e.closeAllKeyed(nil, time, stream.ReasonSessionEnd)
 	for _, th := range slices.SortedFunc(maps.Values(e.threads), func(a, b *thread) int { return a.HostTID - b.HostTID }) {
-		e.endThread(th, time, ReasonSessionEnd)
+		e.endThread(th, time, stream.ReasonSessionEnd)
 	}
 }

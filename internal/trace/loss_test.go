@@ -9,6 +9,8 @@ import (
 	"sort"
 	"testing"
 
+	"github.com/phasetrace/phasetrace/internal/stream"
+
 	"github.com/phasetrace/phasetrace/internal/fixture"
 	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/recorder"
@@ -39,7 +41,7 @@ func (tr *tracing) account() account {
 
 // settle holds the account against what the program counted itself: every
 // marker was delivered or lost, to the record, by thread and in total.
-func (a account) settle(t *testing.T, sum *Summary, produced map[int]uint64) {
+func (a account) settle(t *testing.T, sum *stream.Summary, produced map[int]uint64) {
 	t.Helper()
 	var total, lost uint64
 	for tid, n := range produced {
@@ -59,7 +61,7 @@ func (a account) settle(t *testing.T, sum *Summary, produced map[int]uint64) {
 }
 
 // overloaded checks that a test of losses had some, and not only losses.
-func overloaded(t *testing.T, sum *Summary) {
+func overloaded(t *testing.T, sum *stream.Summary) {
 	t.Helper()
 	if sum.Lost == 0 || sum.Received == 0 {
 		t.Errorf("%d records lost, %d received: the test did not overload the ring", sum.Lost, sum.Received)
@@ -121,7 +123,7 @@ func TestBusyMachine(t *testing.T) {
 // exactUnderLoss traces so many rounds of a program at full speed through rings
 // of that size, holds what came against the program's own account and log, and returns the
 // summary.
-func exactUnderLoss(t *testing.T, ringBytes, rounds int) *Summary {
+func exactUnderLoss(t *testing.T, ringBytes, rounds int) *stream.Summary {
 	t.Helper()
 	const threads, depth = 4, 3
 	p := fixture.Start(t, fixture.Build(t, "phases.c"), fmt.Sprint(threads), fmt.Sprint(depth), fmt.Sprint(rounds), "0")
@@ -149,7 +151,7 @@ func exactUnderLoss(t *testing.T, ringBytes, rounds int) *Summary {
 		if b.Action != recorder.Exit {
 			continue
 		}
-		if b.Synthetic != ReasonNone {
+		if b.Synthetic != stream.ReasonNone {
 			inGaps++
 			continue
 		}
@@ -167,7 +169,7 @@ func exactUnderLoss(t *testing.T, ringBytes, rounds int) *Summary {
 
 // logs reports whether a phase is in the log of its thread: the innermost span
 // around it has its name and depth. Names of outer phases may have been lost.
-func logs(spans []span, b *Boundary) bool {
+func logs(spans []span, b *stream.Boundary) bool {
 	start := b.Time - b.Duration
 	for i := sort.Search(len(spans), func(i int) bool { return spans[i].start > start }) - 1; i >= 0; i-- {
 		s := &spans[i]
@@ -179,7 +181,7 @@ func logs(spans []span, b *Boundary) bool {
 			parts = append([]string{q.Name()}, parts...)
 		}
 		for depth, name := range parts {
-			if name != LostName && name != fmt.Sprintf("level%d", depth) {
+			if name != stream.LostName && name != fmt.Sprintf("level%d", depth) {
 				return false
 			}
 		}
@@ -202,12 +204,12 @@ func TestLossInOrder(t *testing.T) {
 	tr.wait()
 	for _, x := range tr.order {
 		switch r := x.(type) {
-		case *Boundary:
+		case *stream.Boundary:
 			if r.Time < last[r.Thread.TID] {
 				t.Fatalf("thread %d: a record of %d after one of %d", r.Thread.TID, r.Time, last[r.Thread.TID])
 			}
 			last[r.Thread.TID] = r.Time
-		case *Loss:
+		case *stream.Loss:
 			if r.Time < last[r.Thread.TID] {
 				t.Fatalf("thread %d: a loss before %d is told after %d", r.Thread.TID, r.Time, last[r.Thread.TID])
 			}

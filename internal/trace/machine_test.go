@@ -5,6 +5,8 @@ package trace
 import (
 	"math/rand/v2"
 
+	"github.com/phasetrace/phasetrace/internal/stream"
+
 	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/usdt"
 )
@@ -87,7 +89,7 @@ func randomPairs() []*site {
 	for i, p := range pairs {
 		for _, role := range []loader.Role{loader.Enter, loader.Exit} {
 			s := &site{pair: p, role: role, token: none, key: none, rank: none, name: none, object: none}
-			s.Marker = Marker{Provider: "t", Probe: p.spec.Enter}
+			s.Marker = stream.Marker{Provider: "t", Probe: p.spec.Enter}
 			if role == loader.Exit {
 				s.Probe = p.spec.Exits[0]
 			}

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/phasetrace/phasetrace/internal/stream"
+
 	"github.com/phasetrace/phasetrace/internal/fixture"
 	"github.com/phasetrace/phasetrace/internal/recorder"
 )
@@ -33,8 +35,8 @@ func readSpans(t *testing.T, lines []string) []span {
 }
 
 // exits returns the closed scopes by thread, each thread's in order.
-func exits(bs []Boundary) map[int][]Boundary {
-	out := make(map[int][]Boundary)
+func exits(bs []stream.Boundary) map[int][]stream.Boundary {
+	out := make(map[int][]stream.Boundary)
 	for _, b := range bs {
 		if b.Action == recorder.Exit {
 			out[b.Thread.TID] = append(out[b.Thread.TID], b)
@@ -45,7 +47,7 @@ func exits(bs []Boundary) map[int][]Boundary {
 
 // compareSpans holds what was traced against what the program logged: every
 // path, parent and thread, and every duration within a tolerance.
-func compareSpans(t *testing.T, logged []span, traced []Boundary, tolerance time.Duration) {
+func compareSpans(t *testing.T, logged []span, traced []stream.Boundary, tolerance time.Duration) {
 	t.Helper()
 	byThread := exits(traced)
 	next := make(map[int]int)

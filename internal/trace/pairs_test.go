@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/phasetrace/phasetrace/internal/stream"
+
 	"github.com/phasetrace/phasetrace/internal/fixture"
 	"github.com/phasetrace/phasetrace/internal/recorder"
 )
@@ -61,7 +63,7 @@ func TestLanesAndKeys(t *testing.T) {
 
 // checkSales holds that each sale spans an order, crosses another, and is ended
 // by the one or the other closer in turn.
-func checkSales(t *testing.T, bs []Boundary) {
+func checkSales(t *testing.T, bs []stream.Boundary) {
 	t.Helper()
 	closers := []string{"sale__commit", "sale__abort"}
 	n := 0
@@ -80,7 +82,7 @@ func checkSales(t *testing.T, bs []Boundary) {
 	}
 }
 
-func checkParcels(t *testing.T, bs []Boundary, main, helper int) {
+func checkParcels(t *testing.T, bs []stream.Boundary, main, helper int) {
 	t.Helper()
 	n := uint64(0)
 	for i := range bs {
@@ -98,7 +100,7 @@ func checkParcels(t *testing.T, bs []Boundary, main, helper int) {
 
 // checkQueries holds that every query which nobody ended is ended by the next,
 // or by the end of the program.
-func checkQueries(t *testing.T, bs []Boundary, rounds int) {
+func checkQueries(t *testing.T, bs []stream.Boundary, rounds int) {
 	t.Helper()
 	n := 0
 	for i := range bs {
@@ -106,10 +108,10 @@ func checkQueries(t *testing.T, bs []Boundary, rounds int) {
 		if b.Lane != "query" || b.Action != recorder.Exit {
 			continue
 		}
-		want := ReasonNone
+		want := stream.ReasonNone
 		if n%3 == 2 {
-			if want = ReasonAbandoned; n == rounds-1 {
-				want = ReasonProcessExit
+			if want = stream.ReasonAbandoned; n == rounds-1 {
+				want = stream.ReasonProcessExit
 			}
 		}
 		if b.Synthetic != want || b.Path.Depth() != 1 {

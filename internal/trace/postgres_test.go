@@ -7,12 +7,14 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/phasetrace/phasetrace/internal/stream"
+
 	"github.com/phasetrace/phasetrace/internal/pgtest"
 	"github.com/phasetrace/phasetrace/internal/recorder"
 )
 
 // sqlOf returns the SQL text among a boundary's attributes.
-func sqlOf(t *testing.T, b *Boundary) string {
+func sqlOf(t *testing.T, b *stream.Boundary) string {
 	t.Helper()
 	var a struct {
 		SQL string `json:"sql"`
@@ -41,7 +43,7 @@ func TestPostgresBackend(t *testing.T) {
 		t.Errorf("%d violations, %d lost; want none", sum.ViolationTotal, sum.Lost)
 	}
 	inside := make(map[uint64][]string) // phases directly inside a scope
-	var queries []Boundary
+	var queries []stream.Boundary
 	for _, b := range tr.boundaries {
 		if b.Action != recorder.Exit || b.Lane != "" {
 			continue
@@ -101,7 +103,7 @@ func TestPostgresErrors(t *testing.T) {
 		deepest = max(deepest, b.Path.Depth())
 		if b.Action == recorder.Exit && b.Path.String() == "query" {
 			queries++
-			if b.Synthetic == ReasonAbandoned {
+			if b.Synthetic == stream.ReasonAbandoned {
 				abandoned++
 			}
 		}
@@ -131,7 +133,7 @@ func TestPostgresTransactions(t *testing.T) {
 	if sum.ViolationTotal != 0 {
 		t.Errorf("%d violations, want none: %v", sum.ViolationTotal, sum.Violations[0].First.Err)
 	}
-	var transactions []Boundary
+	var transactions []stream.Boundary
 	for _, b := range tr.boundaries {
 		if b.Action == recorder.Exit && b.Lane == "transaction" {
 			transactions = append(transactions, b)
@@ -140,7 +142,7 @@ func TestPostgresTransactions(t *testing.T) {
 	if len(transactions) != 2 {
 		t.Fatalf("%d transactions, want 2", len(transactions))
 	}
-	inside := func(tx *Boundary) (n int) {
+	inside := func(tx *stream.Boundary) (n int) {
 		for _, b := range tr.boundaries {
 			if b.Action == recorder.Exit && b.Path.String() == "query" &&
 				b.Time-b.Duration > tx.Time-tx.Duration && b.Time-b.Duration < tx.Time {
@@ -210,7 +212,7 @@ func TestPostgresReset(t *testing.T) {
 		if b.Path.Depth() > 2 { // EXECUTE runs a statement within its own
 			t.Fatalf("%s: a failed statement stayed open", b.Path)
 		}
-		if b.Synthetic == ReasonAbandoned {
+		if b.Synthetic == stream.ReasonAbandoned {
 			abandoned++
 		}
 	}

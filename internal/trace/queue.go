@@ -5,13 +5,14 @@ package trace
 import (
 	"github.com/phasetrace/phasetrace/internal/clock"
 	"github.com/phasetrace/phasetrace/internal/recorder"
+	"github.com/phasetrace/phasetrace/internal/stream"
 )
 
 // queue stands between the engine and the sinks. Without a GPU it passes
 // records on at once; with one it holds them, in order, until each boundary's
 // sample has come or the bound of the wait is over.
 type queue struct {
-	sink  Sink
+	sink  stream.Sink
 	clock *clock.Unix
 	err   error // of the sink; nothing is written after it
 
@@ -25,12 +26,12 @@ type queue struct {
 // item is one record that waits. Exactly one field besides time is used.
 type item struct {
 	time  int64
-	b     Boundary
-	attrs []byte // owned copy of b.Attributes
-	other any    // *Violation, *Orphan, *Loss or *ProcessChange
+	b     stream.Boundary
+	attrs []byte        // owned copy of b.Attributes
+	other stream.Record // *Violation, *Orphan, *Loss or *ProcessChange
 	// Copies of who b was: an exec changes the originals.
-	thread, exitThread Thread
-	process            Process
+	thread, exitThread stream.Thread
+	process            stream.Process
 }
 
 // keptAttributes is the size, in bytes, up to which a waiting record's buffer is
@@ -47,11 +48,11 @@ func (q *queue) note(err error) {
 	}
 }
 
-func (q *queue) boundary(b *Boundary) {
+func (q *queue) boundary(b *stream.Boundary) {
 	b.Unix = q.clock.At(b.Time)
 	if q.gpu == nil {
 		if q.err == nil {
-			q.note(q.sink.Boundary(b))
+			q.note(q.sink.Record(b))
 		}
 		return
 	}
@@ -74,69 +75,42 @@ func (it *item) identify() {
 	}
 }
 
-// frozen is a copy of a thread as it is now.
-func frozen(th *Thread) *Thread {
-	t, p := *th, *th.Process
-	t.Process = &p
-	return &t
-}
-
-func (q *queue) violation(v *Violation) {
+func (q *queue) violation(v *stream.Violation) {
 	v.Unix = q.clock.At(v.Time)
 	q.pass(v.Time, v)
 }
 
-func (q *queue) orphan(o *Orphan) {
+func (q *queue) orphan(o *stream.Orphan) {
 	o.Unix = q.clock.At(o.Time)
 	q.pass(o.Time, o)
 }
 
-func (q *queue) loss(l *Loss) {
+func (q *queue) loss(l *stream.Loss) {
 	l.Unix = q.clock.At(l.Time)
 	q.pass(l.Time, l)
 }
 
-func (q *queue) process(p *ProcessChange) {
+func (q *queue) process(p *stream.ProcessChange) {
 	p.Unix = q.clock.At(p.Time)
 	q.pass(p.Time, p)
 }
 
 // pass hands a record other than a boundary on, behind those that wait.
-func (q *queue) pass(time int64, record any) {
+func (q *queue) pass(time int64, record stream.Record) {
 	if q.gpu == nil {
 		q.write(record)
 		return
 	}
-	switch r := record.(type) {
-	case *Violation:
-		r.Thread = frozen(r.Thread)
-	case *Orphan:
-		r.Thread = frozen(r.Thread)
-	case *Loss:
-		r.Thread = frozen(r.Thread)
-	case *ProcessChange:
-		p := *r.Process
-		r.Process = &p
-	}
-	q.push(time).other = record
+	q.push(time).other = stream.Clone(record)
 }
 
-func (q *queue) write(record any) {
+func (q *queue) write(record stream.Record) {
 	if q.err != nil {
 		return
 	}
-	switch r := record.(type) {
-	case *Violation:
-		q.note(q.sink.Violation(r))
-	case *Orphan:
-		q.note(q.sink.Orphan(r))
-	case *Loss:
-		q.note(q.sink.Loss(r))
-	case *ProcessChange:
-		q.note(q.sink.Process(r))
-		if q.gpu != nil && !r.Started {
-			q.gpu.corr.ForgetProcess(r.Process.HostPID)
-		}
+	q.note(q.sink.Record(record))
+	if p, ok := record.(*stream.ProcessChange); ok && q.gpu != nil && !p.Started {
+		q.gpu.corr.ForgetProcess(p.Process.HostPID)
 	}
 }
 
@@ -185,7 +159,7 @@ func (q *queue) pop() {
 	it.identify()
 	q.gpu.complete(&it.b)
 	if q.err == nil {
-		q.note(q.sink.Boundary(&it.b))
+		q.note(q.sink.Record(&it.b))
 	}
 	if cap(it.attrs) > keptAttributes {
 		it.attrs, it.b.Attributes = nil, nil
@@ -217,23 +191,23 @@ func (q *queue) samples(until int64) {
 	for len(q.gpu.fresh) > 0 && q.gpu.fresh[0].Mid <= until {
 		s := q.gpu.fresh[0]
 		q.gpu.fresh = q.gpu.fresh[1:]
-		out := GPUSample{Sample: s, Unix: q.clock.At(s.Mid), Device: q.gpu.device(s.Device), Phase: q.gpu.active.attribute()}
+		out := stream.Sample{Sample: s, Unix: q.clock.At(s.Mid), Device: q.gpu.device(s.Device), Phase: q.gpu.active.attribute()}
 		if s.Mid < q.started {
 			continue // it only serves the first boundaries
 		}
 		q.gpu.note(&out)
 		if q.err == nil {
-			q.note(q.sink.GPUSample(&out))
+			q.note(q.sink.Record(&out))
 		}
 	}
 }
 
 // notes says what the queue could not do as promised.
-func (q *queue) notes() []Note {
+func (q *queue) notes() []stream.Note {
 	if q.early == 0 {
 		return nil
 	}
-	return []Note{{"boundaries told with the memory sample before them, because too many waited for the one after", q.early}}
+	return []stream.Note{{What: "boundaries told with the memory sample before them, because too many waited for the one after", Count: q.early}}
 }
 
 func (q *queue) flush() {
@@ -257,7 +231,7 @@ type activeLane struct {
 	keyed bool
 }
 
-func (a *activity) apply(b *Boundary) {
+func (a *activity) apply(b *stream.Boundary) {
 	if a.phases == nil {
 		a.phases = make(map[activeLane]recorder.Active)
 	}

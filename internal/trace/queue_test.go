@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/phasetrace/phasetrace/internal/stream"
+
 	"github.com/phasetrace/phasetrace/internal/clock"
 
 	"github.com/google/go-cmp/cmp"
@@ -69,7 +71,7 @@ func TestActivityByLane(t *testing.T) {
 	rec := recorder.New(recorder.Limits{})
 	batch := rec.Acquire()
 	defer rec.Release()
-	th := &Thread{TID: 7, HostTID: 7, Process: &Process{}}
+	th := &stream.Thread{TID: 7, HostTID: 7, Process: &stream.Process{}}
 	var a activity
 	enter := func(lane, name string, keyed bool) (*recorder.Stack, recorder.Token) {
 		st := batch.Stack(recorder.Key{SessionID: "s", ThreadID: 7, Lane: lane})
@@ -77,7 +79,7 @@ func TestActivityByLane(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b := Boundary{Boundary: rb, Thread: th, Keyed: keyed}
+		b := stream.Boundary{Boundary: rb, Thread: th, Keyed: keyed}
 		if keyed {
 			b.Key = 5
 		}
@@ -103,7 +105,7 @@ func TestActivityByLane(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.apply(&Boundary{Boundary: rb, Thread: th})
+	a.apply(&stream.Boundary{Boundary: rb, Thread: th})
 	want("query", "request")
 }
 
@@ -114,7 +116,7 @@ func TestQueuedRecordsAreFrozen(t *testing.T) {
 	defer sampler.Close()
 	c := &collector{}
 	q := &queue{sink: c, clock: clock.NewUnix(nil), gpu: newGPU(sampler)}
-	th := &Thread{TID: 5, HostTID: 5, Process: &Process{PID: 5, Comm: "old"}}
+	th := &stream.Thread{TID: 5, HostTID: 5, Process: &stream.Process{PID: 5, Comm: "old"}}
 	rec := recorder.New(recorder.Limits{})
 	batch := rec.Acquire()
 	_, rb, err := batch.Stack(recorder.Key{SessionID: "s", ThreadID: 5}).Enter("t", []byte("phase"), nil)
@@ -122,9 +124,9 @@ func TestQueuedRecordsAreFrozen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	q.boundary(&Boundary{Boundary: rb, Time: 1, Thread: th})
-	q.loss(&Loss{Time: 2, Thread: th, Count: 3})
-	q.process(&ProcessChange{Time: 3, Process: th.Process, Started: true})
+	q.boundary(&stream.Boundary{Boundary: rb, Time: 1, Thread: th})
+	q.loss(&stream.Loss{Time: 2, Thread: th, Count: 3})
+	q.process(&stream.ProcessChange{Time: 3, Process: th.Process, Started: true})
 	th.TID, th.Process.Comm = 4, "new" // an exec from another thread
 	q.advance(4, 4, true)
 	if b := c.boundaries[0].Thread; b.TID != 5 || b.Process.Comm != "old" {

@@ -8,6 +8,8 @@ import (
 	"os"
 	"time"
 
+	"github.com/phasetrace/phasetrace/internal/stream"
+
 	"github.com/phasetrace/phasetrace/internal/clock"
 
 	"github.com/phasetrace/phasetrace/internal/process"
@@ -140,21 +142,21 @@ func (l *late) add(d time.Duration) {
 }
 
 // lateNotes tells what may have been missed.
-func (s *session) lateNotes() []Note {
-	var out []Note
+func (s *session) lateNotes() []stream.Note {
+	var out []stream.Note
 	for _, n := range []struct {
 		l    late
 		what string
 	}{{s.lateExecs, "programs run by exec"}, {s.lateLibraries, "libraries loaded while tracing"}} {
 		if n.l.times > 0 {
-			out = append(out, Note{
+			out = append(out, stream.Note{
 				What:  fmt.Sprintf("%s that were attached up to %v after they were mapped: their markers before are missing", n.what, roundTime(n.l.worst)),
 				Count: uint64(n.l.times),
 			})
 		}
 	}
 	if s.missedExecs > 0 {
-		out = append(out, Note{"programs run by exec that ended before they could be looked at", s.missedExecs})
+		out = append(out, stream.Note{What: "programs run by exec that ended before they could be looked at", Count: s.missedExecs})
 	}
 	return out
 }

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/phasetrace/phasetrace/internal/stream"
+
 	"github.com/phasetrace/phasetrace/internal/fixture"
 	"github.com/phasetrace/phasetrace/internal/recorder"
 	"github.com/phasetrace/phasetrace/internal/testenv"
@@ -28,7 +30,7 @@ func realProgram(t *testing.T, extension, script string, command ...string) *fix
 }
 
 // attributesOf returns the attributes of the scopes of a path.
-func attributesOf(t *testing.T, bs []Boundary, path string) (all []map[string]any) {
+func attributesOf(t *testing.T, bs []stream.Boundary, path string) (all []map[string]any) {
 	t.Helper()
 	for i := range bs {
 		b := &bs[i]
@@ -47,7 +49,7 @@ func attributesOf(t *testing.T, bs []Boundary, path string) (all []map[string]an
 }
 
 // logPaths shows what was traced.
-func logPaths(t *testing.T, sum *Summary) {
+func logPaths(t *testing.T, sum *stream.Summary) {
 	t.Helper()
 	for _, p := range sum.Paths {
 		t.Logf("%-40s %6d times, %v in all, at most %v", p.Path, p.Count, p.Total, p.Max)

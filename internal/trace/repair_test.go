@@ -5,6 +5,8 @@ package trace
 import (
 	"testing"
 
+	"github.com/phasetrace/phasetrace/internal/stream"
+
 	"github.com/phasetrace/phasetrace/internal/clock"
 
 	"github.com/phasetrace/phasetrace/internal/loader"
@@ -86,8 +88,8 @@ func TestAdoptedBeforeItsFork(t *testing.T) {
 	c := &collector{}
 	q := &queue{sink: c, clock: clock.NewUnix(nil)}
 	e := NewEngine(Config{SessionID: "s", PageSize: 4096}, q)
-	e.AddProcess(Process{PID: 50, HostPID: 1050})
-	e.AddProcess(Process{PID: 60})
+	e.AddProcess(stream.Process{PID: 50, HostPID: 1050})
+	e.AddProcess(stream.Process{PID: 60})
 	e.Begin()
 	e.Handle(&loader.Event{Kind: loader.KindFork, Time: 1, PID: 1050, TID: 1050, Aux: 1060, Site: 50, Who: loader.Identity{ViewPID: 60, InnerPID: 7}})
 	e.End()
@@ -103,8 +105,8 @@ func TestAdoptedBeforeItsFork(t *testing.T) {
 // others than the host's.
 func TestPastThreadInContainer(t *testing.T) {
 	e, _ := bounded()
-	e.AddProcess(Process{PID: 57, HostPID: 5000})
-	e.AddProcess(Process{PID: 3, HostPID: 57})
+	e.AddProcess(stream.Process{PID: 57, HostPID: 5000})
+	e.AddProcess(stream.Process{PID: 3, HostPID: 57})
 	if th := e.pastThread(loader.ThreadKey{TID: 58, StartTime: 1}, 57); th.Process.PID != 3 {
 		t.Errorf("told of process %d, want 3", th.Process.PID)
 	}
@@ -116,7 +118,7 @@ func TestPastThreadInContainer(t *testing.T) {
 // A process whose id has been given to another one is not ended for it.
 func TestProcessGoneReusedID(t *testing.T) {
 	e, _ := bounded()
-	e.AddProcess(Process{PID: 9, StartTime: 200})
+	e.AddProcess(stream.Process{PID: 9, StartTime: 200})
 	e.ProcessGone(9, 100, 1)
 	if e.processes[9] == nil {
 		t.Error("the new process was ended")

@@ -10,6 +10,8 @@ import (
 	"os"
 	"time"
 
+	"github.com/phasetrace/phasetrace/internal/stream"
+
 	"github.com/phasetrace/phasetrace/internal/clock"
 
 	"github.com/phasetrace/phasetrace/internal/gpu"
@@ -47,7 +49,7 @@ type Options struct {
 	Policy    Policy
 	RingBytes int // 0: the loader's default
 	Without   loader.Without
-	Sink      Sink
+	Sink      stream.Sink
 	// GPU is the sampler of device memory, nil for none. Run does not close it.
 	GPU       *gpu.Sampler
 	GPUStatus string // why GPU is nil
@@ -120,7 +122,7 @@ type attachee struct {
 // Run traces until the context ends, the targets end or the duration is over,
 // and returns the summary. Whatever ends it, what was recorded until then is
 // drained and written. The error is for what kept it from tracing or writing.
-func Run(ctx context.Context, o Options) (*Summary, error) {
+func Run(ctx context.Context, o Options) (*stream.Summary, error) {
 	s := &session{o: o, clock: clock.NewUnix(nil), targets: make(map[int]*attachee)}
 	s.reach, s.holding, s.execFiles = newReach(), make(map[fileID]bool), make(map[loader.ExecFile]bool)
 	s.queue = queue{sink: o.Sink, clock: s.clock}
@@ -164,7 +166,7 @@ func (s *session) close() {
 }
 
 // describe completes a process that a record told of.
-func (s *session) describe(p *Process) {
+func (s *session) describe(p *stream.Process) {
 	proc, err := process.Open(p.PID)
 	if err != nil {
 		return // it has ended already; what the record said must do
@@ -182,7 +184,7 @@ func (s *session) lostMarkers() (all, stateless uint64) {
 	return st.Lost + st.LostNoState, st.LostNoState
 }
 
-func fillProcess(p *Process, proc *process.Process, o Options) {
+func fillProcess(p *stream.Process, proc *process.Process, o Options) {
 	p.Comm, p.Exe, p.StartTime = proc.Comm, proc.Exe, proc.StartTime
 	if n := len(proc.NSPIDs); n > 0 {
 		p.ContainerPID = proc.NSPIDs[n-1]
@@ -301,7 +303,7 @@ func (s *session) ended() bool {
 }
 
 // finish detaches, drains and sums up.
-func (s *session) finish(reason string) (*Summary, error) {
+func (s *session) finish(reason string) (*stream.Summary, error) {
 	s.engine.Detaching(clock.Monotonic())
 	errs := []error{s.count.end(clock.Monotonic()), s.tracer.Detach(s.detachProgress())}
 	s.engine.Begin()

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/phasetrace/phasetrace/internal/stream"
+
 	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/usdt"
 )
@@ -40,7 +42,7 @@ func (p *pair) laneName() string {
 
 // site is an attached site and where its captured values are.
 type site struct {
-	Marker
+	stream.Marker
 	pair *pair
 	role loader.Role
 	// over holds the pairs of which a hit of this site proves that nothing is
@@ -117,7 +119,7 @@ func captureType(t usdt.ArgType) loader.CaptureType {
 // left out there; missing says which ones there was no room for.
 func planSite(p *pair, role loader.Role, arch usdt.Arch, in *usdt.Site) (s *site, out loader.Site, missing []string) {
 	s = &site{pair: p, role: role}
-	s.Marker = Marker{Provider: in.Provider, Probe: in.Name, Offset: in.Offset}
+	s.Marker = stream.Marker{Provider: in.Provider, Probe: in.Name, Offset: in.Offset}
 	pl := planner{in: in}
 	s.token = pl.arg(p.spec.TokenArg, loader.CaptureInt, 0, 0, "token")
 	s.key = pl.arg(p.spec.KeyArg, loader.CaptureInt, 0, 0, "key")
@@ -153,12 +155,12 @@ func (s *site) planEnter(pl *planner) {
 }
 
 // info tells sinks about a pair.
-func (p *pair) info(sites int) PairInfo {
+func (p *pair) info(sites int) stream.PairInfo {
 	name := p.spec.Name
 	if p.spec.NameArg != nil {
 		name = "named by the marker"
 	}
-	return PairInfo{
+	return stream.PairInfo{
 		Name: name, Provider: p.spec.Provider, Enter: p.spec.Enter,
 		Exits: p.spec.Exits, Lane: p.spec.Lane, Origin: p.spec.Origin.String(), Sites: sites,
 	}

@@ -5,6 +5,8 @@ package trace
 import (
 	"time"
 
+	"github.com/phasetrace/phasetrace/internal/stream"
+
 	"github.com/phasetrace/phasetrace/internal/recorder"
 )
 
@@ -67,12 +69,12 @@ func (s *statistics) path(p *recorder.Path) *pathFigures {
 }
 
 // closed counts an exit; self is its time less that of inner scopes.
-func (s *statistics) closed(b *Boundary, self int64) {
+func (s *statistics) closed(b *stream.Boundary, self int64) {
 	s.boundaries++
 	f := s.path(b.Path)
 	f.count++
 	f.open--
-	if b.Synthetic != ReasonNone {
+	if b.Synthetic != stream.ReasonNone {
 		s.synthetic++
 		f.synthetic++
 		return
@@ -94,8 +96,8 @@ func (s *statistics) closed(b *Boundary, self int64) {
 	f.residentPeak = max(f.residentPeak, b.Resident.Bytes)
 }
 
-func (f *pathFigures) export() PathStats {
-	return PathStats{
+func (f *pathFigures) export() stream.PathStats {
+	return stream.PathStats{
 		Path: f.path, Count: f.count, Synthetic: f.synthetic, Open: f.open,
 		Total: time.Duration(f.total), Self: time.Duration(f.self),
 		P50: f.clamp(f.hist.quantile(0.5)), P99: f.clamp(f.hist.quantile(0.99)),
@@ -110,28 +112,28 @@ func (f *pathFigures) clamp(v uint64) time.Duration {
 }
 
 // notes lists what the user should know.
-func (s *statistics) notes(r recorder.Stats) []Note {
-	var out []Note
-	for _, n := range []Note{
-		{"phase names that were null, empty or unreadable", s.badNames},
-		{"phase names cut at 255 bytes", s.cutNames},
-		{"attributes cut at 1022 bytes", s.cutAttributes},
-		{"attributes whose memory could not be read", s.unreadableAttributes},
-		{"attributes that are no JSON object, kept as text under \"raw\"", s.invalidAttributes},
-		{"enters beyond the limit of nested phases on one thread, not traced", s.tooDeep},
-		{"enters beyond the limit of open phases, not traced", s.tooMany},
-		{"enters not traced for another reason", s.refused},
-		{"enters beyond the limit of open phases of keyed pairs, not traced", s.tooManyKeyed},
-		{"exits of phases that had been closed for them after a violation or a loss", s.late},
-		{"markers hit while probes were being attached or removed, left out", s.outside},
-		{"durations that count in totals but not in quantiles, because there are too many phases", s.unsorted},
-		{"violations counted only in total, because there are too many different ones", s.moreDefects},
-		{"threads beyond the limit, not traced", s.threadsRefused},
-		{"processes beyond the limit, not traced", s.processesRefused},
-		{"markers of threads that are not traced", s.untraced},
-		{"attributes left out because there were too many at once", r.AttributesDropped},
-		{"records that phasetrace itself mishandled: please report this", s.strangers},
-		{"phases booked under \"(other)\" because there are too many paths", r.PathsOverflowed},
+func (s *statistics) notes(r recorder.Stats) []stream.Note {
+	var out []stream.Note
+	for _, n := range []stream.Note{
+		{What: "phase names that were null, empty or unreadable", Count: s.badNames},
+		{What: "phase names cut at 255 bytes", Count: s.cutNames},
+		{What: "attributes cut at 1022 bytes", Count: s.cutAttributes},
+		{What: "attributes whose memory could not be read", Count: s.unreadableAttributes},
+		{What: "attributes that are no JSON object, kept as text under \"raw\"", Count: s.invalidAttributes},
+		{What: "enters beyond the limit of nested phases on one thread, not traced", Count: s.tooDeep},
+		{What: "enters beyond the limit of open phases, not traced", Count: s.tooMany},
+		{What: "enters not traced for another reason", Count: s.refused},
+		{What: "enters beyond the limit of open phases of keyed pairs, not traced", Count: s.tooManyKeyed},
+		{What: "exits of phases that had been closed for them after a violation or a loss", Count: s.late},
+		{What: "markers hit while probes were being attached or removed, left out", Count: s.outside},
+		{What: "durations that count in totals but not in quantiles, because there are too many phases", Count: s.unsorted},
+		{What: "violations counted only in total, because there are too many different ones", Count: s.moreDefects},
+		{What: "threads beyond the limit, not traced", Count: s.threadsRefused},
+		{What: "processes beyond the limit, not traced", Count: s.processesRefused},
+		{What: "markers of threads that are not traced", Count: s.untraced},
+		{What: "attributes left out because there were too many at once", Count: r.AttributesDropped},
+		{What: "records that phasetrace itself mishandled: please report this", Count: s.strangers},
+		{What: "phases booked under \"(other)\" because there are too many paths", Count: r.PathsOverflowed},
 	} {
 		if n.Count > 0 {
 			out = append(out, n)

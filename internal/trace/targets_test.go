@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/phasetrace/phasetrace/internal/stream"
+
 	"github.com/phasetrace/phasetrace/internal/fixture"
 	"github.com/phasetrace/phasetrace/internal/process"
 	"github.com/phasetrace/phasetrace/internal/recorder"
@@ -60,9 +62,9 @@ func (m *messages) await(t *testing.T, text string, n int) string {
 }
 
 // properScopes returns how many scopes of a path were closed properly.
-func properScopes(bs []Boundary, path string) (n int) {
+func properScopes(bs []stream.Boundary, path string) (n int) {
 	for i := range bs {
-		if b := &bs[i]; b.Action == recorder.Exit && b.Synthetic == ReasonNone && b.Path.String() == path {
+		if b := &bs[i]; b.Action == recorder.Exit && b.Synthetic == stream.ReasonNone && b.Path.String() == path {
 			n++
 		}
 	}
@@ -70,10 +72,10 @@ func properScopes(bs []Boundary, path string) (n int) {
 }
 
 // scopesByFile counts the properly closed scopes by the file of their markers.
-func scopesByFile(bs []Boundary) map[string]int {
+func scopesByFile(bs []stream.Boundary) map[string]int {
 	out := make(map[string]int)
 	for i := range bs {
-		if b := &bs[i]; b.Action == recorder.Exit && b.Synthetic == ReasonNone {
+		if b := &bs[i]; b.Action == recorder.Exit && b.Synthetic == stream.ReasonNone {
 			out[filepath.Base(b.Marker.Path)]++
 		}
 	}
@@ -177,7 +179,7 @@ func TestPreloadedLibrary(t *testing.T) {
 	})
 	t.Run("exec", func(t *testing.T) {
 		script := "echo ready; read go; LD_PRELOAD=" + library + " exec " + program + " " + library
-		inTime(t, func(t *testing.T) *Summary {
+		inTime(t, func(t *testing.T) *stream.Summary {
 			p := fixture.StartCmd(t, exec.Command("/bin/sh", "-c", script))
 			p.Expect("ready")
 			tr := attach(t, Options{PIDs: []int{p.Pid()}, Follow: true})

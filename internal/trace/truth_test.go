@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/phasetrace/phasetrace/internal/stream"
+
 	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/recorder"
 )
@@ -65,7 +67,7 @@ type act struct {
 	phase   *real
 	role    loader.Role
 	orphan  bool
-	reasons []Reason // of scopes that end without a marker
+	reasons []stream.Reason // of scopes that end without a marker
 	gap     uint64
 	outputs int
 }
@@ -102,7 +104,7 @@ func (p *program) fatalf(format string, args ...any) {
 
 // ---- what the engine tells ----
 
-func (p *program) boundary(b *Boundary) {
+func (p *program) boundary(b *stream.Boundary) {
 	th := p.e.threads[uint32(b.Thread.HostTID)]
 	if th != nil && p.now.actor != nil && th.key == p.now.actor.key() {
 		p.now.outputs++ // and not of one that had the id before
@@ -114,16 +116,16 @@ func (p *program) boundary(b *Boundary) {
 	r := p.open[b.Scope]
 	delete(p.open, b.Scope)
 	switch {
-	case r == nil && b.Synthetic != ReasonLost && !p.ends(b.Synthetic):
+	case r == nil && b.Synthetic != stream.ReasonLost && !p.ends(b.Synthetic):
 		p.fatalf("a stand-in ended as %q", b.Synthetic)
 	case r == nil:
-	case b.Synthetic == ReasonNone:
+	case b.Synthetic == stream.ReasonNone:
 		if r != p.now.phase || p.now.role != loader.Exit || b.Time != p.m.now || b.Duration != p.m.now-r.enter || b.Path.String() != r.path {
 			p.fatalf("exit of %s, %d ns; really %s, %d ns", b.Path, b.Duration, r.path, p.m.now-r.enter)
 		}
 		p.exact++
 	case r.loose:
-	case b.Synthetic == ReasonLost:
+	case b.Synthetic == stream.ReasonLost:
 		if !r.exitGone && !(p.now.reasons != nil && p.gapPending()) {
 			p.fatalf("%s of %v is said to have lost its exit, which did not come yet: %+v; %+v; lanes %+v", r.path, r.owner.task, r, p.m.ev, p.e.last.lanes[:2])
 		}
@@ -133,7 +135,7 @@ func (p *program) boundary(b *Boundary) {
 }
 
 // ends reports whether a scope may end for a reason now.
-func (p *program) ends(why Reason) bool {
+func (p *program) ends(why stream.Reason) bool {
 	for _, r := range p.now.reasons {
 		if r == why {
 			return true
@@ -145,9 +147,9 @@ func (p *program) ends(why Reason) bool {
 // gapPending: an end comes after markers of which nothing was told yet.
 func (p *program) gapPending() bool { return p.m.lostMarkers() > 0 }
 
-func (p *program) entered(b *Boundary) {
-	if b.Synthetic != ReasonNone {
-		if b.Synthetic != ReasonLost || b.Path.Name() != LostName {
+func (p *program) entered(b *stream.Boundary) {
+	if b.Synthetic != stream.ReasonNone {
+		if b.Synthetic != stream.ReasonLost || b.Path.Name() != stream.LostName {
 			p.fatalf("synthetic enter of %s: %q", b.Path, b.Synthetic)
 		}
 		return
@@ -163,15 +165,15 @@ func (p *program) entered(b *Boundary) {
 	p.open[b.Scope] = r
 }
 
-func (p *program) violation(v *Violation) { p.fatalf("violation: %v", v.Err) }
+func (p *program) violation(v *stream.Violation) { p.fatalf("violation: %v", v.Err) }
 
-func (p *program) orphan(o *Orphan) {
+func (p *program) orphan(o *stream.Orphan) {
 	if !p.now.orphan {
 		p.fatalf("orphan (%s)", o.Reason)
 	}
 }
 
-func (p *program) loss(l *Loss) {
+func (p *program) loss(l *stream.Loss) {
 	p.losses += l.Count
 	p.byPID[l.Thread.Process.HostPID] += l.Count
 	if p.now.actor != nil && p.now.gap != l.Count {
@@ -182,7 +184,7 @@ func (p *program) loss(l *Loss) {
 	}
 }
 
-func (p *program) process(*ProcessChange) {}
+func (p *program) process(*stream.ProcessChange) {}
 
 // ---- what the program does ----
 
@@ -193,7 +195,7 @@ func (p *program) spawn(like *actor) *actor {
 	}
 	a := &actor{task: p.m.newTask(pid)}
 	if like == nil {
-		p.e.AddProcess(Process{PID: int(a.pid), HostPID: int(a.pid)})
+		p.e.AddProcess(stream.Process{PID: int(a.pid), HostPID: int(a.pid)})
 	}
 	p.threads = append(p.threads, a)
 	return a
@@ -224,7 +226,7 @@ func pathOf(stack []*real, name string) string {
 		case r.delivered:
 			parts = append(parts, r.name)
 		default:
-			parts = append(parts, LostName)
+			parts = append(parts, stream.LostName)
 		}
 	}
 	return strings.Join(append(parts, name), " / ")
@@ -314,17 +316,17 @@ func (p *program) end(i int) {
 	}
 	p.threads = append(p.threads[:i], p.threads[i+1:]...)
 	kind := loader.KindThreadExit
-	p.now = act{actor: a, gap: a.seq - a.seen, reasons: []Reason{ReasonThreadExit}}
+	p.now = act{actor: a, gap: a.seq - a.seen, reasons: []stream.Reason{stream.ReasonThreadExit}}
 	if last {
 		kind = loader.KindProcessExit
-		p.now.reasons = []Reason{ReasonProcessExit}
+		p.now.reasons = []stream.Reason{stream.ReasonProcessExit}
 		p.dropParcels(a.pid)
 	}
 	if a.marked || last {
 		if !p.m.lifecycle(kind, a.task, 0) {
 			p.loosen(a)
 			if last {
-				p.now.reasons = append(p.now.reasons, ReasonProcessExit)
+				p.now.reasons = append(p.now.reasons, stream.ReasonProcessExit)
 				p.e.ProcessGone(int(a.pid), 0, p.m.now)
 			}
 		}
@@ -369,7 +371,7 @@ func (p *program) fork(a *actor) {
 			child.lanes[i] = append(child.lanes[i], &c)
 		}
 	}
-	p.now = act{actor: child, reasons: []Reason{ReasonProcessExit}}
+	p.now = act{actor: child, reasons: []stream.Reason{stream.ReasonProcessExit}}
 	p.m.forked(a.task, child.task)
 	p.threads = append(p.threads, child)
 }
@@ -385,7 +387,7 @@ func (p *program) exec(a *actor) {
 			kept = append(kept, o)
 			continue
 		}
-		p.now = act{actor: o, gap: o.seq - o.seen, reasons: []Reason{ReasonThreadExit}}
+		p.now = act{actor: o, gap: o.seq - o.seen, reasons: []stream.Reason{stream.ReasonThreadExit}}
 		if o.marked && !p.m.lifecycle(loader.KindThreadExit, o.task, 0) {
 			p.loosen(o)
 		}
@@ -402,7 +404,7 @@ func (p *program) exec(a *actor) {
 			a.tid = a.pid
 		}
 	}
-	p.now = act{actor: a, gap: a.seq - a.seen, reasons: []Reason{ReasonExec}}
+	p.now = act{actor: a, gap: a.seq - a.seen, reasons: []stream.Reason{stream.ReasonExec}}
 	a.run(p.m.now)
 	for _, lane := range a.lanes {
 		for _, r := range lane {
@@ -461,7 +463,7 @@ func (p *program) step() {
 
 // finish ends the session and settles the account.
 func (p *program) finish() {
-	p.now = act{reasons: []Reason{ReasonSessionEnd, ReasonLost}}
+	p.now = act{reasons: []stream.Reason{stream.ReasonSessionEnd, stream.ReasonLost}}
 	for _, r := range p.open {
 		r.loose = true // what a loss at the very end hides
 	}

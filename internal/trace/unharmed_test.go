@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/phasetrace/phasetrace/internal/stream"
+
 	"github.com/phasetrace/phasetrace/internal/fixture"
 	"github.com/phasetrace/phasetrace/internal/testenv"
 )
@@ -155,7 +157,7 @@ func TestSoak(t *testing.T) {
 
 // soakRound is one session: sometimes with children, sometimes with a ring that
 // overflows, sometimes over before it has begun.
-func soakRound(t *testing.T, pid int, n uint64) *Summary {
+func soakRound(t *testing.T, pid int, n uint64) *stream.Summary {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -171,7 +173,7 @@ func soakRound(t *testing.T, pid int, n uint64) *Summary {
 	sum, err := Run(ctx, o)
 	if err != nil {
 		t.Errorf("session %d: %v", n, err)
-		return &Summary{}
+		return &stream.Summary{}
 	}
 	if sum.ViolationTotal != 0 {
 		t.Errorf("session %d: %d violations: %v", n, sum.ViolationTotal, sum.Violations[0].First.Err)
@@ -199,15 +201,14 @@ func (s *soakSink) count() {
 	}
 }
 
-func (s *soakSink) Boundary(b *Boundary) error {
+func (s *soakSink) Record(r stream.Record) error {
+	b, ok := r.(*stream.Boundary)
+	if !ok {
+		return nil
+	}
 	s.count()
 	if b.Path.Depth() > 10 {
 		return fmt.Errorf("%s: the program is never that deep", b.Path)
 	}
 	return nil
 }
-
-func (s *soakSink) Violation(v *Violation) error { return nil }
-func (s *soakSink) Orphan(*Orphan) error         { return nil }
-func (s *soakSink) Loss(*Loss) error             { return nil }
-func (s *soakSink) Process(*ProcessChange) error { return nil }

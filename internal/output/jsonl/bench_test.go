@@ -10,24 +10,24 @@ import (
 
 	"github.com/phasetrace/phasetrace/internal/gpu"
 	"github.com/phasetrace/phasetrace/internal/output/outputtest"
-	"github.com/phasetrace/phasetrace/internal/trace"
+	"github.com/phasetrace/phasetrace/internal/stream"
 )
 
 // sample returns the typical enter and exit, three levels of detail: as marked,
 // with attributes, and with host and GPU memory too.
-func sample(tb testing.TB, detail string) (*Sink, func(io.Writer) *Sink, []*trace.Boundary) {
+func sample(tb testing.TB, detail string) (*Sink, func(io.Writer) *Sink, []*stream.Boundary) {
 	tb.Helper()
 	s := outputtest.Typical()
-	var pair []*trace.Boundary
+	var pair []*stream.Boundary
 	for _, r := range s.Records {
-		b, ok := r.(*trace.Boundary)
+		b, ok := r.(*stream.Boundary)
 		if !ok || b.Path.Name() != "step" {
 			continue
 		}
 		c := *b
 		switch detail {
 		case "bare":
-			c.Attributes, c.GPU, c.ProcessGPU, c.Resident = nil, nil, nil, trace.Resident{}
+			c.Attributes, c.GPU, c.ProcessGPU, c.Resident = nil, nil, nil, stream.Resident{}
 		case "attributes":
 			c.GPU, c.ProcessGPU = nil, nil
 		case "gpu":
@@ -55,7 +55,7 @@ func TestBoundaryDoesNotAllocate(t *testing.T) {
 		sink, _, pair := sample(t, detail)
 		if n := testing.AllocsPerRun(1000, func() {
 			for _, b := range pair {
-				if err := sink.Boundary(b); err != nil {
+				if err := sink.Record(b); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -81,7 +81,7 @@ func BenchmarkBoundary(b *testing.B) {
 			bytes := 0
 			for i := 0; b.Loop(); i++ {
 				from := len(sink.out.B)
-				if err := sink.Boundary(pair[i&1]); err != nil {
+				if err := sink.Record(pair[i&1]); err != nil {
 					b.Fatal(err)
 				}
 				bytes += max(0, len(sink.out.B)-from)

@@ -7,11 +7,11 @@ import (
 
 	"github.com/phasetrace/phasetrace/internal/gpu"
 	"github.com/phasetrace/phasetrace/internal/recorder"
-	"github.com/phasetrace/phasetrace/internal/trace"
+	"github.com/phasetrace/phasetrace/internal/stream"
 )
 
-// Boundary writes phase_enter or phase_exit.
-func (s *Sink) Boundary(b *trace.Boundary) error {
+// boundary writes phase_enter or phase_exit.
+func (s *Sink) boundary(b *stream.Boundary) error {
 	exit := b.Action == recorder.Exit
 	p := s.paths.get(b.Path)
 	l := s.begin(b.EventType(), b.Unix, b.Time)
@@ -28,7 +28,7 @@ func (s *Sink) Boundary(b *trace.Boundary) error {
 	if exit {
 		l = l.integer(`,"duration_ns":`, b.Duration)
 	}
-	if b.Synthetic != trace.ReasonNone {
+	if b.Synthetic != stream.ReasonNone {
 		l = l.text(`,"synthetic":`, string(b.Synthetic))
 	}
 	if b.Lane != "" {
@@ -45,7 +45,7 @@ func (s *Sink) Boundary(b *trace.Boundary) error {
 
 // thread appends host and process, and the thread's ids in other namespaces
 // where they differ. The recorder's thread id is told by phase_scope.
-func (s *Sink) thread(l line, t *trace.Thread) line {
+func (s *Sink) thread(l line, t *stream.Thread) line {
 	l = append(l, s.host...)
 	if t == nil || t.Process == nil {
 		return append(l, `,"pid":null`...)
@@ -62,7 +62,7 @@ func (s *Sink) thread(l line, t *trace.Thread) line {
 }
 
 // ids appends a process's id, and those in other namespaces where they differ.
-func ids(l line, p *trace.Process) line {
+func ids(l line, p *stream.Process) line {
 	l = l.integer(`,"pid":`, int64(p.PID))
 	if p.HostPID != 0 && p.HostPID != p.PID {
 		l = l.integer(`,"host_pid":`, int64(p.HostPID))
@@ -88,7 +88,7 @@ func (s *Sink) scope(l line, key, session string, scope uint64) line {
 	return append(l, '"')
 }
 
-func (s *Sink) phaseScope(l line, b *trace.Boundary, p *encodedPath) line {
+func (s *Sink) phaseScope(l line, b *stream.Boundary, p *encodedPath) line {
 	l = append(l, `"phase_scope":{"action":"`...)
 	l = append(l, b.Action.String()...)
 	l = append(append(l, `","name":`...), p.name...)
@@ -106,7 +106,7 @@ func (s *Sink) phaseScope(l line, b *trace.Boundary, p *encodedPath) line {
 }
 
 // measured appends the rest of a boundary's metadata.
-func (s *Sink) measured(l line, b *trace.Boundary, exit bool) line {
+func (s *Sink) measured(l line, b *stream.Boundary, exit bool) line {
 	if b.Marker != nil {
 		l = l.text(`,"marker":{"provider":`, b.Marker.Provider)
 		l = append(l.text(`,"probe":`, b.Marker.Probe), '}')
@@ -154,7 +154,7 @@ func cut(l line, c recorder.Cut) line {
 	return append(l, ']')
 }
 
-func counters(l line, b *trace.Boundary) line {
+func counters(l line, b *stream.Boundary) line {
 	if !b.HasCounters {
 		return append(l, `,"thread":null`...)
 	}
@@ -165,7 +165,7 @@ func counters(l line, b *trace.Boundary) line {
 	return append(l, '}')
 }
 
-func resident(l line, r *trace.Resident, exit bool) line {
+func resident(l line, r *stream.Resident, exit bool) line {
 	l = append(l, `,"host_memory":{"resident_bytes":`...)
 	if r.Known {
 		l = l.count(``, r.Bytes)

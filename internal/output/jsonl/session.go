@@ -6,11 +6,11 @@ import (
 	"time"
 
 	"github.com/phasetrace/phasetrace/internal/gpu"
-	"github.com/phasetrace/phasetrace/internal/trace"
+	"github.com/phasetrace/phasetrace/internal/stream"
 )
 
 // Start writes session_start.
-func (s *Sink) Start(r *trace.Start) error {
+func (s *Sink) Start(r *stream.Start) error {
 	s.setSession(r.SessionID, r.Host)
 	for i := range r.Devices {
 		s.setDevice(&r.Devices[i])
@@ -48,7 +48,7 @@ func comma(l line, i, n int) line {
 	return l
 }
 
-func pair(l line, p *trace.PairInfo) line {
+func pair(l line, p *stream.PairInfo) line {
 	l = l.text(`{"name":`, p.Name)
 	l = l.text(`,"provider":`, p.Provider)
 	l = l.text(`,"enter":`, p.Enter)
@@ -79,7 +79,7 @@ func (s *Sink) devices(l line, devices []gpu.Device, status string) line {
 }
 
 // End writes session_end, after which nothing may follow.
-func (s *Sink) End(r *trace.Summary) error {
+func (s *Sink) End(r *stream.Summary) error {
 	l := s.begin("session_end", r.Unix, r.Time)
 	l = append(l, s.host...)
 	l = l.integer(`,"elapsed_ns":`, int64(r.Elapsed))
@@ -108,7 +108,7 @@ func (s *Sink) End(r *trace.Summary) error {
 	return s.Flush()
 }
 
-func (s *Sink) violations(l line, r *trace.Summary) line {
+func (s *Sink) violations(l line, r *stream.Summary) line {
 	l = l.count(`,"violations":{"total":`, r.ViolationTotal)
 	l = append(l, `,"distinct":[`...)
 	for i := range r.Violations {
@@ -124,7 +124,7 @@ func (s *Sink) violations(l line, r *trace.Summary) line {
 
 // path appends the figures of one path. Durations rest on the scopes that the
 // program itself closed; without one they are null.
-func (s *Sink) path(l line, p *trace.PathStats) line {
+func (s *Sink) path(l line, p *stream.PathStats) line {
 	l = appendNames(append(l, `{"path":`...), p.Path)
 	l = l.count(`,"count":`, p.Count)
 	l = l.count(`,"synthetic":`, p.Synthetic)
@@ -160,7 +160,7 @@ func (s *Sink) path(l line, p *trace.PathStats) line {
 	return append(l, `]}`...)
 }
 
-func findings(l line, r *trace.Summary) line {
+func findings(l line, r *stream.Summary) line {
 	l = append(l, `,"zero_sites":[`...)
 	for i := range r.ZeroSites {
 		z := &r.ZeroSites[i]
@@ -177,7 +177,7 @@ func findings(l line, r *trace.Summary) line {
 	return append(l, ']')
 }
 
-func (s *Sink) peak(l line, p *trace.RunPeak) line {
+func (s *Sink) peak(l line, p *stream.RunPeak) line {
 	l = s.device(append(l, '{'), p.Device)
 	l = l.bytes(`,"used_bytes":`, p.Used)
 	if p.Used.Known {

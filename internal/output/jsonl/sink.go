@@ -8,14 +8,14 @@ import (
 
 	"github.com/phasetrace/phasetrace/internal/gpu"
 	"github.com/phasetrace/phasetrace/internal/output"
-	"github.com/phasetrace/phasetrace/internal/trace"
+	"github.com/phasetrace/phasetrace/internal/stream"
 )
 
 // Version is the version of the format, "schema_version" in session_start. It
 // goes up when a field goes away or changes its meaning, not when one is added.
 const Version = 1
 
-// Sink writes JSON lines. It is a trace.Sink for one goroutine. Lines may stay
+// Sink writes JSON lines. It is a stream.Sink for one goroutine. Lines may stay
 // in memory until Flush or End; a failed write sticks and is returned by every
 // later call.
 type Sink struct {
@@ -27,12 +27,31 @@ type Sink struct {
 	paths   pathCache
 }
 
-var _ trace.Sink = (*Sink)(nil)
+var _ stream.Sink = (*Sink)(nil)
 
 // New returns a sink over w, which it does not close. The name says in errors
 // what w is: a file's name or "standard output".
 func New(w io.Writer, name string) *Sink {
 	return &Sink{out: output.NewBuffer(w, name)}
+}
+
+// Record writes one record.
+func (s *Sink) Record(r stream.Record) error {
+	switch r := r.(type) {
+	case *stream.Boundary:
+		return s.boundary(r)
+	case *stream.Violation:
+		return s.violationLine(r)
+	case *stream.Orphan:
+		return s.orphan(r)
+	case *stream.Loss:
+		return s.loss(r)
+	case *stream.ProcessChange:
+		return s.processChange(r)
+	case *stream.Sample:
+		return s.sample(r)
+	}
+	return nil
 }
 
 // Flush writes the lines so far out.

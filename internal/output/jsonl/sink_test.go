@@ -12,7 +12,7 @@ import (
 
 	"github.com/phasetrace/phasetrace/internal/output/outputtest"
 	"github.com/phasetrace/phasetrace/internal/output/schema"
-	"github.com/phasetrace/phasetrace/internal/trace"
+	"github.com/phasetrace/phasetrace/internal/stream"
 )
 
 // play returns the lines of a session.
@@ -76,7 +76,7 @@ func TestPhaseScope(t *testing.T) {
 	for _, s := range []*outputtest.Session{outputtest.Typical(), outputtest.Hostile()} {
 		lines := play(t, s)
 		for i, r := range s.Records {
-			b, ok := r.(*trace.Boundary)
+			b, ok := r.(*stream.Boundary)
 			if !ok {
 				continue
 			}

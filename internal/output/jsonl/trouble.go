@@ -4,17 +4,17 @@ package jsonl
 
 import (
 	"github.com/phasetrace/phasetrace/internal/recorder"
-	"github.com/phasetrace/phasetrace/internal/trace"
+	"github.com/phasetrace/phasetrace/internal/stream"
 )
 
-// Violation writes protocol_error.
-func (s *Sink) Violation(v *trace.Violation) error {
+// violationLine writes protocol_error.
+func (s *Sink) violationLine(v *stream.Violation) error {
 	l := s.begin("protocol_error", v.Unix, v.Time)
 	return s.end(s.violation(l, v))
 }
 
 // violation appends all but the head of a protocol_error.
-func (s *Sink) violation(l line, v *trace.Violation) line {
+func (s *Sink) violation(l line, v *stream.Violation) line {
 	l = s.where(l, v.Thread)
 	l = l.text(`,"context":`, "Protocol error: "+v.Err.Error())
 	l = l.text(`,"kind":`, v.Err.Kind.String())
@@ -25,7 +25,7 @@ func (s *Sink) violation(l line, v *trace.Violation) line {
 }
 
 // where appends rank, host, process and thread, with nulls for what is unknown.
-func (s *Sink) where(l line, t *trace.Thread) line {
+func (s *Sink) where(l line, t *stream.Thread) line {
 	if t == nil {
 		l = append(l, `,"rank":null`...)
 		return append(s.thread(l, t), `,"thread_id":null,"thread_name":null`...)
@@ -41,7 +41,7 @@ func (s *Sink) where(l line, t *trace.Thread) line {
 }
 
 // scopeRef appends a scope of a violation, null when there is none.
-func (s *Sink) scopeRef(l line, key string, r *recorder.ScopeRef, start int64, v *trace.Violation) line {
+func (s *Sink) scopeRef(l line, key string, r *recorder.ScopeRef, start int64, v *stream.Violation) line {
 	if !r.Known() {
 		return l.null(key)
 	}
@@ -65,7 +65,7 @@ func (s *Sink) scopeRef(l line, key string, r *recorder.ScopeRef, start int64, v
 }
 
 // marker appends a site, null for nil.
-func marker(l line, key string, m *trace.Marker) line {
+func marker(l line, key string, m *stream.Marker) line {
 	if m == nil {
 		return l.null(key)
 	}
@@ -76,23 +76,23 @@ func marker(l line, key string, m *trace.Marker) line {
 	return append(l, '}')
 }
 
-// Orphan writes orphan_exit.
-func (s *Sink) Orphan(o *trace.Orphan) error {
+// orphan writes orphan_exit.
+func (s *Sink) orphan(o *stream.Orphan) error {
 	l := s.begin("orphan_exit", o.Unix, o.Time)
 	l = s.where(l, o.Thread)
 	l = l.text(`,"reason":`, o.Reason)
 	return s.end(marker(l, `,"marker":`, o.Marker))
 }
 
-// Loss writes records_lost.
-func (s *Sink) Loss(r *trace.Loss) error {
+// loss writes records_lost.
+func (s *Sink) loss(r *stream.Loss) error {
 	l := s.begin("records_lost", r.Unix, r.Time)
 	l = s.where(l, r.Thread)
 	return s.end(l.count(`,"count":`, r.Count))
 }
 
-// GPUSample writes gpu_sample.
-func (s *Sink) GPUSample(g *trace.GPUSample) error {
+// sample writes gpu_sample.
+func (s *Sink) sample(g *stream.Sample) error {
 	s.setDevice(&g.Device)
 	l := s.begin("gpu_sample", g.Unix, g.Mid)
 	l = s.device(append(append(l, s.host...), ','), g.Sample.Device)
@@ -129,8 +129,8 @@ func attribution(l line, key string, a *recorder.Attribution) line {
 	return append(l, `]}`...)
 }
 
-// Process writes process_start or process_exit.
-func (s *Sink) Process(c *trace.ProcessChange) error {
+// processChange writes process_start or process_exit.
+func (s *Sink) processChange(c *stream.ProcessChange) error {
 	if c.Started {
 		l := s.begin("process_start", c.Unix, c.Time)
 		l = s.process(append(l, s.host...), c.Process)
@@ -145,7 +145,7 @@ func (s *Sink) Process(c *trace.ProcessChange) error {
 // exitStatus takes wait(2)'s status apart: the low seven bits are the signal
 // that ended the process, the next one tells a core dump, the next eight are
 // the exit code.
-func exitStatus(l line, c *trace.ProcessChange) line {
+func exitStatus(l line, c *stream.ProcessChange) line {
 	signal := c.ExitCode & 0x7f
 	switch {
 	case !c.HasExit:
@@ -160,7 +160,7 @@ func exitStatus(l line, c *trace.ProcessChange) line {
 }
 
 // process appends what is known of a process.
-func (s *Sink) process(l line, p *trace.Process) line {
+func (s *Sink) process(l line, p *stream.Process) line {
 	l = ids(l, p)
 	l = l.textOrNull(`,"comm":`, p.Comm)
 	l = l.textOrNull(`,"exe":`, p.Exe)

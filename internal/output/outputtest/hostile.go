@@ -8,7 +8,7 @@ import (
 
 	"github.com/phasetrace/phasetrace/internal/gpu"
 	"github.com/phasetrace/phasetrace/internal/recorder"
-	"github.com/phasetrace/phasetrace/internal/trace"
+	"github.com/phasetrace/phasetrace/internal/stream"
 )
 
 // Evil is what a traced program may call anything: it clears the screen, sets
@@ -19,12 +19,12 @@ var Evil = "\x1b[2J\x1b]0;owned\a\r\n\u009b31m\u202eevil\u2066\u2028\u2029\xff\x
 // Hostile is a session in which every string that a traced program, its files
 // or its environment can influence is Evil.
 func Hostile() *Session {
-	s := newSession("s\n\x1b[1m2", Evil, &trace.Process{PID: 1, HostPID: 77, ContainerPID: 1, Comm: Evil, Exe: Evil, RankSource: Evil, Rank: -1})
-	s.Start.Pairs = []trace.PairInfo{{Name: Evil, Provider: Evil, Enter: Evil, Exits: []string{Evil}, Lane: Evil, Origin: Evil}}
+	s := newSession("s\n\x1b[1m2", Evil, &stream.Process{PID: 1, HostPID: 77, ContainerPID: 1, Comm: Evil, Exe: Evil, RankSource: Evil, Rank: -1})
+	s.Start.Pairs = []stream.PairInfo{{Name: Evil, Provider: Evil, Enter: Evil, Exits: []string{Evil}, Lane: Evil, Origin: Evil}}
 	s.Start.Devices = []gpu.Device{{UUID: Evil, Name: Evil, MIG: -1}}
 	s.Start.GPUStatus = Evil
 	t := s.thread(1, Evil)
-	marker := &trace.Marker{Provider: Evil, Probe: Evil, Path: Evil, Offset: 1}
+	marker := &stream.Marker{Provider: Evil, Probe: Evil, Path: Evil, Offset: 1}
 
 	outer, _ := s.enter(t, Evil, Evil, "{\n\"\u202e\x7f\":\"\u2028\"}")
 	inner, b := s.enter(t, Evil, Evil+"inner", `{"a":{"b":["\u001b[2J","\"}"]},"c":"\ud800"}`)
@@ -35,16 +35,16 @@ func Hostile() *Session {
 	s.after(time.Hour)
 	s.exit(t, inner)
 	s.exit(t, outer)
-	s.Records = append(s.Records, &trace.Orphan{Time: s.now, Unix: unix(s.now), Thread: t, Marker: marker, Reason: Evil},
-		&trace.Orphan{Time: s.now, Unix: unix(s.now), Reason: "untraced"},
-		&trace.Loss{Time: s.now, Unix: unix(s.now), Count: 1},
-		&trace.Violation{Time: s.now, Unix: unix(s.now), Err: v.Err},
-		&trace.ProcessChange{Time: s.now, Unix: unix(s.now), Process: s.process},
-		&trace.GPUSample{Unix: unix(s.now), Device: s.Start.Devices[0], Sample: gpu.Sample{Status: 250}})
+	s.Records = append(s.Records, &stream.Orphan{Time: s.now, Unix: unix(s.now), Thread: t, Marker: marker, Reason: Evil},
+		&stream.Orphan{Time: s.now, Unix: unix(s.now), Reason: "untraced"},
+		&stream.Loss{Time: s.now, Unix: unix(s.now), Count: 1},
+		&stream.Violation{Time: s.now, Unix: unix(s.now), Err: v.Err},
+		&stream.ProcessChange{Time: s.now, Unix: unix(s.now), Process: s.process},
+		&stream.Sample{Unix: unix(s.now), Device: s.Start.Devices[0], Sample: gpu.Sample{Status: 250}})
 	s.summarise()
 	s.Summary.EndReason = Evil
 	s.Summary.GPUStatus = Evil
-	s.Summary.Notes = []trace.Note{{What: Evil}}
-	s.Summary.ZeroSites = []trace.ZeroSite{{Marker: *marker, Remedy: Evil}}
+	s.Summary.Notes = []stream.Note{{What: Evil}}
+	s.Summary.ZeroSites = []stream.ZeroSite{{Marker: *marker, Remedy: Evil}}
 	return s
 }

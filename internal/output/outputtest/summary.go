@@ -7,59 +7,59 @@ import (
 
 	"github.com/phasetrace/phasetrace/internal/gpu"
 	"github.com/phasetrace/phasetrace/internal/recorder"
-	"github.com/phasetrace/phasetrace/internal/trace"
+	"github.com/phasetrace/phasetrace/internal/stream"
 )
 
 // summarise makes a summary whose paths and violations are those of the
 // records. Its counts are larger than the stream, to be worth a table.
 func (s *Session) summarise() {
-	sum := trace.Summary{
+	sum := stream.Summary{
 		SessionID: s.Name, Time: s.now, Unix: unix(s.now), Elapsed: time.Duration(s.now - Begin), EndReason: "target_exit",
 		Boundaries: 20_014, Synthetic: 2, Received: 20_013, Lost: 1_234, LostOther: 1, Orphans: 1,
 		Devices: s.Start.Devices, GPUSamples: 2,
-		ZeroSites: []trace.ZeroSite{{
-			Marker: trace.Marker{Provider: "python", Probe: "function__entry", Path: "/usr/bin/python3", Offset: 0x99},
+		ZeroSites: []stream.ZeroSite{{
+			Marker: stream.Marker{Provider: "python", Probe: "function__entry", Path: "/usr/bin/python3", Offset: 0x99},
 			Remedy: "CPython fires it only when built with --with-dtrace",
-		}, {Marker: trace.Marker{Provider: "phasetrace", Probe: "exit", Path: "/opt/train", Offset: 0x2000}}},
-		Notes: []trace.Note{{What: "attributes were no JSON object and are kept as text under raw", Count: 1}},
+		}, {Marker: stream.Marker{Provider: "phasetrace", Probe: "exit", Path: "/opt/train", Offset: 0x2000}}},
+		Notes: []stream.Note{{What: "attributes were no JSON object and are kept as text under raw", Count: 1}},
 	}
 	seen := map[*recorder.Path]bool{}
 	for _, r := range s.Records {
 		switch r := r.(type) {
-		case *trace.Boundary:
+		case *stream.Boundary:
 			if !seen[r.Path] {
 				seen[r.Path] = true
 				sum.Paths = append(sum.Paths, pathStats(r.Path))
 			}
-		case *trace.Violation:
-			sum.Violations = append(sum.Violations, trace.ViolationCount{First: *r, Count: 40})
+		case *stream.Violation:
+			sum.Violations = append(sum.Violations, stream.ViolationCount{First: *r, Count: 40})
 			sum.ViolationTotal += 40
-		case *trace.GPUSample:
+		case *stream.Sample:
 			if r.Used.Known {
-				sum.RunPeak = append(sum.RunPeak, trace.RunPeak{Device: r.Sample.Device, Used: r.Used, Time: r.Mid, Phase: r.Phase})
+				sum.RunPeak = append(sum.RunPeak, stream.RunPeak{Device: r.Sample.Device, Used: r.Used, Time: r.Mid, Phase: r.Phase})
 			}
 		}
 	}
-	sum.RunPeak = append(sum.RunPeak, trace.RunPeak{Device: 1})
+	sum.RunPeak = append(sum.RunPeak, stream.RunPeak{Device: 1})
 	s.Summary = sum
 }
 
-func pathStats(p *recorder.Path) trace.PathStats {
-	st := trace.PathStats{Path: p, Count: 1, Total: 40 * time.Millisecond, Self: 40 * time.Millisecond,
+func pathStats(p *recorder.Path) stream.PathStats {
+	st := stream.PathStats{Path: p, Count: 1, Total: 40 * time.Millisecond, Self: 40 * time.Millisecond,
 		P50: 40 * time.Millisecond, P99: 40 * time.Millisecond, Max: 40 * time.Millisecond, Min: 40 * time.Millisecond}
 	switch p.Name() {
 	case "train":
-		st = trace.PathStats{Path: p, Open: 1}
+		st = stream.PathStats{Path: p, Open: 1}
 	case "step":
-		st = trace.PathStats{Path: p, Count: 10_000, Total: 95 * time.Second, Self: 90 * time.Second,
+		st = stream.PathStats{Path: p, Count: 10_000, Total: 95 * time.Second, Self: 90 * time.Second,
 			P50: 9_400 * time.Microsecond, P99: 12 * time.Millisecond, Max: 101_300 * time.Microsecond, Min: 9 * time.Millisecond,
 			ResidentChange: 4096, ResidentPeak: 3<<30 + 4096}
-		st.GPU = []trace.PathGPU{
+		st.GPU = []stream.PathGPU{
 			{Device: 0, Change: gpu.Delta{N: 512 << 20, Known: true}, Changes: 9_876, Peak: gpu.Bytes(21 << 30)},
 			{Device: 1},
 		}
 	case "read":
-		st = trace.PathStats{Path: p, Count: 1, Synthetic: 1}
+		st = stream.PathStats{Path: p, Count: 1, Synthetic: 1}
 	}
 	return st
 }

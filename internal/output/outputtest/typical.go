@@ -7,17 +7,17 @@ import (
 
 	"github.com/phasetrace/phasetrace/internal/gpu"
 	"github.com/phasetrace/phasetrace/internal/recorder"
-	"github.com/phasetrace/phasetrace/internal/trace"
+	"github.com/phasetrace/phasetrace/internal/stream"
 )
 
 // Typical is a training program in a container with two GPUs, one of which
 // cannot be read. It has a record of every kind.
 func Typical() *Session {
-	s := newSession("s1", "node7", &trace.Process{
+	s := newSession("s1", "node7", &stream.Process{
 		PID: 4242, HostPID: 4242, ContainerPID: 7, Comm: "train", Exe: "/opt/train",
 		Rank: 0, RankSource: "OMPI_COMM_WORLD_RANK", StartTime: 8_400,
 	})
-	s.Start.Pairs = []trace.PairInfo{{Name: "from argument 1", Provider: "phasetrace", Enter: "enter",
+	s.Start.Pairs = []stream.PairInfo{{Name: "from argument 1", Provider: "phasetrace", Enter: "enter",
 		Exits: []string{"exit"}, Origin: "markers", Sites: 2}}
 	s.Start.Devices = devices()
 	main := s.thread(4242, "train")
@@ -34,7 +34,7 @@ func Typical() *Session {
 		{Status: gpu.StatusOK, Used: gpu.Bytes(18 << 30), Age: -400_000_000, Latency: 2_100_000},
 		{Status: gpu.StatusNotListed, Age: -410_000_000, Latency: 1_900_000},
 	}
-	b.Resident = trace.Resident{Bytes: 3 << 30, Known: true, Error: 1 << 20}
+	b.Resident = stream.Resident{Bytes: 3 << 30, Known: true, Error: 1 << 20}
 	s.sample(step, 0, 21<<30)
 	s.after(100 * time.Millisecond)
 	s.stepExit(main, step)
@@ -53,20 +53,20 @@ func devices() []gpu.Device {
 	}
 }
 
-func (s *Session) stepExit(t *trace.Thread, token recorder.Token) {
+func (s *Session) stepExit(t *stream.Thread, token recorder.Token) {
 	b := s.exit(t, token)
 	ok := reading(0, 20<<30+512<<20)
 	ok.Change, ok.Peak, ok.Samples = gpu.Delta{N: 512 << 20, Known: true}, gpu.Bytes(21<<30), 3
 	b.GPU = []gpu.Reading{ok, {Device: 1}}
 	b.HasCounters = true
-	b.Counters = trace.Counters{VoluntarySwitches: 2, InvoluntarySwitches: 1, MinorFaults: 11}
-	b.Resident = trace.Resident{Bytes: 3<<30 + 4096, Change: 4096, Known: true, ChangeKnown: true}
+	b.Counters = stream.Counters{VoluntarySwitches: 2, InvoluntarySwitches: 1, MinorFaults: 11}
+	b.Resident = stream.Resident{Bytes: 3<<30 + 4096, Change: 4096, Known: true, ChangeKnown: true}
 }
 
 // sample appends a device read. Device 1 is lost.
 func (s *Session) sample(_ recorder.Token, device int, used uint64) {
 	s.after(time.Millisecond)
-	g := &trace.GPUSample{Unix: unix(s.now), Device: devices()[device]}
+	g := &stream.Sample{Unix: unix(s.now), Device: devices()[device]}
 	g.Sample = gpu.Sample{Device: device, Start: s.now - 5_800, Mid: s.now, End: s.now + 5_800, Status: gpu.StatusLost}
 	if used > 0 {
 		r := reading(device, used)
@@ -77,44 +77,44 @@ func (s *Session) sample(_ recorder.Token, device int, used uint64) {
 }
 
 // trouble appends what goes wrong in a session.
-func (s *Session) trouble(main, worker *trace.Thread) {
+func (s *Session) trouble(main, worker *stream.Thread) {
 	outer, _ := s.enter(worker, "", "load", "")
 	s.after(time.Millisecond)
 	inner, _ := s.enter(worker, "", "read", `{"raw":"not JSON"}`)
 	s.violate(worker, outer, "closed the 1 phase above it (unwound)")
 	b := s.exit(worker, inner)
-	b.Marker, b.Synthetic = nil, trace.ReasonUnwound
+	b.Marker, b.Synthetic = nil, stream.ReasonUnwound
 	s.after(2 * time.Millisecond)
 	s.exit(worker, outer)
 	s.violate(worker, outer, "ignored the exit")
 
 	s.Records = append(s.Records,
-		&trace.Orphan{Time: s.now, Unix: unix(s.now), Thread: worker, Reason: "before_attach",
-			Marker: &trace.Marker{Provider: "phasetrace", Probe: "exit", Path: "/opt/train", Offset: 0x1180}},
-		&trace.Loss{Time: s.now, Unix: unix(s.now), Thread: worker, Count: 1234})
+		&stream.Orphan{Time: s.now, Unix: unix(s.now), Thread: worker, Reason: "before_attach",
+			Marker: &stream.Marker{Provider: "phasetrace", Probe: "exit", Path: "/opt/train", Offset: 0x1180}},
+		&stream.Loss{Time: s.now, Unix: unix(s.now), Thread: worker, Count: 1234})
 
-	child := &trace.Process{PID: 4300, HostPID: 0, ContainerPID: 9, Comm: "helper", Exe: "/opt/helper", Rank: 0, Parent: 4242}
+	child := &stream.Process{PID: 4300, HostPID: 0, ContainerPID: 9, Comm: "helper", Exe: "/opt/helper", Rank: 0, Parent: 4242}
 	s.after(time.Millisecond)
-	s.Records = append(s.Records, &trace.ProcessChange{Time: s.now, Unix: unix(s.now), Process: child, Started: true, Exec: true})
+	s.Records = append(s.Records, &stream.ProcessChange{Time: s.now, Unix: unix(s.now), Process: child, Started: true, Exec: true})
 	s.keyed(main, worker)
 	s.Records = append(s.Records,
-		&trace.ProcessChange{Time: s.now, Unix: unix(s.now), Process: child, HasExit: true, ExitCode: 3 << 8},
-		&trace.ProcessChange{Time: s.now, Unix: unix(s.now), Process: s.process, HasExit: true, ExitCode: 9})
+		&stream.ProcessChange{Time: s.now, Unix: unix(s.now), Process: child, HasExit: true, ExitCode: 3 << 8},
+		&stream.ProcessChange{Time: s.now, Unix: unix(s.now), Process: s.process, HasExit: true, ExitCode: 9})
 }
 
 // keyed appends a scope that ends on another thread, and one on a lane whose
 // enter was lost.
-func (s *Session) keyed(main, worker *trace.Thread) {
+func (s *Session) keyed(main, worker *stream.Thread) {
 	token, b := s.enter(main, "requests", "request", "")
-	b.Marker = &trace.Marker{Provider: "server", Probe: "request__start", Path: "/opt/libserver.so", Offset: 0x40}
+	b.Marker = &stream.Marker{Provider: "server", Probe: "request__start", Path: "/opt/libserver.so", Offset: 0x40}
 	b.Key, b.Keyed = 1<<63+5, true
 	s.after(40 * time.Millisecond)
 	b = s.exit(main, token)
-	b.Marker = &trace.Marker{Provider: "server", Probe: "request__done", Path: "/opt/libserver.so", Offset: 0x80}
+	b.Marker = &stream.Marker{Provider: "server", Probe: "request__done", Path: "/opt/libserver.so", Offset: 0x80}
 	b.Key, b.Keyed, b.ExitThread = 1<<63+5, true, worker
 
-	lost, b := s.enter(worker, "", trace.LostName, "")
-	b.Marker, b.Synthetic = nil, trace.ReasonLost
+	lost, b := s.enter(worker, "", stream.LostName, "")
+	b.Marker, b.Synthetic = nil, stream.ReasonLost
 	s.after(time.Millisecond)
 	s.exit(worker, lost)
 }

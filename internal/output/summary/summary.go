@@ -11,7 +11,7 @@ import (
 	"github.com/phasetrace/phasetrace/internal/gpu"
 	"github.com/phasetrace/phasetrace/internal/output"
 	"github.com/phasetrace/phasetrace/internal/output/human"
-	"github.com/phasetrace/phasetrace/internal/trace"
+	"github.com/phasetrace/phasetrace/internal/stream"
 )
 
 // Defaults of Options.
@@ -48,7 +48,7 @@ func (o Options) withDefaults() Options {
 }
 
 // Write writes the summary to w in one call of its Write method.
-func Write(w io.Writer, s *trace.Summary, o Options) error {
+func Write(w io.Writer, s *stream.Summary, o Options) error {
 	text := Append(nil, s, o)
 	n, err := w.Write(text)
 	if err == nil && n < len(text) {
@@ -58,7 +58,7 @@ func Write(w io.Writer, s *trace.Summary, o Options) error {
 }
 
 // Append appends the summary's text to dst.
-func Append(dst []byte, s *trace.Summary, o Options) []byte {
+func Append(dst []byte, s *stream.Summary, o Options) []byte {
 	p := &printer{b: dst, o: o.withDefaults(), s: s, colour: human.Palette(o.Colour)}
 	p.head()
 	p.phases()
@@ -74,7 +74,7 @@ func Append(dst []byte, s *trace.Summary, o Options) []byte {
 type printer struct {
 	b      []byte
 	o      Options
-	s      *trace.Summary
+	s      *stream.Summary
 	colour human.Palette
 }
 
@@ -191,7 +191,7 @@ func (p *printer) violations() {
 }
 
 // site names a marker and where it is.
-func site(m *trace.Marker) string {
+func site(m *stream.Marker) string {
 	return fmt.Sprintf("%s:%s at %s+%#x", human.Fit(m.Provider, 40), human.Fit(m.Probe, 60), text(m.Path), m.Offset)
 }
 

@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"github.com/phasetrace/phasetrace/internal/output/human"
-	"github.com/phasetrace/phasetrace/internal/trace"
+	"github.com/phasetrace/phasetrace/internal/stream"
 )
 
 const (
@@ -69,9 +69,9 @@ const partialMark = "†"
 type marks struct{ unfinished, partial bool }
 
 // row makes the cells of one phase.
-func (p *printer) row(name string, st *trace.PathStats, devices []int, rss bool) ([]string, marks) {
+func (p *printer) row(name string, st *stream.PathStats, devices []int, rss bool) ([]string, marks) {
 	if st == nil {
-		st = &trace.PathStats{}
+		st = &stream.PathStats{}
 	}
 	known := st.Count > st.Synthetic
 	count := human.Count(st.Count + st.Open)

@@ -7,14 +7,14 @@ import (
 	"slices"
 
 	"github.com/phasetrace/phasetrace/internal/recorder"
-	"github.com/phasetrace/phasetrace/internal/trace"
+	"github.com/phasetrace/phasetrace/internal/stream"
 )
 
 // node is a phase in the table. stats is nil for a phase that is there only
 // because of those inside it.
 type node struct {
 	path  *recorder.Path
-	stats *trace.PathStats
+	stats *stream.PathStats
 	inner []*node
 	order int
 }
@@ -29,13 +29,13 @@ func (n *node) total() int64 {
 // tree arranges the most phases of the largest totals under their parents,
 // siblings by total, and returns how many are left out. Enclosing phases come
 // on top of most.
-func tree(paths []trace.PathStats, most int) (roots []*node, left int) {
-	chosen := make([]*trace.PathStats, len(paths))
+func tree(paths []stream.PathStats, most int) (roots []*node, left int) {
+	chosen := make([]*stream.PathStats, len(paths))
 	for i := range paths {
 		chosen[i] = &paths[i]
 	}
 	if len(chosen) > most {
-		slices.SortStableFunc(chosen, func(a, b *trace.PathStats) int { return cmp.Compare(b.Total, a.Total) })
+		slices.SortStableFunc(chosen, func(a, b *stream.PathStats) int { return cmp.Compare(b.Total, a.Total) })
 		left = len(chosen) - most
 		chosen = chosen[:most]
 	}

@@ -9,7 +9,7 @@ import (
 
 	"github.com/phasetrace/phasetrace/internal/output/human"
 	"github.com/phasetrace/phasetrace/internal/recorder"
-	"github.com/phasetrace/phasetrace/internal/trace"
+	"github.com/phasetrace/phasetrace/internal/stream"
 )
 
 // paths makes the interned paths of "a/b/c" texts.
@@ -57,9 +57,9 @@ func outline(nodes []*node) string {
 
 func TestTree(t *testing.T) {
 	all := paths(t, "a", "a/b", "a/c", "d", "e/f/g")
-	stats := make([]trace.PathStats, len(all))
+	stats := make([]stream.PathStats, len(all))
 	for i, total := range []time.Duration{10, 3, 7, 20, 1} {
-		stats[i] = trace.PathStats{Path: all[i], Count: 1, Total: total}
+		stats[i] = stream.PathStats{Path: all[i], Count: 1, Total: total}
 	}
 	for _, test := range []struct {
 		most, left int
@@ -84,7 +84,7 @@ func TestTree(t *testing.T) {
 }
 
 func TestNothingSeen(t *testing.T) {
-	got := string(Append(nil, &trace.Summary{SessionID: "s", GPUStatus: "the NVML library was not found"}, Options{}))
+	got := string(Append(nil, &stream.Summary{SessionID: "s", GPUStatus: "the NVML library was not found"}, Options{}))
 	for _, want := range []string{"no phase was seen", "no GPU memory: the NVML library was not found", "0 violations, 0 orphan exits, 0 lost records"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q in\n%s", want, got)
@@ -99,9 +99,9 @@ func TestNothingSeen(t *testing.T) {
 // characters or not.
 func TestColumnsAlign(t *testing.T) {
 	all := paths(t, "東京", "e\u0301\u0301", "🚀/"+strings.Repeat("x", 100), "\x1b[1m")
-	s := trace.Summary{}
+	s := stream.Summary{}
 	for i, p := range all {
-		s.Paths = append(s.Paths, trace.PathStats{Path: p, Count: uint64(i) * 12345, Total: time.Duration(i) * time.Hour})
+		s.Paths = append(s.Paths, stream.PathStats{Path: p, Count: uint64(i) * 12345, Total: time.Duration(i) * time.Hour})
 	}
 	text := string(Append(nil, &s, Options{}))
 	rows := strings.Split(strings.Split(text, "\n\n")[1], "\n")[:6]

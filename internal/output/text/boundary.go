@@ -9,11 +9,11 @@ import (
 	"github.com/phasetrace/phasetrace/internal/gpu"
 	"github.com/phasetrace/phasetrace/internal/output/human"
 	"github.com/phasetrace/phasetrace/internal/recorder"
-	"github.com/phasetrace/phasetrace/internal/trace"
+	"github.com/phasetrace/phasetrace/internal/stream"
 )
 
-// Boundary writes one line.
-func (s *Sink) Boundary(r *trace.Boundary) error {
+// boundary writes one line.
+func (s *Sink) boundary(r *stream.Boundary) error {
 	exit := r.Action == recorder.Exit
 	thread := r.Thread
 	if r.ExitThread != nil {
@@ -52,13 +52,13 @@ func trim(b []byte) []byte {
 	return b
 }
 
-func (s *Sink) details(b []byte, r *trace.Boundary, exit bool) []byte {
+func (s *Sink) details(b []byte, r *stream.Boundary, exit bool) []byte {
 	if exit {
 		from := len(b)
 		b = human.AppendDuration(append(b, "  "...), time.Duration(r.Duration))
 		b = human.AppendPad(b, from, 2+8)
 	}
-	if r.Synthetic != trace.ReasonNone {
+	if r.Synthetic != stream.ReasonNone {
 		b = s.colour.Begin(append(b, "  "...), human.Yellow)
 		b = append(append(b, '['), verb(exit)...)
 		b = append(append(b, " by phasetrace: "...), synthetic(r.Synthetic)...)
@@ -87,21 +87,21 @@ func verb(exit bool) string {
 }
 
 // synthetic explains a reason.
-func synthetic(r trace.Reason) string {
+func synthetic(r stream.Reason) string {
 	switch r {
-	case trace.ReasonUnwound:
+	case stream.ReasonUnwound:
 		return "unwound, a phase around it ended"
-	case trace.ReasonAbandoned:
+	case stream.ReasonAbandoned:
 		return "abandoned, what followed proves it over"
-	case trace.ReasonThreadExit:
+	case stream.ReasonThreadExit:
 		return "its thread ended"
-	case trace.ReasonProcessExit:
+	case stream.ReasonProcessExit:
 		return "its process ended"
-	case trace.ReasonExec:
+	case stream.ReasonExec:
 		return "its process ran another program"
-	case trace.ReasonSessionEnd:
+	case stream.ReasonSessionEnd:
 		return "tracing ended"
-	case trace.ReasonLost:
+	case stream.ReasonLost:
 		return "its own record was lost"
 	}
 	return human.Escape(string(r))
@@ -122,7 +122,7 @@ func cuts(b []byte, c recorder.Cut) []byte {
 
 // readings appends what the devices said, those left out that the program does
 // not use.
-func (s *Sink) readings(b []byte, r *trace.Boundary, exit bool) []byte {
+func (s *Sink) readings(b []byte, r *stream.Boundary, exit bool) []byte {
 	shown, more := 0, 0
 	for i := range r.GPU {
 		g := &r.GPU[i]
@@ -180,7 +180,7 @@ func (s *Sink) reading(b []byte, g *gpu.Reading, exit bool) []byte {
 
 // resident tells of a resident set size that has changed within the phase: at
 // every boundary it would be the same number again. JSON lines have them all.
-func resident(b []byte, r *trace.Resident) []byte {
+func resident(b []byte, r *stream.Resident) []byte {
 	if !r.Known || !r.ChangeKnown || r.Change == 0 {
 		return b
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/phasetrace/phasetrace/internal/output"
 	"github.com/phasetrace/phasetrace/internal/output/human"
 	"github.com/phasetrace/phasetrace/internal/output/summary"
-	"github.com/phasetrace/phasetrace/internal/trace"
+	"github.com/phasetrace/phasetrace/internal/stream"
 )
 
 const (
@@ -31,7 +31,7 @@ type Options struct {
 	Summary summary.Options
 }
 
-// Sink writes text. It is a trace.Sink for one goroutine. A failed write sticks
+// Sink writes text. It is a stream.Sink for one goroutine. A failed write sticks
 // and is returned by every later call.
 type Sink struct {
 	out         *output.Buffer
@@ -45,12 +45,31 @@ type Sink struct {
 	room        []byte   // scratch
 }
 
-var _ trace.Sink = (*Sink)(nil)
+var _ stream.Sink = (*Sink)(nil)
 
 // New returns a sink over w, which it does not close. The name says in errors
 // what w is: a file's name or "standard output".
 func New(w io.Writer, name string, o Options) *Sink {
 	return &Sink{out: output.NewBuffer(w, name), o: o, colour: human.Palette(o.Summary.Colour), threadWidth: minThreadWidth}
+}
+
+// Record writes one record.
+func (s *Sink) Record(r stream.Record) error {
+	switch r := r.(type) {
+	case *stream.Boundary:
+		return s.boundary(r)
+	case *stream.Violation:
+		return s.violation(r)
+	case *stream.Orphan:
+		return s.orphan(r)
+	case *stream.Loss:
+		return s.loss(r)
+	case *stream.ProcessChange:
+		return s.processChange(r)
+	case *stream.Sample:
+		return s.sample(r)
+	}
+	return nil
 }
 
 // Flush writes the lines so far out.
@@ -63,7 +82,7 @@ func (s *Sink) end(b []byte) error {
 }
 
 // Start writes the column heads.
-func (s *Sink) Start(r *trace.Start) error {
+func (s *Sink) Start(r *stream.Start) error {
 	s.begin = r.Time
 	for _, p := range r.Processes {
 		s.process(p)
@@ -80,14 +99,14 @@ func (s *Sink) Start(r *trace.Start) error {
 }
 
 // End writes the summary.
-func (s *Sink) End(r *trace.Summary) error {
+func (s *Sink) End(r *stream.Summary) error {
 	s.out.B = append(s.out.B, '\n')
 	s.out.B = summary.Append(s.out.B, r, s.o.Summary)
 	return s.Flush()
 }
 
 // process notes a process: from the second on, lines name it.
-func (s *Sink) process(p *trace.Process) {
+func (s *Sink) process(p *stream.Process) {
 	switch {
 	case s.first == 0:
 		s.first = p.PID
@@ -119,7 +138,7 @@ func (s *Sink) general(t int64) []byte {
 }
 
 // line begins a line that belongs to a thread, which may be unknown.
-func (s *Sink) line(t int64, thread *trace.Thread) []byte {
+func (s *Sink) line(t int64, thread *stream.Thread) []byte {
 	b := s.stamp(t)
 	from := len(b)
 	b = s.thread(b, thread)
@@ -128,7 +147,7 @@ func (s *Sink) line(t int64, thread *trace.Thread) []byte {
 
 // thread appends "name/tid", with the process in front when there are several,
 // and widens the column when it must.
-func (s *Sink) thread(b []byte, t *trace.Thread) []byte {
+func (s *Sink) thread(b []byte, t *stream.Thread) []byte {
 	if t == nil {
 		return append(b, human.Unknown...)
 	}

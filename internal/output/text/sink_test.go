@@ -12,10 +12,11 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+
 	"github.com/phasetrace/phasetrace/internal/output/human"
 	"github.com/phasetrace/phasetrace/internal/output/outputtest"
 	"github.com/phasetrace/phasetrace/internal/output/summary"
-	"github.com/phasetrace/phasetrace/internal/trace"
+	"github.com/phasetrace/phasetrace/internal/stream"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -140,7 +141,7 @@ func FuzzAttributes(f *testing.F) {
 
 func TestManyProcesses(t *testing.T) {
 	s := outputtest.Typical()
-	other := &trace.Process{PID: 99, Comm: "other"}
+	other := &stream.Process{PID: 99, Comm: "other"}
 	var out bytes.Buffer
 	sink := New(&out, "test", Options{})
 	s.Start.Processes = append(s.Start.Processes, other)
@@ -160,8 +161,8 @@ func TestBoundaryDoesNotAllocate(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(1000, func() {
 		for _, r := range s.Records {
-			if b, ok := r.(*trace.Boundary); ok {
-				if err := sink.Boundary(b); err != nil {
+			if b, ok := r.(*stream.Boundary); ok {
+				if err := sink.Record(b); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -174,16 +175,16 @@ func TestBoundaryDoesNotAllocate(t *testing.T) {
 // BenchmarkBoundary writes nowhere. One operation is one boundary.
 func BenchmarkBoundary(b *testing.B) {
 	s := outputtest.Typical()
-	var all []*trace.Boundary
+	var all []*stream.Boundary
 	for _, r := range s.Records {
-		if r, ok := r.(*trace.Boundary); ok {
+		if r, ok := r.(*stream.Boundary); ok {
 			all = append(all, r)
 		}
 	}
 	sink := New(io.Discard, "test", Options{})
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
-		if err := sink.Boundary(all[i%len(all)]); err != nil {
+		if err := sink.Record(all[i%len(all)]); err != nil {
 			b.Fatal(err)
 		}
 	}

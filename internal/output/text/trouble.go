@@ -9,13 +9,13 @@ import (
 
 	"github.com/phasetrace/phasetrace/internal/output/human"
 	"github.com/phasetrace/phasetrace/internal/recorder"
-	"github.com/phasetrace/phasetrace/internal/trace"
+	"github.com/phasetrace/phasetrace/internal/stream"
 )
 
 const maxPath = 120
 
 // alarm begins a line that says that something is wrong.
-func (s *Sink) alarm(t int64, thread *trace.Thread, what string) []byte {
+func (s *Sink) alarm(t int64, thread *stream.Thread, what string) []byte {
 	b := s.line(t, thread)
 	b = s.colour.Begin(b, human.Red)
 	b = append(append(b, "!! "...), what...)
@@ -35,8 +35,8 @@ func (s *Sink) detail(b []byte, key, value string) []byte {
 	return append(append(b, ' '), value...)
 }
 
-// Violation writes what broke nesting, the two scopes, the site and the repair.
-func (s *Sink) Violation(v *trace.Violation) error {
+// violation writes what broke nesting, the two scopes, the site and the repair.
+func (s *Sink) violation(v *stream.Violation) error {
 	b := s.alarm(v.Time, v.Thread, "VIOLATION by the traced program: "+v.Err.Kind.Error())
 	b = s.detail(b, "closing", scope(&v.Err.Closing, v.ClosingStart, v.Time))
 	if v.Err.Top.Known() {
@@ -82,12 +82,12 @@ func scope(r *recorder.ScopeRef, start, now int64) string {
 	return text
 }
 
-func site(m *trace.Marker) string {
+func site(m *stream.Marker) string {
 	return fmt.Sprintf("%s:%s at %s+%#x", human.Fit(m.Provider, 40), human.Fit(m.Probe, 60), human.Fit(m.Path, maxPath), m.Offset)
 }
 
-// Orphan writes one line: an orphan is no violation.
-func (s *Sink) Orphan(o *trace.Orphan) error {
+// orphan writes one line: an orphan is no violation.
+func (s *Sink) orphan(o *stream.Orphan) error {
 	b := s.line(o.Time, o.Thread)
 	b = append(b, "<- (orphan exit)"...)
 	if o.Marker != nil {
@@ -112,14 +112,14 @@ func orphaned(reason string) string {
 	return human.Fit(reason, maxName)
 }
 
-// Loss writes where records are missing.
-func (s *Sink) Loss(r *trace.Loss) error {
+// loss writes where records are missing.
+func (s *Sink) loss(r *stream.Loss) error {
 	b := s.alarm(r.Time, r.Thread, human.Plural(r.Count, "record")+" LOST by phasetrace before this line")
 	return s.end(append(b, ": no fault of the program"...))
 }
 
-// Process writes that a process joined or left.
-func (s *Sink) Process(c *trace.ProcessChange) error {
+// processChange writes that a process joined or left.
+func (s *Sink) processChange(c *stream.ProcessChange) error {
 	s.process(c.Process)
 	b := s.general(c.Time)
 	p := c.Process
@@ -139,7 +139,7 @@ func (s *Sink) Process(c *trace.ProcessChange) error {
 }
 
 // exitStatus puts wait(2)'s status into words.
-func exitStatus(c *trace.ProcessChange) string {
+func exitStatus(c *stream.ProcessChange) string {
 	if !c.HasExit {
 		return ""
 	}
@@ -153,8 +153,8 @@ func exitStatus(c *trace.ProcessChange) string {
 	return " with status " + strconv.Itoa(c.ExitCode>>8&0xff)
 }
 
-// GPUSample notes the device and writes nothing: boundaries tell what was read.
-func (s *Sink) GPUSample(g *trace.GPUSample) error {
+// sample notes the device and writes nothing: boundaries tell what was read.
+func (s *Sink) sample(g *stream.Sample) error {
 	s.device(&g.Device)
 	return nil
 }

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package trace
+package stream
 
 import (
-	"time"
-
 	"github.com/phasetrace/phasetrace/internal/gpu"
 	"github.com/phasetrace/phasetrace/internal/recorder"
 )
@@ -131,8 +129,8 @@ type Loss struct {
 	Count      uint64
 }
 
-// GPUSample is one read of a device.
-type GPUSample struct {
+// Sample is one read of a device.
+type Sample struct {
 	gpu.Sample
 	Unix   int64 // of its middle
 	Device gpu.Device
@@ -148,132 +146,4 @@ type ProcessChange struct {
 	Exec       bool // Started: by running another program
 	ExitCode   int  // ended: as wait(2) gives it, valid if HasExit
 	HasExit    bool
-}
-
-// Start opens a session.
-type Start struct {
-	Time, Unix int64
-	SessionID  string
-	Host       string
-	Version    string
-	Kernel     string
-	Processes  []*Process
-	Pairs      []PairInfo
-	Devices    []gpu.Device
-	GPUStatus  string // why there are no devices, "" when there are
-}
-
-// PairInfo says which pair is traced.
-type PairInfo struct {
-	Name     string // phase name, or where it comes from
-	Provider string
-	Enter    string
-	Exits    []string
-	Lane     string
-	Origin   string
-	Sites    int
-}
-
-// PathStats are the figures of one path.
-type PathStats struct {
-	Path  *recorder.Path
-	Count uint64 // closed scopes, real and synthetic
-	// Synthetic counts those of Count that phasetrace closed itself; their
-	// durations are left out of the figures below.
-	Synthetic uint64
-	Total     time.Duration
-	Self      time.Duration // Total less the time in inner phases of the same lane
-	P50, P99  time.Duration // within 1.6 % of the exact quantile
-	Max       time.Duration
-	Min       time.Duration
-	Open      uint64 // scopes still open at the end
-	GPU       []PathGPU
-	// Resident set size: sum of the changes and largest value, approximate.
-	ResidentChange int64
-	ResidentPeak   uint64
-}
-
-// ProcessStats are the figures of the paths of one process.
-type ProcessStats struct {
-	Process *Process
-	Paths   []PathStats
-}
-
-// PathGPU is a path's memory on one device.
-type PathGPU struct {
-	Device int
-	Change gpu.Delta // sum over Changes of its scopes
-	// Changes is of how many scopes the change is known.
-	Changes uint64
-	Peak    gpu.Value
-}
-
-// ViolationCount is one defect and how often it was seen.
-type ViolationCount struct {
-	First Violation
-	Count uint64
-}
-
-// Note is something the user should know: what was not traced, cut, skipped.
-type Note struct {
-	What  string
-	Count uint64
-}
-
-// ZeroSite is a site that was attached and never hit.
-type ZeroSite struct {
-	Marker Marker
-	Remedy string // what is known about why, "" if nothing
-}
-
-// Summary closes a session.
-type Summary struct {
-	SessionID  string
-	Time, Unix int64
-	Elapsed    time.Duration
-	EndReason  string // "interrupt", "target_exit", "duration", "error"
-	Paths      []PathStats
-	Processes  []ProcessStats // with Options.Aggregate: Paths by process
-	Boundaries uint64
-	Synthetic  uint64
-	Received   uint64 // marker records read
-	Lost       uint64 // marker records lost
-	LostOther  uint64 // thread, exit, exec and fork records lost
-	Orphans    uint64
-	// Violations are the distinct defects, up to a bound; ViolationTotal counts
-	// every one.
-	Violations     []ViolationCount
-	ViolationTotal uint64
-	ZeroSites      []ZeroSite
-	Notes          []Note
-	Devices        []gpu.Device
-	GPUStatus      string
-	GPUSamples     uint64
-	// RunPeak is the highest use seen on each device and the phase that was
-	// active then.
-	RunPeak []RunPeak
-}
-
-// RunPeak is the highest use of one device in the session.
-type RunPeak struct {
-	Device int
-	Used   gpu.Value
-	Time   int64
-	Phase  recorder.Attribution
-}
-
-// Sink writes a session somewhere. Its methods are called from one goroutine;
-// what they are handed is valid during the call. An error ends the session.
-type Sink interface {
-	Start(*Start) error
-	Process(*ProcessChange) error
-	Boundary(*Boundary) error
-	Violation(*Violation) error
-	Orphan(*Orphan) error
-	Loss(*Loss) error
-	GPUSample(*GPUSample) error
-	// Flush ends a batch of records: what was written becomes visible.
-	Flush() error
-	// End is the last call.
-	End(*Summary) error
 }
