@@ -35,7 +35,7 @@ RACE = ./cmd/... ./internal/loader ./internal/gpu ./internal/nvsample ./internal
 RACE_TRACE = ^Test(Engine|OwnMarkers|ColdName|AttachMidPhase|Misnested|SampleAge|DeviceDies|TwoSemaphores)
 test-race: ## tests under the race detector
 	$(GO) test -race -skip '^Test(Hold|GPUFaults|HostileRun)' $(RACE)
-	$(GO) test -race -run '$(RACE_TRACE)' ./internal/trace
+	$(GO) test -race -run '$(RACE_TRACE)' ./internal/session
 
 bench: build ## compare the cost of a boundary with the floor and with peers
 	$(GO) run ./bench
@@ -66,7 +66,7 @@ gpu-check: build ## compare traced GPU memory with what a program did (needs an 
 
 SOAKTIME ?= 10m
 soak: ## attach and detach for SOAKTIME while a program checks itself
-	$(GO) test -run '^TestSoak$$' -v -count 1 -timeout 0 ./internal/trace -soak $(SOAKTIME)
+	$(GO) test -run '^TestSoak$$' -v -count 1 -timeout 0 ./internal/session -soak $(SOAKTIME)
 
 HOSTILETIME ?= 10m
 hostile: ## trace hostile programs for HOSTILETIME; tells the peak of its memory

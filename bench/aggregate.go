@@ -8,6 +8,8 @@ import (
 	"math"
 	"os"
 
+	"github.com/phasetrace/phasetrace/internal/probe"
+
 	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/usdt"
 )
@@ -63,15 +65,15 @@ func constantMemory(path string) (largest usdt.Range, err error) {
 	return largest, nil
 }
 
-func attachCounted(t *loader.Tracer, p *program, sites []loader.Site, constants usdt.Range) error {
+func attachCounted(t *loader.Tracer, p *program, sites []probe.Site, constants usdt.Range) error {
 	for i := range sites {
 		s := &sites[i]
-		how := loader.AggregateSite{Site: s.ID, Role: s.Role, Token: true, Gate: 1}
+		how := loader.AggregateSite{Site: s.ID, Role: s.Effect, Token: true, Gate: 1}
 		how.Constant[0] = loader.RelativeRange{Low: constants.Start - s.Location, Len: constants.End - constants.Start}
 		token := s.Captures[0]
-		if s.Role == loader.Enter {
-			name := loader.Capture{Arg: s.Captures[2].Arg, Type: loader.CaptureInt}
-			s.Captures, how.Name, how.NameSlot = []loader.Capture{token, name}, loader.NameString, 1
+		if s.Effect == probe.Enter {
+			name := probe.Capture{Operand: s.Captures[2].Operand, Type: probe.CaptureInt}
+			s.Captures, how.Name, how.NameSlot = []probe.Capture{token, name}, loader.NameString, 1
 		}
 		if err := t.PutAggregateSite(how); err != nil {
 			return err

@@ -11,7 +11,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/phasetrace/phasetrace/internal/loader"
+	"github.com/phasetrace/phasetrace/internal/probe"
 )
 
 // variant is one way to trace a program: begin attaches and returns what
@@ -39,9 +39,9 @@ func empty(p *program) (func() error, error) { return attachPart(p, "part_empty"
 // reduced traces with fewer captures.
 func reduced(keep func(i int) bool) func(*program) (func() error, error) {
 	return func(p *program) (func() error, error) {
-		t, err := trace(p, func(sites []loader.Site) []loader.Site {
+		t, err := trace(p, func(sites []probe.Site) []probe.Site {
 			for i := range sites {
-				var kept []loader.Capture
+				var kept []probe.Capture
 				for j, c := range sites[i].Captures {
 					if keep(j) {
 						kept = append(kept, c)

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/phasetrace/phasetrace/internal/probe"
+
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
@@ -14,12 +16,11 @@ import (
 
 	"github.com/phasetrace/phasetrace/bench/parts"
 	"github.com/phasetrace/phasetrace/internal/loader"
-	"github.com/phasetrace/phasetrace/internal/usdt"
 )
 
 // nameRegisters are the offsets in pt_regs of the register that holds a
 // marker's name: rsi on x86-64. Elsewhere the compiler chooses.
-var nameRegisters = map[usdt.Arch]uint32{usdt.AMD64: 104}
+var nameRegisters = map[probe.Arch]uint32{probe.AMD64: 104}
 
 // bpfFSleepable is BPF_F_SLEEPABLE, include/uapi/linux/bpf.h.
 const bpfFSleepable = 1 << 4
@@ -60,7 +61,7 @@ func attachPart(p *program, name string) (func() error, error) {
 	}, err
 }
 
-func loadPart(name string, features loader.Features, arch usdt.Arch) (*ebpf.Collection, error) {
+func loadPart(name string, features loader.Features, arch probe.Arch) (*ebpf.Collection, error) {
 	spec, err := parts.LoadParts()
 	if err != nil {
 		return nil, err
@@ -82,7 +83,7 @@ func loadPart(name string, features loader.Features, arch usdt.Arch) (*ebpf.Coll
 	return ebpf.NewCollection(spec)
 }
 
-func attachSites(p *program, prog *ebpf.Program, sites []loader.Site, features loader.Features) ([]link.Link, error) {
+func attachSites(p *program, prog *ebpf.Program, sites []probe.Site, features loader.Features) ([]link.Link, error) {
 	ex, err := link.OpenExecutable(p.path)
 	if err != nil {
 		return nil, err

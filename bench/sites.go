@@ -6,13 +6,14 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/phasetrace/phasetrace/internal/loader"
+	"github.com/phasetrace/phasetrace/internal/probe"
+
 	"github.com/phasetrace/phasetrace/internal/usdt"
 )
 
 // markerSites plans our markers of a file as a session does: at an enter the
 // token, rank, name and attributes, at an exit the token.
-func markerSites(path string) ([]loader.Site, error) {
+func markerSites(path string) ([]probe.Site, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -26,18 +27,18 @@ func markerSites(path string) ([]loader.Site, error) {
 	if err != nil {
 		return nil, err
 	}
-	var out []loader.Site
+	var out []probe.Site
 	for _, in := range elf.Sites {
-		s := loader.Site{
+		s := probe.Site{
 			ID: uint32(len(out)), Arch: elf.Arch, Location: in.Location, Offset: in.Offset, RefCtr: in.RefCtr,
-			Role: loader.Exit, Captures: []loader.Capture{{Arg: in.Args[0], Type: loader.CaptureInt}},
+			Effect: probe.Exit, Captures: []probe.Capture{{Operand: in.Args[0], Type: probe.CaptureInt}},
 		}
 		if in.Name == "enter" {
-			s.Role = loader.Enter
+			s.Effect = probe.Enter
 			s.Captures = append(s.Captures,
-				loader.Capture{Arg: in.Args[3], Type: loader.CaptureInt},
-				loader.Capture{Arg: in.Args[1], Type: loader.CaptureStr, Max: 255},
-				loader.Capture{Arg: in.Args[2], Type: loader.CaptureStr, Max: 1022})
+				probe.Capture{Operand: in.Args[3], Type: probe.CaptureInt},
+				probe.Capture{Operand: in.Args[1], Type: probe.CaptureStr, Max: 255},
+				probe.Capture{Operand: in.Args[2], Type: probe.CaptureStr, Max: 1022})
 		}
 		out = append(out, s)
 	}

@@ -8,6 +8,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/phasetrace/phasetrace/internal/event"
+	"github.com/phasetrace/phasetrace/internal/probe"
+
 	"github.com/phasetrace/phasetrace/internal/loader"
 )
 
@@ -23,7 +26,7 @@ type tracer struct {
 const drainInterval = 10 * time.Millisecond
 
 // trace attaches to the markers of a program; change edits the plan.
-func trace(p *program, change func([]loader.Site) []loader.Site) (*tracer, error) {
+func trace(p *program, change func([]probe.Site) []probe.Site) (*tracer, error) {
 	sites, err := markerSites(p.path)
 	if err != nil {
 		return nil, err
@@ -53,12 +56,12 @@ func trace(p *program, change func([]loader.Site) []loader.Site) (*tracer, error
 
 func (t *tracer) drain() {
 	for !t.stopping.Load() {
-		if _, err := t.Read(time.Now().Add(drainInterval), func(*loader.Event) {}); err != nil {
+		if _, err := t.Read(time.Now().Add(drainInterval), func(event.Event) {}); err != nil {
 			t.done <- err
 			return
 		}
 	}
-	t.done <- t.Drain(func(*loader.Event) {})
+	t.done <- t.Drain(func(event.Event) {})
 }
 
 // stop detaches and checks that nothing was lost.

@@ -14,7 +14,7 @@
  * may sleep, or look st->key up (before Linux 6.2), have to be static.
  *
  * Knows sites, pairs by number, threads and processes; nothing of what pairs
- * are called. The rules of nesting are those of internal/trace, as far as one
+ * are called. The rules of nesting are those of internal/engine, as far as one
  * thread can judge.
  */
 #ifndef PHASETRACE_AGGREGATE_H

@@ -13,7 +13,7 @@
 #define AGG_SHARDS 32		      /* cells of one path, at most: one for all, and one for each thread with a slot */
 #define AGG_CELLS (AGG_NODES + 8192)  /* the first of each node has the node's number */
 #define AGG_BLOCKS 32768	      /* 0 is none */
-#define AGG_SUB_BITS 5		      /* buckets to an octave: 1 << this, as internal/trace/histogram.go */
+#define AGG_SUB_BITS 5		      /* buckets to an octave: 1 << this, as internal/figures/histogram.go */
 #define AGG_SUB (1 << AGG_SUB_BITS)
 #define AGG_OCTAVES 64		      /* a power of two, for verifiers; 59 are in use */
 #define AGG_FETCHED 16		      /* the same: MAX_CAPTURES are in use */

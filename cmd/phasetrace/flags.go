@@ -12,10 +12,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/phasetrace/phasetrace/internal/engine"
+
 	"github.com/spf13/pflag"
 
 	"github.com/phasetrace/phasetrace/internal/loader"
-	tracing "github.com/phasetrace/phasetrace/internal/trace"
+	"github.com/phasetrace/phasetrace/internal/session"
 	"github.com/phasetrace/phasetrace/internal/usdt"
 )
 
@@ -77,8 +79,8 @@ func (o *traceOptions) register(f *pflag.FlagSet, which int) {
 }
 
 // parse checks the flags and turns them into options of a session.
-func (o *traceOptions) parse() (tracing.Options, error) {
-	out := tracing.Options{
+func (o *traceOptions) parse() (session.Options, error) {
+	out := session.Options{
 		Follow: o.follow, UnsafeNops: o.unsafeNops, Libraries: o.libraries, Duration: o.duration,
 		SessionID: o.sessionID, Version: version(), Aggregate: o.aggregate,
 		Rank: int32(o.rank), RankGiven: o.flags.Changed("rank"),
@@ -95,7 +97,7 @@ func (o *traceOptions) parse() (tracing.Options, error) {
 	if out.SessionID == "" {
 		out.SessionID = freshID()
 	}
-	for _, check := range []func(*tracing.Options) error{o.parsePIDs, o.parsePairs, o.parseWords, o.parseRing} {
+	for _, check := range []func(*session.Options) error{o.parsePIDs, o.parsePairs, o.parseWords, o.parseRing} {
 		if err := check(&out); err != nil {
 			return out, err
 		}
@@ -107,7 +109,7 @@ func (o *traceOptions) parse() (tracing.Options, error) {
 	return out, nil
 }
 
-func (o *traceOptions) parsePIDs(out *tracing.Options) error {
+func (o *traceOptions) parsePIDs(out *session.Options) error {
 	for _, word := range o.pids {
 		for part := range strings.SplitSeq(word, ",") {
 			pid, err := strconv.Atoi(part)
@@ -125,7 +127,7 @@ func (o *traceOptions) parsePIDs(out *tracing.Options) error {
 	return nil
 }
 
-func (o *traceOptions) parsePairs(out *tracing.Options) error {
+func (o *traceOptions) parsePairs(out *session.Options) error {
 	for _, text := range o.pairs {
 		p, err := usdt.ParsePair(text)
 		if err != nil {
@@ -137,7 +139,7 @@ func (o *traceOptions) parsePairs(out *tracing.Options) error {
 }
 
 // parseWords checks the flags that take one of a few words.
-func (o *traceOptions) parseWords(out *tracing.Options) error {
+func (o *traceOptions) parseWords(out *session.Options) error {
 	for _, w := range []struct {
 		flag, value string
 		allowed     []string
@@ -151,12 +153,12 @@ func (o *traceOptions) parseWords(out *tracing.Options) error {
 		}
 	}
 	if o.onViolation == "reject" {
-		out.Policy = tracing.PolicyReject
+		out.Policy = engine.PolicyReject
 	}
 	return nil
 }
 
-func (o *traceOptions) parseRing(out *tracing.Options) error {
+func (o *traceOptions) parseRing(out *session.Options) error {
 	if o.ringSize == "" {
 		return nil
 	}

@@ -12,7 +12,7 @@ import (
 
 	"github.com/phasetrace/phasetrace/internal/gpu"
 	"github.com/phasetrace/phasetrace/internal/nvsample"
-	tracing "github.com/phasetrace/phasetrace/internal/trace"
+	"github.com/phasetrace/phasetrace/internal/session"
 )
 
 // How long the start waits for the driver: where GPUs must be there, longer than
@@ -34,7 +34,7 @@ func checkLibrary(path string) error {
 }
 
 // startGPU starts to sample device memory as --gpu says.
-func (o *traceOptions) startGPU(ctx context.Context, out *tracing.Options) (stop func(), err error) {
+func (o *traceOptions) startGPU(ctx context.Context, out *session.Options) (stop func(), err error) {
 	if o.gpu == "off" {
 		out.GPUStatus = "off"
 		return func() {}, nil

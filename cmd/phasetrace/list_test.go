@@ -15,10 +15,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/phasetrace/phasetrace/internal/probe"
+
 	"github.com/phasetrace/phasetrace/internal/fixture"
 	"github.com/phasetrace/phasetrace/internal/inspect"
 	"github.com/phasetrace/phasetrace/internal/testenv"
-	"github.com/phasetrace/phasetrace/internal/usdt"
 )
 
 // inspected is what a command that only looks came to.
@@ -128,9 +129,9 @@ func TestListNothingMapped(t *testing.T) {
 // ourNop is the nop of phasetrace.h as list shows it.
 func ourNop() string {
 	if runtime.GOARCH == "arm64" {
-		return usdt.NopARM.String()
+		return probe.NopARM.String()
 	}
-	return usdt.Nop1Then10.String()
+	return probe.Nop1Then10.String()
 }
 
 // Debian's PostgreSQL, where it is installed: what a trace takes of it.

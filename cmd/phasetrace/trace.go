@@ -20,7 +20,7 @@ import (
 	"github.com/phasetrace/phasetrace/internal/output/human"
 	"github.com/phasetrace/phasetrace/internal/privileges"
 	"github.com/phasetrace/phasetrace/internal/process"
-	tracing "github.com/phasetrace/phasetrace/internal/trace"
+	"github.com/phasetrace/phasetrace/internal/session"
 )
 
 // trace runs one session for trace, run and demo.
@@ -37,7 +37,7 @@ func trace(ctx context.Context, o *traceOptions, s *streams) error {
 	}
 	opts.Sink = out.sink
 	opts.Message = func(m string) { fmt.Fprintf(s.err, "phasetrace: %s\n", human.Escape(m)) }
-	opts.Attached = func(a tracing.Attached) error { return o.attached(a, s, opts.Message) }
+	opts.Attached = func(a session.Attached) error { return o.attached(a, s, opts.Message) }
 	stopGPU, err := o.startGPU(ctx, &opts)
 	if err != nil {
 		return &statusError{statusFailed, errors.Join(err, out.abandon())}
@@ -58,7 +58,7 @@ func trace(ctx context.Context, o *traceOptions, s *streams) error {
 		opts.Spawned = command
 		defer command.ForwardSignals(unix.SIGHUP, unix.SIGUSR1, unix.SIGUSR2)()
 	}
-	sum, err := tracing.Run(ctx, opts)
+	sum, err := session.Run(ctx, opts)
 	if sum == nil {
 		err = errors.Join(err, out.abandon())
 		if command != nil {
@@ -75,7 +75,7 @@ func trace(ctx context.Context, o *traceOptions, s *streams) error {
 }
 
 // attached is called when every probe is in place.
-func (o *traceOptions) attached(a tracing.Attached, s *streams, say func(string)) error {
+func (o *traceOptions) attached(a session.Attached, s *streams, say func(string)) error {
 	say(a.Message)
 	return o.ready(func() {
 		if !s.ownProcess {

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/phasetrace/phasetrace/internal/probe"
+
 	"github.com/cilium/ebpf"
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -127,15 +129,15 @@ func TestNopKind(t *testing.T) {
 // server is a process with every kind of nop, dead pairs, a tracer and a file
 // that cannot be read.
 func server() subject {
-	site := func(name string, nop usdt.Nop) usdt.Site {
+	site := func(name string, nop probe.Nop) usdt.Site {
 		provider, name, _ := strings.Cut(name, ":")
 		return usdt.Site{Provider: provider, Name: name, Nop: nop}
 	}
 	elf := &usdt.File{Problems: []usdt.Problem{{Err: errors.New("x")}}, Sites: []usdt.Site{
-		site("php:request__startup", usdt.Nop1), site("php:request__shutdown", usdt.Nop1),
-		site("python:function__entry", usdt.Nop5), site("python:function__return", usdt.Nop5),
-		site("ruby:method__entry", usdt.Nop10), site("ruby:method__return", usdt.Nop1Then10),
-		site("hotspot:method__entry", usdt.NopNone), site("hotspot:method__return", usdt.NopARM),
+		site("php:request__startup", probe.Nop1), site("php:request__shutdown", probe.Nop1),
+		site("python:function__entry", probe.Nop5), site("python:function__return", probe.Nop5),
+		site("ruby:method__entry", probe.Nop10), site("ruby:method__return", probe.Nop1Then10),
+		site("hotspot:method__entry", probe.NopNone), site("hotspot:method__return", probe.NopARM),
 	}}
 	l := &inspect.Listing{Sites: elf.Sites, Owner: make([]int, len(elf.Sites))}
 	l.Files = []inspect.File{{Path: "/usr/lib/libpython3.11.so.1.0", ELF: elf}, {Path: "/lib/gone\x1b[2J.so", Err: fs.ErrPermission}}

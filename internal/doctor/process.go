@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io/fs"
 
+	"github.com/phasetrace/phasetrace/internal/probe"
+
 	"github.com/phasetrace/phasetrace/internal/inspect"
 	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/output/human"
@@ -138,7 +140,7 @@ func tracedSites(l *inspect.Listing) map[int]bool {
 // one check for each kind there is.
 func judgeNops(sites []usdt.Site, traced map[int]bool, kernel loader.Rewriting) []Check {
 	var cs []Check
-	for _, kind := range []usdt.Nop{usdt.Nop1, usdt.Nop1Then10, usdt.NopARM, usdt.Nop5, usdt.Nop10, usdt.NopNone} {
+	for _, kind := range []probe.Nop{probe.Nop1, probe.Nop1Then10, probe.NopARM, probe.Nop5, probe.Nop10, probe.NopNone} {
 		var n, taken int
 		for i := range sites {
 			if sites[i].Nop != kind {
@@ -161,17 +163,17 @@ func judgeNops(sites []usdt.Site, traced map[int]bool, kernel loader.Rewriting) 
 	return cs
 }
 
-func nopMeaning(kind usdt.Nop, kernel loader.Rewriting) (r Result, meaning, remedy string) {
+func nopMeaning(kind probe.Nop, kernel loader.Rewriting) (r Result, meaning, remedy string) {
 	switch kind {
-	case usdt.Nop1:
+	case probe.Nop1:
 		return OK, "one-byte nops, safe on every kernel", ""
-	case usdt.Nop1Then10:
+	case probe.Nop1Then10:
 		return OK, "one-byte nops with a ten-byte nop behind, safe on every kernel", ""
-	case usdt.NopARM:
+	case probe.NopARM:
 		return OK, "nops, safe on every kernel", ""
-	case usdt.Nop5:
+	case probe.Nop5:
 		return nop5Meaning(kernel)
-	case usdt.Nop10:
+	case probe.Nop10:
 		return nop10Meaning(kernel)
 	}
 	return Warn, "not nops: works, but each hit may cost microseconds more", "rebuild the program with the markers of phasetrace.h or sys/sdt.h"

@@ -11,6 +11,8 @@ import (
 	"io"
 	"unicode/utf8"
 
+	"github.com/phasetrace/phasetrace/internal/probe"
+
 	"github.com/phasetrace/phasetrace/internal/output/human"
 	"github.com/phasetrace/phasetrace/internal/usdt"
 )
@@ -207,7 +209,7 @@ func (l *Listing) fillSite(e *SiteEntry, i int, members []membership) {
 	}
 }
 
-func (l *Listing) argEntry(a *usdt.Arg, n int, members []membership) ArgEntry {
+func (l *Listing) argEntry(a *probe.Operand, n int, members []membership) ArgEntry {
 	e := ArgEntry{Operand: a.Text, Type: valueType(a)}
 	var bad *usdt.OperandError
 	switch {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/phasetrace/phasetrace/internal/probe"
+
 	"github.com/phasetrace/phasetrace/internal/output/human"
 	"github.com/phasetrace/phasetrace/internal/usdt"
 )
@@ -13,7 +15,7 @@ import (
 // Judge takes back what a trace on this kernel would leave alone: sites whose
 // nop refuse has something against, and pairs that have no enter or no exit
 // left. refuse says what, "" for nothing.
-func (l *Listing) Judge(refuse func(usdt.Nop) string) {
+func (l *Listing) Judge(refuse func(probe.Nop) string) {
 	l.Refused = make([]string, len(l.Sites))
 	for i := range l.Choices {
 		if c := &l.Choices[i]; c.Chosen {
@@ -22,7 +24,7 @@ func (l *Listing) Judge(refuse func(usdt.Nop) string) {
 	}
 }
 
-func (l *Listing) judgeChoice(c *usdt.Choice, refuse func(usdt.Nop) string) {
+func (l *Listing) judgeChoice(c *usdt.Choice, refuse func(probe.Nop) string) {
 	left := func(sites []int) (n int, why string) {
 		for _, s := range sites {
 			if w := refuse(l.Sites[s].Nop); w != "" {

@@ -9,31 +9,33 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/phasetrace/phasetrace/internal/probe"
+
 	"github.com/phasetrace/phasetrace/internal/usdt"
 )
 
 // What a trace on this kernel leaves alone is not shown as traced.
 func TestJudge(t *testing.T) {
-	refuse := func(n usdt.Nop) string {
-		if n == usdt.Nop5 {
+	refuse := func(n probe.Nop) string {
+		if n == probe.Nop5 {
 			return "unsafe here"
 		}
 		return ""
 	}
 	for _, tt := range []struct {
 		name        string
-		enter, exit []usdt.Nop
+		enter, exit []probe.Nop
 		chosen      bool
 		why, warned string
 	}{
-		{"nothing to refuse", []usdt.Nop{usdt.Nop1}, []usdt.Nop{usdt.Nop1, usdt.NopNone}, true, "", ""},
-		{"no enter left", []usdt.Nop{usdt.Nop5}, []usdt.Nop{usdt.Nop1}, false, "no enter can be attached: unsafe here", ""},
-		{"no exit left", []usdt.Nop{usdt.Nop1}, []usdt.Nop{usdt.Nop5, usdt.Nop5}, false, "no exit can be attached: unsafe here", ""},
-		{"some left", []usdt.Nop{usdt.Nop1, usdt.Nop5}, []usdt.Nop{usdt.Nop5, usdt.Nop1}, true, "", "2 sites left alone, for the first: unsafe here"},
+		{"nothing to refuse", []probe.Nop{probe.Nop1}, []probe.Nop{probe.Nop1, probe.NopNone}, true, "", ""},
+		{"no enter left", []probe.Nop{probe.Nop5}, []probe.Nop{probe.Nop1}, false, "no enter can be attached: unsafe here", ""},
+		{"no exit left", []probe.Nop{probe.Nop1}, []probe.Nop{probe.Nop5, probe.Nop5}, false, "no exit can be attached: unsafe here", ""},
+		{"some left", []probe.Nop{probe.Nop1, probe.Nop5}, []probe.Nop{probe.Nop5, probe.Nop1}, true, "", "2 sites left alone, for the first: unsafe here"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			elf := &usdt.File{}
-			add := func(name string, nops []usdt.Nop) {
+			add := func(name string, nops []probe.Nop) {
 				for _, n := range nops {
 					elf.Sites = append(elf.Sites, usdt.Site{Provider: "app", Name: name, Nop: n})
 				}

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/phasetrace/phasetrace/internal/probe"
+
 	"golang.org/x/sys/unix"
 
 	"github.com/phasetrace/phasetrace/internal/process"
@@ -283,7 +285,7 @@ func attrUse(a *usdt.AttrSpec, name string, arg int) (typ, key string) {
 }
 
 // valueType names the value that an argument has by itself.
-func valueType(a *usdt.Arg) string {
+func valueType(a *probe.Operand) string {
 	switch {
 	case a.Err != nil:
 		return "unsupported"

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/phasetrace/phasetrace/internal/probe"
+
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
@@ -45,25 +47,25 @@ func golden(t *testing.T, name string, got []byte) {
 // semaphore without a place, names that attack a terminal, and files that are
 // deleted, unreadable or empty.
 func sample() *Listing {
-	arch := usdt.AMD64
-	args := func(text string) []usdt.Arg {
+	arch := probe.AMD64
+	args := func(text string) []probe.Operand {
 		as, _ := usdt.ParseArgs(arch, text, usdt.Symbols{})
 		return as
 	}
 	server := &usdt.File{Arch: arch, PIE: true, BuildID: "0123456789abcdef0123456789abcdef01234567"}
 	server.Sites = []usdt.Site{
-		{Provider: "postgresql", Name: "query__start", Location: 0x401000, Offset: 0x1000, Semaphore: 0x604000, RefCtr: 0x4000, Args: args("8@%rbx"), Nop: usdt.Nop1},
-		{Provider: "postgresql", Name: "query__done", Location: 0x401010, Offset: 0x1010, Semaphore: 0x604002, RefCtr: 0x4002, Args: args("8@-144(%rbp)"), Nop: usdt.Nop1},
-		{Provider: "postgresql", Name: "sort__start", Location: 0x401020, Offset: 0x1020, Semaphore: 0x60ffff, Args: args("-4@$0 8f@%xmm0"), Nop: usdt.Nop5},
-		{Provider: "hotspot", Name: "method__entry", Location: 0x401030, Offset: 0x1030, Args: args("8@%rdi 8@%rsi 8@%rdx 8@%rcx 8@%r8 8@%r9 -4@%eax"), Nop: usdt.NopNone},
-		{Provider: "hotspot", Name: "method__return", Location: 0x401040, Offset: 0x1040, Nop: usdt.Nop1Then10},
+		{Provider: "postgresql", Name: "query__start", Location: 0x401000, Offset: 0x1000, Semaphore: 0x604000, RefCtr: 0x4000, Args: args("8@%rbx"), Nop: probe.Nop1},
+		{Provider: "postgresql", Name: "query__done", Location: 0x401010, Offset: 0x1010, Semaphore: 0x604002, RefCtr: 0x4002, Args: args("8@-144(%rbp)"), Nop: probe.Nop1},
+		{Provider: "postgresql", Name: "sort__start", Location: 0x401020, Offset: 0x1020, Semaphore: 0x60ffff, Args: args("-4@$0 8f@%xmm0"), Nop: probe.Nop5},
+		{Provider: "hotspot", Name: "method__entry", Location: 0x401030, Offset: 0x1030, Args: args("8@%rdi 8@%rsi 8@%rdx 8@%rcx 8@%r8 8@%r9 -4@%eax"), Nop: probe.NopNone},
+		{Provider: "hotspot", Name: "method__return", Location: 0x401040, Offset: 0x1040, Nop: probe.Nop1Then10},
 	}
 	server.Problems = []usdt.Problem{{Probe: "postgresql:sort__start", Err: errors.New("its semaphore at 0x60ffff has no place in the file")}}
 	hostile := &usdt.File{Arch: arch, Shared: true}
 	hostile.Sites = []usdt.Site{
-		{Provider: "evil\x1b[2J", Name: "a__start", Offset: 1, Args: args("8@%rax\x1b]0;x\a"), Nop: usdt.Nop10},
-		{Provider: "evil\x1b[2J", Name: "a__done", Offset: 2, Nop: usdt.Nop10},
-		{Provider: "evil", Name: "\u202egnp\u009b1m" + strings.Repeat("x", 100), Offset: 3, Nop: usdt.Nop1},
+		{Provider: "evil\x1b[2J", Name: "a__start", Offset: 1, Args: args("8@%rax\x1b]0;x\a"), Nop: probe.Nop10},
+		{Provider: "evil\x1b[2J", Name: "a__done", Offset: 2, Nop: probe.Nop10},
+		{Provider: "evil", Name: "\u202egnp\u009b1m" + strings.Repeat("x", 100), Offset: 3, Nop: probe.Nop1},
 	}
 	l := &Listing{Process: &Process{PID: 4242, NSPIDs: []int{4242, 7}, Comm: "server\x07", Exe: "/usr/bin/server"}}
 	l.add(File{Path: "/usr/bin/server", Main: true, Deleted: true, ELF: server})

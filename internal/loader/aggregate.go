@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"strings"
 
+	"github.com/phasetrace/phasetrace/internal/probe"
+
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 
@@ -26,7 +28,7 @@ const (
 	aggregateOctaves = 64
 )
 
-// AggregateSub is the number of buckets to an octave: those of internal/trace's
+// AggregateSub is the number of buckets to an octave: those of internal/figures'
 // histograms.
 const AggregateSub = 32
 
@@ -63,7 +65,7 @@ const (
 // AggregateSite says how hits of a site are counted.
 type AggregateSite struct {
 	Site  uint32 // Site.ID
-	Role  Role
+	Role  probe.Effect
 	Lane  uint8 // 0 to MaxLanes-1
 	Pair  uint8 // 0 to MaxAggregatePairs-1
 	Token bool  // capture 0 is the scope's token
@@ -175,12 +177,12 @@ func (t *Tracer) watchThreads() error {
 }
 
 // fits refuses what the programs of the mode have no room for.
-func (t *Tracer) fits(s Site) error {
+func (t *Tracer) fits(s probe.Site) error {
 	if !t.opts.Aggregate {
 		return nil
 	}
 	for _, c := range s.Captures {
-		if c.Type != CaptureInt {
+		if c.Type != probe.CaptureInt {
 			return fmt.Errorf("plan site %d: no strings are captured with aggregation", s.ID)
 		}
 	}

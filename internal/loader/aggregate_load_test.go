@@ -8,6 +8,8 @@ import (
 	"os"
 	"testing"
 
+	"github.com/phasetrace/phasetrace/internal/probe"
+
 	"github.com/phasetrace/phasetrace/internal/fixture"
 	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/testenv"
@@ -15,7 +17,7 @@ import (
 )
 
 // aggregateSites plans our own markers of a file.
-func aggregateSites(t *testing.T, path string) (sites []loader.Site, how []loader.AggregateSite) {
+func aggregateSites(t *testing.T, path string) (sites []probe.Site, how []loader.AggregateSite) {
 	t.Helper()
 	f, err := os.Open(path)
 	if err != nil {
@@ -31,14 +33,14 @@ func aggregateSites(t *testing.T, path string) (sites []loader.Site, how []loade
 		t.Fatal(err)
 	}
 	for i, in := range elf.Sites {
-		s := loader.Site{
+		s := probe.Site{
 			ID: uint32(i), Arch: elf.Arch, Location: in.Location, Offset: in.Offset, RefCtr: in.RefCtr,
-			Role: loader.Exit, Captures: []loader.Capture{{Arg: in.Args[0], Type: loader.CaptureInt}},
+			Effect: probe.Exit, Captures: []probe.Capture{{Operand: in.Args[0], Type: probe.CaptureInt}},
 		}
-		h := loader.AggregateSite{Site: s.ID, Role: loader.Exit, Token: true, Gate: 1}
+		h := loader.AggregateSite{Site: s.ID, Role: probe.Exit, Token: true, Gate: 1}
 		if in.Name == "enter" {
-			s.Role, h.Role = loader.Enter, loader.Enter
-			s.Captures = append(s.Captures, loader.Capture{Arg: in.Args[1], Type: loader.CaptureInt})
+			s.Effect, h.Role = probe.Enter, probe.Enter
+			s.Captures = append(s.Captures, probe.Capture{Operand: in.Args[1], Type: probe.CaptureInt})
 			h.Name, h.NameSlot = loader.NameString, 1
 		}
 		sites, how = append(sites, s), append(how, h)

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/phasetrace/phasetrace/internal/probe"
+
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 
@@ -32,7 +34,7 @@ func (e SiteError) Unwrap() error { return e.Err }
 //
 // A site that cannot be attached does not keep the others from it: it is
 // returned in failed. The error is for what stops all of them.
-func (t *Tracer) Attach(pid int, path string, sites []Site) (failed []SiteError, err error) {
+func (t *Tracer) Attach(pid int, path string, sites []probe.Site) (failed []SiteError, err error) {
 	ex, err := link.OpenExecutable(path)
 	if err != nil {
 		return nil, fmt.Errorf("attach to %s: %w", path, err)
@@ -53,7 +55,7 @@ func (t *Tracer) Attach(pid int, path string, sites []Site) (failed []SiteError,
 
 // boundSite is a site and the program that serves it.
 type boundSite struct {
-	Site
+	probe.Site
 	binding
 }
 
@@ -66,10 +68,10 @@ type binding struct {
 func (b boundSite) cookie() uint64 { return cookie(b.ID, b.number) }
 
 // bind finds or makes the programs that serve sites.
-func (t *Tracer) bind(sites []Site) (bound []boundSite, failed []SiteError, err error) {
+func (t *Tracer) bind(sites []probe.Site) (bound []boundSite, failed []SiteError, err error) {
 	specs := make([]siteSpec, 0, len(sites))
 	for _, s := range sites {
-		spec, err := s.compile()
+		spec, err := compile(s)
 		if err == nil {
 			err = t.fits(s)
 		}
@@ -86,10 +88,10 @@ func (t *Tracer) bind(sites []Site) (bound []boundSite, failed []SiteError, err 
 	for i := range bound {
 		b := &bound[i]
 		b.binding = t.bindings[specs[i]]
-		for int(b.ID) >= len(t.shapes) {
-			t.shapes = append(t.shapes, shape{})
+		for int(b.ID) >= len(t.decoder.shapes) {
+			t.decoder.shapes = append(t.decoder.shapes, shape{})
 		}
-		t.shapes[b.ID] = b.shape()
+		t.decoder.shapes[b.ID] = shapeOf(b.Site)
 	}
 	return bound, failed, nil
 }
@@ -217,7 +219,7 @@ func (t *Tracer) WatchLibraries(pid int, path string, offset uint64) error {
 		}
 		t.library = programs[bpf.PhasetraceProgLibraryChange]
 	}
-	l, err := t.attachOne(ex, pid, t.library, boundSite{Site: Site{Offset: offset}})
+	l, err := t.attachOne(ex, pid, t.library, boundSite{Site: probe.Site{Offset: offset}})
 	if err != nil {
 		return fmt.Errorf("watch for libraries: %w", explainAttach(err))
 	}

@@ -8,6 +8,9 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/phasetrace/phasetrace/internal/event"
+	"github.com/phasetrace/phasetrace/internal/probe"
+
 	"github.com/phasetrace/phasetrace/bpf"
 )
 
@@ -21,7 +24,7 @@ const (
 
 // siteBits is how many bits of a marker's site are its id; bit i above them
 // says that integer i could not be read. 12 integers at most leave 20 bits.
-const siteBits = 32 - MaxCaptures
+const siteBits = 32 - probe.MaxCaptures
 
 var errShortRecord = errors.New("record is shorter than its type says")
 
@@ -31,57 +34,115 @@ const (
 	stringNull       = uint16(bpf.PhasetraceStringFlagSTRING_NULL)
 )
 
-// decode fills e from one ring buffer record. specs tells which captures of
-// a site are strings. Strings of e point into raw.
-func decode(raw []byte, e *Event, shapes shapes) error {
+// The record types of bpf/event.h.
+const (
+	typeMarker      = uint8(bpf.PhasetraceRecordTypeRECORD_MARKER)
+	typeThread      = uint8(bpf.PhasetraceRecordTypeRECORD_THREAD)
+	typeThreadExit  = uint8(bpf.PhasetraceRecordTypeRECORD_THREAD_EXIT)
+	typeProcessExit = uint8(bpf.PhasetraceRecordTypeRECORD_PROCESS_EXIT)
+	typeExec        = uint8(bpf.PhasetraceRecordTypeRECORD_EXEC)
+	typeFork        = uint8(bpf.PhasetraceRecordTypeRECORD_FORK)
+	typeLibrary     = uint8(bpf.PhasetraceRecordTypeRECORD_LIBRARY)
+)
+
+// decoder turns records into events, which it reuses: an event is valid until
+// the next call.
+type decoder struct {
+	shapes      shapes
+	marker      event.Marker
+	thread      event.Thread
+	threadExit  event.ThreadExit
+	processExit event.ProcessExit
+	exec        event.Exec
+	fork        event.Fork
+	library     event.Library
+}
+
+// decode turns one ring buffer record into an event. Strings of the event point
+// into raw.
+func (d *decoder) decode(raw []byte) (event.Event, error) {
 	if len(raw) < recordSize {
-		return errShortRecord
+		return nil, errShortRecord
 	}
 	r := raw[:recordSize:recordSize]
 	le := binary.LittleEndian
-	e.Time = int64(le.Uint64(r[0:]))
+	head := event.Head{Time: int64(le.Uint64(r[0:])), PID: le.Uint32(r[16:]), TID: le.Uint32(r[20:])}
+	if r[28] == typeMarker {
+		d.marker.Head = head
+		return &d.marker, d.decodeMarker(r, raw[recordSize:])
+	}
+	return d.decodeLife(r[28], head, r, raw[recordSize:])
+}
+
+// decodeLife decodes what threads and processes live through.
+func (d *decoder) decodeLife(kind uint8, head event.Head, r, identity []byte) (event.Event, error) {
+	le := binary.LittleEndian
+	switch kind {
+	case typeThread:
+		d.thread.Head = head
+		return &d.thread, decodeIdentity(identity, &d.thread.Who)
+	case typeThreadExit, typeProcessExit:
+		e := &d.threadExit
+		if kind == typeProcessExit {
+			e = &d.processExit.ThreadExit
+		}
+		e.Head, e.Markers, e.Program = head, le.Uint64(r[8:]), le.Uint32(r[32:])
+		if kind == typeThreadExit {
+			return e, decodeIdentity(identity, &e.Who)
+		}
+		d.processExit.Status = le.Uint32(r[60:])
+		return &d.processExit, decodeIdentity(identity, &e.Who)
+	case typeExec:
+		e := &d.exec
+		e.Head, e.Markers, e.Program, e.Before = head, le.Uint64(r[8:]), le.Uint32(r[32:]), le.Uint32(r[36:])
+		e.FormerTID = le.Uint32(r[60:])
+		e.FormerStart = uint64(le.Uint32(r[44:]))<<32 | uint64(le.Uint32(r[40:]))
+		e.File = event.File{Device: le.Uint32(r[24:]), Inode: uint64(le.Uint32(r[52:]))<<32 | uint64(le.Uint32(r[48:]))}
+		return e, decodeIdentity(identity, &e.Who)
+	case typeFork:
+		e := &d.fork
+		e.Head, e.Parent, e.Child = head, int(le.Uint32(r[24:])), le.Uint32(r[60:])
+		return e, decodeIdentity(identity, &e.Who)
+	case typeLibrary:
+		d.library.Head = head
+		return &d.library, decodeIdentity(identity, &d.library.Who)
+	}
+	return nil, fmt.Errorf("unknown record type %d", kind)
+}
+
+func (d *decoder) decodeMarker(r, payload []byte) error {
+	e := &d.marker
+	le := binary.LittleEndian
 	e.Seq = le.Uint64(r[8:])
-	e.PID = le.Uint32(r[16:])
-	e.TID = le.Uint32(r[20:])
-	e.Site = le.Uint32(r[24:])
-	e.Kind = Kind(r[28])
-	e.Lane = r[29]
-	e.NumValues = r[30]
-	e.Role = Role(r[31])
+	site := le.Uint32(r[24:])
+	e.Site = site & (1<<siteBits - 1)
+	e.Lane, e.NumValues, e.Effect = r[29], r[30], probe.Effect(r[31])
 	e.Depth = int32(le.Uint32(r[32:]))
 	e.Low = int32(le.Uint32(r[36:]))
 	e.VoluntarySwitches = le.Uint32(r[40:])
 	e.InvoluntarySwitches = le.Uint32(r[44:])
 	e.MinorFaults = le.Uint32(r[48:])
 	e.MajorFaults = le.Uint32(r[52:])
-	e.RSSPages = le.Uint32(r[56:])
-	e.Aux = le.Uint32(r[60:])
-	if e.Kind == KindMarker {
-		unread := e.Site >> siteBits
-		e.Site &= 1<<siteBits - 1
-		return decodeValues(raw[recordSize:], unread, e, shapes)
-	}
-	if e.Kind > KindLibrary || e.Kind == 0 {
-		return fmt.Errorf("unknown record type %d", e.Kind)
-	}
-	return decodeIdentity(raw[recordSize:], &e.Who)
-}
-
-func decodeValues(b []byte, unread uint32, e *Event, shapes shapes) error {
-	shape, ok := shapes.of(e.Site)
+	e.ResidentPages = le.Uint32(r[56:])
+	e.Program = le.Uint32(r[60:])
+	shape, ok := d.shapes.of(e.Site)
 	if !ok {
 		return fmt.Errorf("record names site %d, which was never planned", e.Site)
 	}
+	return decodeValues(payload, site>>siteBits, e, shape)
+}
+
+func decodeValues(b []byte, unread uint32, e *event.Marker, shape shape) error {
 	n := int(e.NumValues)
-	if n > MaxCaptures || n != int(shape.n) || len(b) < n*slotSize {
+	if n > probe.MaxCaptures || n != int(shape.n) || len(b) < n*slotSize {
 		return errShortRecord
 	}
 	text := b[n*slotSize:]
-	for i := 0; i < n; i++ {
+	for i := range n {
 		slot := b[i*slotSize : i*slotSize+slotSize]
 		v := &e.Values[i]
 		if shape.strings&(1<<i) == 0 {
-			*v = Value{Int: binary.LittleEndian.Uint64(slot), Unreadable: unread>>i&1 != 0}
+			*v = event.Value{Int: binary.LittleEndian.Uint64(slot), Unreadable: unread>>i&1 != 0}
 			continue
 		}
 		length := int(binary.LittleEndian.Uint16(slot[0:]))
@@ -90,7 +151,7 @@ func decodeValues(b []byte, unread uint32, e *Event, shapes shapes) error {
 		if offset+length > len(text) {
 			return errShortRecord
 		}
-		*v = Value{
+		*v = event.Value{
 			Str:         text[offset : offset+length : offset+length],
 			Truncated:   flags&stringTruncated != 0,
 			Unreadable:  flags&stringUnreadable != 0,
@@ -100,7 +161,7 @@ func decodeValues(b []byte, unread uint32, e *Event, shapes shapes) error {
 	return nil
 }
 
-func decodeIdentity(b []byte, who *Identity) error {
+func decodeIdentity(b []byte, who *event.Identity) error {
 	if len(b) < identitySize {
 		return errShortRecord
 	}
@@ -109,7 +170,7 @@ func decodeIdentity(b []byte, who *Identity) error {
 	if end := bytes.IndexByte(comm, 0); end >= 0 {
 		comm = comm[:end]
 	}
-	*who = Identity{
+	*who = event.Identity{
 		StartTime: le.Uint64(b[0:]),
 		Comm:      comm,
 		ViewPID:   int(le.Uint32(b[24:])),
@@ -123,6 +184,8 @@ func decodeIdentity(b []byte, who *Identity) error {
 // shape is what decoding needs to know of a site.
 type shape struct {
 	known   bool
+	effect  probe.Effect
+	lane    uint8
 	n       uint8
 	strings uint16 // bit i: capture i is a string
 }

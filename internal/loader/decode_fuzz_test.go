@@ -6,6 +6,9 @@ import (
 	"encoding/binary"
 	"testing"
 	"unsafe"
+
+	"github.com/phasetrace/phasetrace/internal/event"
+	"github.com/phasetrace/phasetrace/internal/probe"
 )
 
 // wire builds a marker record by hand: header, slots, strings.
@@ -13,7 +16,7 @@ func wire(site uint32, n int, slots []uint64, text string) []byte {
 	b := make([]byte, recordSize)
 	binary.LittleEndian.PutUint64(b[0:], 12345)
 	binary.LittleEndian.PutUint32(b[24:], site)
-	b[28], b[30], b[31] = byte(KindMarker), byte(n), byte(Enter)
+	b[28], b[30], b[31] = typeMarker, byte(n), byte(probe.Enter)
 	for _, s := range slots {
 		b = binary.LittleEndian.AppendUint64(b, s)
 	}
@@ -27,7 +30,7 @@ func FuzzDecode(f *testing.F) {
 		{known: true, n: 2, strings: 0b10},
 		{},
 		{known: true, n: 0},
-		{known: true, n: MaxCaptures, strings: 0b101010101010},
+		{known: true, n: probe.MaxCaptures, strings: 0b101010101010},
 	}
 	f.Add(wire(0, 2, []uint64{7, 5 | 0<<16}, "phase"))
 	f.Add(wire(0|1<<siteBits, 2, []uint64{0, 3 | 2<<16 | 1<<32}, "xxabc"))
@@ -36,11 +39,13 @@ func FuzzDecode(f *testing.F) {
 	f.Add(wire(0, 2, []uint64{7, 0xffff | 0xffff<<16}, "short"))
 	f.Add(make([]byte, recordSize+identitySize))
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		var e Event
-		if err := decode(raw, &e, sites); err != nil {
+		d := decoder{shapes: sites}
+		ev, err := d.decode(raw)
+		if err != nil {
 			return
 		}
-		if e.Kind != KindMarker {
+		e, ok := ev.(*event.Marker)
+		if !ok {
 			if len(raw) < recordSize+identitySize {
 				t.Fatalf("a record of %d bytes has an identity", len(raw))
 			}

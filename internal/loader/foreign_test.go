@@ -11,6 +11,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/phasetrace/phasetrace/internal/event"
+
+	"github.com/phasetrace/phasetrace/internal/probe"
+
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/phasetrace/phasetrace/internal/fixture"
@@ -46,8 +50,8 @@ func TestForeignOperands(t *testing.T) {
 			p.CloseStdin()
 			p.WaitOK()
 			got := make(map[string]string)
-			drain(t, tr, func(e *loader.Event) {
-				if e.Kind == loader.KindMarker && probes[e.Site] != "two" {
+			drain(t, tr, func(e *event.Marker) {
+				if probes[e.Site] != "two" {
 					got[probes[e.Site]] = foreignValues(e, sites[e.Site], want[probes[e.Site]])
 				}
 			})
@@ -59,7 +63,7 @@ func TestForeignOperands(t *testing.T) {
 }
 
 // foreignSites plans every site with all the arguments that can be decoded.
-func foreignSites(t *testing.T, path string) (sites []loader.Site, probes []string) {
+func foreignSites(t *testing.T, path string) (sites []probe.Site, probes []string) {
 	t.Helper()
 	f, err := os.Open(path)
 	if err != nil {
@@ -75,16 +79,16 @@ func foreignSites(t *testing.T, path string) (sites []loader.Site, probes []stri
 		t.Fatal(err)
 	}
 	for _, in := range elf.Sites {
-		s := loader.Site{
+		s := probe.Site{
 			ID: uint32(len(sites)), Arch: elf.Arch, Location: in.Location, Offset: in.Offset,
-			RefCtr: in.RefCtr, Role: loader.Enter, Lane: loader.NoLane,
+			RefCtr: in.RefCtr, Effect: probe.Enter, Lane: probe.NoLane,
 		}
 		for i, a := range in.Args {
-			c := loader.Capture{Arg: a, Type: loader.CaptureInt}
+			c := probe.Capture{Operand: a, Type: probe.CaptureInt}
 			if in.Name == "text" && i == 0 {
-				c = loader.Capture{Arg: a, Type: loader.CaptureBytes, Len: in.Args[1], Max: 200}
+				c = probe.Capture{Operand: a, Type: probe.CaptureBytes, Len: in.Args[1], Max: 200}
 			}
-			if a.Kind != usdt.ArgUnsupported {
+			if a.Kind != probe.OperandUnsupported {
 				s.Captures = append(s.Captures, c)
 			}
 		}
@@ -96,10 +100,10 @@ func foreignSites(t *testing.T, path string) (sites []loader.Site, probes []stri
 
 // foreignValues prints values as the program prints them; where it expects
 // "?", there was nothing to capture.
-func foreignValues(e *loader.Event, s loader.Site, want string) string {
+func foreignValues(e *event.Marker, s probe.Site, want string) string {
 	var out []string
 	for i := range int(e.NumValues) {
-		if s.Captures[i].Type == loader.CaptureBytes {
+		if s.Captures[i].Type == probe.CaptureBytes {
 			out = append(out, string(e.Values[i].Str))
 			continue
 		}
@@ -127,7 +131,7 @@ func open(t testing.TB, o loader.Options) *loader.Tracer {
 	return tr
 }
 
-func attach(t testing.TB, tr *loader.Tracer, pid int, path string, sites []loader.Site) {
+func attach(t testing.TB, tr *loader.Tracer, pid int, path string, sites []probe.Site) {
 	t.Helper()
 	if err := tr.AddTarget(pid); err != nil {
 		t.Fatal(err)
@@ -138,13 +142,18 @@ func attach(t testing.TB, tr *loader.Tracer, pid int, path string, sites []loade
 	}
 }
 
-// drain detaches and hands over everything, from the first record on.
-func drain(t testing.TB, tr *loader.Tracer, handle func(*loader.Event)) {
+// drain detaches and hands over every marker, from the first on.
+func drain(t testing.TB, tr *loader.Tracer, handle func(*event.Marker)) {
 	t.Helper()
 	if err := tr.Detach(nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := tr.Drain(handle); err != nil {
+	err := tr.Drain(func(ev event.Event) {
+		if m, ok := ev.(*event.Marker); ok {
+			handle(m)
+		}
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
 	s, err := tr.Stats()
@@ -160,9 +169,9 @@ func TestManySpecs(t *testing.T) {
 	sites, _ := foreignSites(t, path)
 	for i := range sites {
 		n := i % 150
-		sites[i].Captures = []loader.Capture{
-			{Arg: usdt.Arg{Kind: usdt.ArgConst, Size: 8, Const: int64(n)}, Type: loader.CaptureInt},
-			{Arg: usdt.Arg{Kind: usdt.ArgConst, Size: 8, Const: int64(n) << 40}, Type: loader.CaptureInt},
+		sites[i].Captures = []probe.Capture{
+			{Operand: probe.Operand{Kind: probe.OperandConst, Size: 8, Const: int64(n)}, Type: probe.CaptureInt},
+			{Operand: probe.Operand{Kind: probe.OperandConst, Size: 8, Const: int64(n) << 40}, Type: probe.CaptureInt},
 		}
 	}
 	p := fixture.Start(t, path)
@@ -176,10 +185,7 @@ func TestManySpecs(t *testing.T) {
 	p.ReadAll()
 	p.WaitOK()
 	hits := 0
-	drain(t, tr, func(e *loader.Event) {
-		if e.Kind != loader.KindMarker {
-			return
-		}
+	drain(t, tr, func(e *event.Marker) {
 		hits++
 		n := uint64(e.Site % 150)
 		if e.Values[0].Int != n || e.Values[1].Int != n<<40 {
@@ -199,8 +205,8 @@ func TestLargestPrograms(t *testing.T) {
 	p.Expect("ready")
 	sites, _ := foreignSites(t, path)
 	for i := range sites {
-		mem := usdt.Arg{Kind: usdt.ArgMem, Size: 4, Signed: true, HasBase: true, HasIndex: true, Shift: 3, Disp: int64(i)}
-		sites[i].Captures = slices.Repeat([]loader.Capture{{Arg: mem, Len: mem, Type: loader.CaptureBytes, Max: loader.MaxString}}, loader.MaxCaptures)
+		mem := probe.Operand{Kind: probe.OperandMem, Size: 4, Signed: true, HasBase: true, HasIndex: true, Shift: 3, Disp: int64(i)}
+		sites[i].Captures = slices.Repeat([]probe.Capture{{Operand: mem, Len: mem, Type: probe.CaptureBytes, Max: probe.MaxString}}, probe.MaxCaptures)
 	}
 	// The way of attaching changes nothing for the verifier.
 	for _, without := range []loader.Without{{}, {Sleepable: true}} {

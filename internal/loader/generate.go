@@ -8,6 +8,8 @@ import (
 	"slices"
 	"unsafe"
 
+	"github.com/phasetrace/phasetrace/internal/probe"
+
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
 
@@ -101,7 +103,7 @@ func (g *generator) search(specs []siteSpec, first int) {
 }
 
 func (g *generator) site(s *siteSpec) {
-	header := uint32(KindMarker) | uint32(s.lane)<<8 | uint32(s.n)<<16 | uint32(s.role)<<24
+	header := uint32(typeMarker) | uint32(s.lane)<<8 | uint32(s.n)<<16 | uint32(s.effect)<<24
 	g.emit(
 		asm.StoreImm(regState, offHeader, int64(int32(header)), asm.Word),
 		asm.StoreImm(regState, offUsed, int64(s.n)*slotSize, asm.Word),
@@ -117,7 +119,7 @@ func slotOffset(i int) int16 { return offPayload + int16(i)*slotSize }
 // capture fills slot i. The slot also serves as the place that user memory is
 // read into.
 func (g *generator) capture(c *captureSpec, i int) {
-	if c.typ == CaptureInt {
+	if c.typ == probe.CaptureInt {
 		g.integer(&c.arg, i)
 		return
 	}
@@ -129,7 +131,7 @@ func (g *generator) capture(c *captureSpec, i int) {
 		asm.JEq.Imm(regValue, 0, done),
 	)
 	fn := fnCopyString
-	if c.typ == CaptureBytes {
+	if c.typ == probe.CaptureBytes {
 		fn = fnCopyBytes
 		g.emit(asm.Mov.Reg(asm.R9, regValue))
 		g.value(&c.len, i, bad)
@@ -143,7 +145,7 @@ func (g *generator) capture(c *captureSpec, i int) {
 		asm.Mov.Imm(asm.R4, int32(c.max)),
 		asm.Call.Label(fn),
 	)
-	if c.arg.kind == operandMem || c.typ == CaptureBytes && c.len.kind == operandMem {
+	if c.arg.kind == operandMem || c.typ == probe.CaptureBytes && c.len.kind == operandMem {
 		g.emit(asm.Ja.Label(done))
 		g.place(bad)
 		g.emit(

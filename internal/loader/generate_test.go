@@ -6,6 +6,8 @@ import (
 	"math"
 	"testing"
 
+	"github.com/phasetrace/phasetrace/internal/probe"
+
 	"github.com/cilium/ebpf/asm"
 )
 
@@ -30,9 +32,9 @@ func TestExtend(t *testing.T) {
 // largest is a spec that takes the most instructions there can be.
 func largest() siteSpec {
 	mem := operand{kind: operandMem, size: 4, signed: true, hasBase: true, hasIndex: true, shift: 3}
-	s := siteSpec{role: Enter, n: MaxCaptures}
+	s := siteSpec{effect: probe.Enter, n: probe.MaxCaptures}
 	for i := range s.captures {
-		s.captures[i] = captureSpec{arg: mem, len: mem, typ: CaptureBytes, max: MaxString}
+		s.captures[i] = captureSpec{arg: mem, len: mem, typ: probe.CaptureBytes, max: probe.MaxString}
 	}
 	return s
 }
@@ -52,7 +54,7 @@ func TestBodyWithinReachOfJumps(t *testing.T) {
 
 // Every label is set once and every one that is jumped to exists.
 func TestLabels(t *testing.T) {
-	body := generateFetch([]siteSpec{largest(), {n: 0, role: Exit}, largest()}, true)
+	body := generateFetch([]siteSpec{largest(), {n: 0, effect: probe.Exit}, largest()}, true)
 	set := make(map[string]int)
 	for _, ins := range body {
 		if s := ins.Symbol(); s != "" {

@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/phasetrace/phasetrace/internal/event"
+	"github.com/phasetrace/phasetrace/internal/probe"
+
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 
@@ -19,17 +22,6 @@ import (
 // machines). Once a file has been waited for in vain, nobody waits for it
 // again.
 const HoldTime = 200 * time.Millisecond
-
-// ExecFile is the executable of a KindExec event, for ReleaseExec.
-type ExecFile struct {
-	inode  uint64
-	device uint32
-}
-
-// ExecFile returns the file that a KindExec event names.
-func (e *Event) ExecFile() ExecFile {
-	return ExecFile{uint64(e.MajorFaults)<<32 | uint64(e.MinorFaults), e.Site}
-}
 
 // HoldsExecs says whether targets can be made to wait: the waiting program has
 // to be one that can be preempted, with no RCU reader held.
@@ -58,7 +50,7 @@ func (t *Tracer) HoldExecs(path string, offset uint64) error {
 	}
 	// Whoever is not to wait is through at once, and attaching for one process
 	// would not outlive an exec of one of its threads.
-	l, err := t.attachOne(ex, 0, t.hold, boundSite{Site: Site{Offset: offset}})
+	l, err := t.attachOne(ex, 0, t.hold, boundSite{Site: probe.Site{Offset: offset}})
 	if err != nil {
 		return fmt.Errorf("hold new programs: %w", explainAttach(err))
 	}
@@ -78,10 +70,10 @@ func (t *Tracer) Waiting(pid int) bool {
 // ReleaseExec lets a process go on that waits after exec. pid is in
 // phasetrace's own PID namespace. known: the file has been looked at, and who
 // runs it later need not wait. It is no error when nobody waits.
-func (t *Tracer) ReleaseExec(pid int, f ExecFile, known bool) error {
+func (t *Tracer) ReleaseExec(pid int, f event.File, known bool) error {
 	var errs []error
 	if known {
-		key := bpf.PhasetraceExeKey{Ino: f.inode, Dev: f.device}
+		key := bpf.PhasetraceExeKey{Ino: f.Inode, Dev: f.Device}
 		errs = append(errs, t.maps[bpf.PhasetraceMapKnownFiles].Put(key, uint8(1)))
 	}
 	if err := t.maps[bpf.PhasetraceMapHeld].Delete(uint32(pid)); !errors.Is(err, ebpf.ErrKeyNotExist) {

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/phasetrace/phasetrace/internal/event"
+
 	"golang.org/x/sys/unix"
 
 	"github.com/phasetrace/phasetrace/internal/fixture"
@@ -174,14 +176,14 @@ func TestHoldDiesWhenKilled(t *testing.T) {
 	}
 	p := startExec(t, tr, file)
 	p.WriteLine("go")
-	ran := awaitEvent(t, tr, loader.KindExec)
+	ran := awaitExec(t, tr)
 	began := time.Now()
 	p.Signal(syscall.SIGKILL)
 	if p.Wait() == nil {
 		t.Log("it was through before it was killed: the machine stood still")
 	}
 	t.Logf("ended %v after the signal", time.Since(began))
-	if err := tr.ReleaseExec(p.Pid(), ran.ExecFile(), true); err != nil {
+	if err := tr.ReleaseExec(p.Pid(), ran.File, true); err != nil {
 		t.Errorf("release after the end: %v", err)
 	}
 }
@@ -195,9 +197,9 @@ func TestHoldRelease(t *testing.T) {
 	}
 	p := startExec(t, tr, file)
 	p.WriteLine("go")
-	ran := awaitEvent(t, tr, loader.KindExec)
+	ran := awaitExec(t, tr)
 	t.Logf("waiting: %v", tr.Waiting(p.Pid()))
-	if err := tr.ReleaseExec(p.Pid(), ran.ExecFile(), true); err != nil {
+	if err := tr.ReleaseExec(p.Pid(), ran.File, true); err != nil {
 		t.Fatal(err)
 	}
 	if tr.Waiting(p.Pid()) {
@@ -211,16 +213,16 @@ func TestHoldRelease(t *testing.T) {
 	again.WaitOK()
 }
 
-// awaitEvent reads until an event of a kind comes and returns a copy.
-func awaitEvent(t *testing.T, tr *loader.Tracer, kind loader.Kind) loader.Event {
+// awaitExec reads until a program has run another and returns a copy of the event.
+func awaitExec(t *testing.T, tr *loader.Tracer) event.Exec {
 	t.Helper()
-	var found *loader.Event
+	var found *event.Exec
 	for deadline := time.Now().Add(time.Minute); found == nil; {
 		if time.Now().After(deadline) {
-			t.Fatalf("no event of kind %d", kind)
+			t.Fatal("no exec was told of")
 		}
-		_, err := tr.Read(time.Now().Add(10*time.Millisecond), func(ev *loader.Event) {
-			if ev.Kind == kind && found == nil {
+		_, err := tr.Read(time.Now().Add(10*time.Millisecond), func(ev event.Event) {
+			if ev, ok := ev.(*event.Exec); ok && found == nil {
 				copied := *ev
 				found = &copied
 			}

@@ -6,9 +6,9 @@ import (
 	"errors"
 	"runtime"
 
-	"golang.org/x/sys/unix"
+	"github.com/phasetrace/phasetrace/internal/probe"
 
-	"github.com/phasetrace/phasetrace/internal/usdt"
+	"golang.org/x/sys/unix"
 )
 
 // Rewriting is what the kernel does with probes on long nops of x86-64.
@@ -62,11 +62,11 @@ func NopRewriting() Rewriting { return RewritingOf(UprobeSyscall()) }
 
 // Refuses returns why a site on that kind of nop is better left alone on such a
 // kernel, "" when it may be attached.
-func (r Rewriting) Refuses(n usdt.Nop) string {
+func (r Rewriting) Refuses(n probe.Nop) string {
 	switch {
-	case n == usdt.Nop5 && (r == RewritingFive || r == RewritingUnknown):
+	case n == probe.Nop5 && (r == RewritingFive || r == RewritingUnknown):
 		return "it is on a five-byte nop, which this kernel may turn into a call unsafely: memory below the stack pointer is overwritten, and a child that is forked afterwards dies there"
-	case n == usdt.Nop10 && r != RewritingTen:
+	case n == probe.Nop10 && r != RewritingTen:
 		return "it is on a ten-byte nop, where a probe never fires on this kernel"
 	}
 	return ""

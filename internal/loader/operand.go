@@ -5,7 +5,7 @@ package loader
 import (
 	"fmt"
 
-	"github.com/phasetrace/phasetrace/internal/usdt"
+	"github.com/phasetrace/phasetrace/internal/probe"
 )
 
 // operandKind says where an argument is found.
@@ -33,26 +33,26 @@ type operand struct {
 // captureSpec is one value to fetch.
 type captureSpec struct {
 	arg, len operand // len: CaptureBytes only
-	typ      CaptureType
+	typ      probe.CaptureType
 	max      uint16 // longest string to keep, in bytes
 }
 
 // siteSpec is all that generated instructions depend on: sites with equal
 // specs are served by the same ones.
 type siteSpec struct {
-	role     Role
+	effect   probe.Effect
 	lane     uint8
 	n        uint8
-	captures [MaxCaptures]captureSpec
+	captures [probe.MaxCaptures]captureSpec
 }
 
 // amd64Offsets are the offsets in bytes of the general registers in struct
 // pt_regs (arch/x86/include/asm/ptrace.h), by their number in instructions.
 var amd64Offsets = [...]uint16{
-	usdt.RAX: 80, usdt.RCX: 88, usdt.RDX: 96, usdt.RBX: 40,
-	usdt.RSP: 152, usdt.RBP: 32, usdt.RSI: 104, usdt.RDI: 112,
-	usdt.R8: 72, usdt.R9: 64, usdt.R10: 56, usdt.R11: 48,
-	usdt.R12: 24, usdt.R13: 16, usdt.R14: 8, usdt.R15: 0,
+	probe.RAX: 80, probe.RCX: 88, probe.RDX: 96, probe.RBX: 40,
+	probe.RSP: 152, probe.RBP: 32, probe.RSI: 104, probe.RDI: 112,
+	probe.R8: 72, probe.R9: 64, probe.R10: 56, probe.R11: 48,
+	probe.R12: 24, probe.R13: 16, probe.R14: 8, probe.R15: 0,
 }
 
 // Offsets of the program counter: rip in the same struct; pc in struct
@@ -64,18 +64,18 @@ const (
 	arm64PC = 32 * 8
 )
 
-func registerOffset(arch usdt.Arch, r usdt.Reg) (uint16, error) {
+func registerOffset(arch probe.Arch, r probe.Reg) (uint16, error) {
 	switch {
-	case arch == usdt.AMD64 && int(r) < len(amd64Offsets):
+	case arch == probe.AMD64 && int(r) < len(amd64Offsets):
 		return amd64Offsets[r], nil
-	case arch == usdt.ARM64 && r <= usdt.SP:
+	case arch == probe.ARM64 && r <= probe.SP:
 		return uint16(r) * 8, nil
 	}
 	return 0, fmt.Errorf("no register %d on %v", r, arch)
 }
 
-func pcOffset(arch usdt.Arch) uint16 {
-	if arch == usdt.ARM64 {
+func pcOffset(arch probe.Arch) uint16 {
+	if arch == probe.ARM64 {
 		return arm64PC
 	}
 	return amd64PC
@@ -85,22 +85,22 @@ func pcOffset(arch usdt.Arch) uint16 {
 // location is the site's address in the file: a symbol operand is found
 // relative to it, so that no load bias is needed and every process is served
 // by the same program.
-func compileArg(arch usdt.Arch, a usdt.Arg, location uint64) (operand, error) {
+func compileArg(arch probe.Arch, a probe.Operand, location uint64) (operand, error) {
 	op := operand{size: uint8(a.Size), signed: a.Signed}
 	if a.Size != 1 && a.Size != 2 && a.Size != 4 && a.Size != 8 {
 		return op, fmt.Errorf("argument %q cannot be decoded: %d bytes", a.Text, a.Size)
 	}
 	var err error
 	switch a.Kind {
-	case usdt.ArgConst:
+	case probe.OperandConst:
 		op.kind, op.value = operandConst, a.Const
-	case usdt.ArgReg:
+	case probe.OperandReg:
 		op.kind, op.shift, op.hasBase = operandReg, a.Shift&63, true
 		op.base, err = registerOffset(arch, a.Base)
-	case usdt.ArgSym:
+	case probe.OperandSym:
 		op.kind, op.hasBase, op.base = operandMem, true, pcOffset(arch)
 		op.value = int64(a.Addr - location)
-	case usdt.ArgMem:
+	case probe.OperandMem:
 		op.kind, op.value = operandMem, a.Disp
 		err = compileAddress(arch, a, &op)
 	default:
@@ -109,7 +109,7 @@ func compileArg(arch usdt.Arch, a usdt.Arg, location uint64) (operand, error) {
 	return op, err
 }
 
-func compileAddress(arch usdt.Arch, a usdt.Arg, op *operand) error {
+func compileAddress(arch probe.Arch, a probe.Operand, op *operand) error {
 	var err error
 	if a.HasBase {
 		op.hasBase = true

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/phasetrace/phasetrace/internal/event"
+
 	"github.com/cilium/ebpf/ringbuf"
 )
 
@@ -30,7 +32,7 @@ const MaxBatch = 4096
 //
 // The event is valid until handle returns. A record that cannot be decoded is
 // counted (Stats.Malformed) and passed over.
-func (t *Tracer) Read(deadline time.Time, handle func(*Event)) (int, error) {
+func (t *Tracer) Read(deadline time.Time, handle func(event.Event)) (int, error) {
 	t.handle, t.handled = handle, 0
 	var err error
 	if t.rings == nil || !t.more {
@@ -70,7 +72,7 @@ func (t *Tracer) readBell() error {
 
 // Drain hands over everything unread and returns when nothing is left. Call
 // it after Detach.
-func (t *Tracer) Drain(handle func(*Event)) error {
+func (t *Tracer) Drain(handle func(event.Event)) error {
 	t.handle = handle
 	if t.rings != nil {
 		if err := t.rings.drain(t.deliverFn); err != nil {
@@ -99,13 +101,14 @@ func (t *Tracer) Drain(handle func(*Event)) error {
 
 // deliver decodes one record and hands it over.
 func (t *Tracer) deliver(raw []byte) {
-	if err := decode(raw, &t.event, t.shapes); err != nil {
+	ev, err := t.decoder.decode(raw)
+	if err != nil {
 		t.counters.malformed.Add(1)
 		return
 	}
-	if t.event.Kind == KindMarker {
+	if ev == &t.decoder.marker {
 		t.counters.received.Add(1)
 	}
 	t.handled++
-	t.handle(&t.event)
+	t.handle(ev)
 }

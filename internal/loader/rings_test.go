@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"unsafe"
+
+	"github.com/phasetrace/phasetrace/internal/event"
 )
 
 // kernel stands in for the BPF side of rings: it reserves, fills and commits
@@ -209,7 +211,7 @@ func filled(l ringLayout, n int) (*rings, func(), shapes) {
 		record := k.memory[int(at)+lengthSize:][:length]
 		binary.LittleEndian.PutUint64(record, uint64(k.clock))
 		binary.LittleEndian.PutUint32(record[24:], site)
-		record[28] = byte(KindMarker)
+		record[28] = typeMarker
 		copy(record[recordSize:], payload)
 		k.clock += 500
 		record[30] = 1
@@ -236,7 +238,7 @@ func filled(l ringLayout, n int) (*rings, func(), shapes) {
 
 func TestReadingDoesNotAllocate(t *testing.T) {
 	r, refill, shapes := filled(ringLayout{count: 2, bytes: 1 << 20}, 1000)
-	tr := &Tracer{rings: r, shapes: shapes, handle: func(*Event) {}}
+	tr := &Tracer{rings: r, decoder: decoder{shapes: shapes}, handle: func(event.Event) {}}
 	tr.deliverFn = tr.deliver
 	allocs := testing.AllocsPerRun(20, func() {
 		refill()
@@ -259,7 +261,7 @@ func BenchmarkRead(b *testing.B) {
 		b.Run(fmt.Sprintf("rings=%d", count), func(b *testing.B) {
 			const batch = 1000
 			r, refill, shapes := filled(ringLayout{count: count, bytes: 1 << 20}, batch)
-			tr := &Tracer{rings: r, shapes: shapes, handle: func(*Event) {}}
+			tr := &Tracer{rings: r, decoder: decoder{shapes: shapes}, handle: func(event.Event) {}}
 			tr.deliverFn = tr.deliver
 			b.ReportAllocs()
 			for i := 0; i < b.N; i += batch {

@@ -6,21 +6,21 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/phasetrace/phasetrace/internal/usdt"
+	"github.com/phasetrace/phasetrace/internal/probe"
 )
 
 // variedSite is a site whose arguments are read in a way of their own.
-func variedSite(id int) Site {
-	mem := func(disp int64) usdt.Arg {
-		return usdt.Arg{Size: 8, Kind: usdt.ArgMem, Base: usdt.RBP, HasBase: true, Disp: disp, Text: fmt.Sprintf("8@%d(%%rbp)", disp)}
+func variedSite(id int) probe.Site {
+	mem := func(disp int64) probe.Operand {
+		return probe.Operand{Size: 8, Kind: probe.OperandMem, Base: probe.RBP, HasBase: true, Disp: disp, Text: fmt.Sprintf("8@%d(%%rbp)", disp)}
 	}
-	reg := usdt.Arg{Size: 8, Kind: usdt.ArgReg, Base: usdt.Reg(id % 6), HasBase: true}
-	s := Site{ID: uint32(id), Arch: usdt.AMD64, Role: Enter}
-	s.Captures = append(s.Captures, Capture{Arg: reg, Type: CaptureInt})
+	reg := probe.Operand{Size: 8, Kind: probe.OperandReg, Base: probe.Reg(id % 6), HasBase: true}
+	s := probe.Site{ID: uint32(id), Arch: probe.AMD64, Effect: probe.Enter}
+	s.Captures = append(s.Captures, probe.Capture{Operand: reg, Type: probe.CaptureInt})
 	for i := range id % 4 {
-		s.Captures = append(s.Captures, Capture{Arg: mem(int64(-8 * (id + i))), Type: CaptureInt})
+		s.Captures = append(s.Captures, probe.Capture{Operand: mem(int64(-8 * (id + i))), Type: probe.CaptureInt})
 	}
-	s.Captures = append(s.Captures, Capture{Arg: mem(int64(-16 * id)), Type: CaptureStr, Max: 255})
+	s.Captures = append(s.Captures, probe.Capture{Operand: mem(int64(-16 * id)), Type: probe.CaptureStr, Max: 255})
 	return s
 }
 
@@ -41,7 +41,7 @@ func BenchmarkOpen(b *testing.B) {
 // BenchmarkStart50 opens a tracer and makes the programs for 50 sites, each
 // with other arguments.
 func BenchmarkStart50(b *testing.B) {
-	var sites []Site
+	var sites []probe.Site
 	for i := range 50 {
 		sites = append(sites, variedSite(i))
 	}

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/phasetrace/phasetrace/internal/event"
+
 	"github.com/cilium/ebpf"
 
 	"github.com/phasetrace/phasetrace/bpf"
@@ -48,22 +50,16 @@ func (t *Tracer) Stats() (Stats, error) {
 	return s, nil
 }
 
-// ThreadLoss is what one thread lost.
-type ThreadLoss struct {
-	PID   uint32 // its process, by its id in the initial PID namespace
-	Count uint64 // markers
-}
-
 // LostByThread returns how many markers of each thread were lost, as the
 // kernel counted them.
-func (t *Tracer) LostByThread() (map[ThreadKey]ThreadLoss, error) {
-	out := make(map[ThreadKey]ThreadLoss)
+func (t *Tracer) LostByThread() (map[event.ThreadKey]event.ThreadLoss, error) {
+	out := make(map[event.ThreadKey]event.ThreadLoss)
 	var key bpf.PhasetraceLossKey
 	var n uint64
 	it := t.maps[bpf.PhasetraceMapLost].Iterate()
 	for it.Next(&key, &n) {
-		k := ThreadKey{key.Tid, key.StartTime}
-		out[k] = ThreadLoss{key.Tgid, out[k].Count + n}
+		k := event.ThreadKey{TID: key.Tid, StartTime: key.StartTime}
+		out[k] = event.ThreadLoss{PID: key.Tgid, Count: out[k].Count + n}
 	}
 	if err := it.Err(); err != nil && !errors.Is(err, ebpf.ErrIterationAborted) {
 		return out, fmt.Errorf("read the losses by thread: %w", err)

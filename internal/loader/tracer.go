@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/phasetrace/phasetrace/internal/event"
+
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
@@ -61,14 +63,13 @@ type Tracer struct {
 	bindings  map[siteSpec]binding
 	library   *ebpf.Program
 	hold      *ebpf.Program
-	shapes    shapes
 	rings     *rings          // nil: everything comes through reader
 	reader    *ringbuf.Reader // the bell, where there are rings
 	record    ringbuf.Record
-	event     Event
+	decoder   decoder
 	counters  counters
 	// Of the Read or Drain that runs.
-	handle    func(*Event)
+	handle    func(event.Event)
 	handled   int
 	more      bool         // the last Read left some
 	deliverFn func([]byte) // deliver, made once

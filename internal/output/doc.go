@@ -4,6 +4,6 @@
 // writer, and errors that say what to do when writing fails. One package a
 // format lives below it, each a stream.Sink.
 //
-// Sinks know the records of internal/trace. They must not know BPF, processes
+// Sinks know the records of internal/stream. They must not know BPF, processes
 // or NVML calls, and they make no decision about nesting, losses or repair.
 package output

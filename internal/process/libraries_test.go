@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/phasetrace/phasetrace/internal/probe"
+
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/phasetrace/phasetrace/internal/usdt"
@@ -206,7 +208,7 @@ func readELF(f *os.File) (Dynamic, error) {
 		return Dynamic{}, err
 	}
 	machine := elf.EM_X86_64
-	if e.Arch == usdt.ARM64 {
+	if e.Arch == probe.ARM64 {
 		machine = elf.EM_AARCH64
 	}
 	return Dynamic{

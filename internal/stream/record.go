@@ -84,6 +84,7 @@ type Boundary struct {
 	Time      int64 // ns, CLOCK_MONOTONIC
 	Unix      int64 // ns, Unix time
 	Duration  int64 // exits: ns since the enter
+	Self      int64 // exits: ns of Duration that were not in inner phases of the same lane
 	Thread    *Thread
 	Marker    *Marker // nil on boundaries that no marker made
 	Synthetic Reason

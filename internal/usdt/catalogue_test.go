@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/phasetrace/phasetrace/internal/probe"
 )
 
 // goldenProbes returns what testdata/probes lists: a line for each probe of a
@@ -24,7 +26,7 @@ func goldenProbes(t *testing.T, file string) []Site {
 		provider, name, _ := strings.Cut(fields[0], ":")
 		s := Site{Provider: provider, Name: name}
 		for _, size := range fields[1:] {
-			args, err := ParseArgs(AMD64, size+"@%rax", Symbols{})
+			args, err := ParseArgs(probe.AMD64, size+"@%rax", Symbols{})
 			if err != nil || args[0].Err != nil {
 				t.Fatalf("%s: %s: size %s", file, fields[0], size)
 			}

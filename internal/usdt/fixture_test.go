@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/phasetrace/phasetrace/internal/probe"
+
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -96,13 +98,13 @@ func TestFixtureAMD64(t *testing.T) {
 		"8@s%exported%(%rip) 8@s%exported+8%(%rip) 8@s%exported+16%(%rip) 8@s%local%(%rip)",
 		"bad 8@%rax bad 8@%rbx", "", "", "", "",
 	}
-	wantNops := []Nop{Nop1, Nop1, Nop1, Nop1, Nop1, Nop1, Nop1, Nop1, Nop1Then10, Nop10, Nop5, NopNone}
+	wantNops := []probe.Nop{probe.Nop1, probe.Nop1, probe.Nop1, probe.Nop1, probe.Nop1, probe.Nop1, probe.Nop1, probe.Nop1, probe.Nop1Then10, probe.Nop10, probe.Nop5, probe.NopNone}
 	for name, flags := range linkings {
 		t.Run(name, func(t *testing.T) {
 			path := build(t, "gcc", "amd64.S", append(flags, "-m64")...)
 			offset, addr := labels(t, path)
 			f := readFile(t, path)
-			checkFixture(t, f, AMD64, name, offset)
+			checkFixture(t, f, probe.AMD64, name, offset)
 			for i, s := range f.Sites {
 				want := wantArgs[i]
 				for _, at := range []string{"exported+16", "exported+8", "exported", "local"} {
@@ -134,11 +136,11 @@ func TestFixtureARM64(t *testing.T) {
 			path := build(t, "aarch64-linux-gnu-gcc", "arm64.S", flags...)
 			offset, _ := labels(t, path)
 			f := readFile(t, path)
-			checkFixture(t, f, ARM64, name, offset)
+			checkFixture(t, f, probe.ARM64, name, offset)
 			for i, s := range f.Sites {
-				nop := NopARM
+				nop := probe.NopARM
 				if s.Name == "other" {
-					nop = NopNone
+					nop = probe.NopNone
 				}
 				if got := formatArgs(f.Arch, s.Args); got != wantArgs[i] || s.Nop != nop {
 					t.Errorf("%s: %q, %v; want %q, %v", s.Name, got, s.Nop, wantArgs[i], nop)
@@ -156,7 +158,7 @@ func TestFixtureDynamic(t *testing.T) {
 	}
 }
 
-func formatArgs(arch Arch, args []Arg) string {
+func formatArgs(arch probe.Arch, args []probe.Operand) string {
 	var texts []string
 	for _, a := range args {
 		if a.Err != nil {
@@ -169,10 +171,10 @@ func formatArgs(arch Arch, args []Arg) string {
 }
 
 // checkFixture checks what both fixtures have in common.
-func checkFixture(t *testing.T, f *File, arch Arch, linking string, offset map[string]uint64) {
+func checkFixture(t *testing.T, f *File, arch probe.Arch, linking string, offset map[string]uint64) {
 	t.Helper()
 	type facts struct {
-		Arch                Arch
+		Arch                probe.Arch
 		BuildID, Soname     string
 		Static, PIE, Shared bool
 		RunPath             []string
@@ -225,7 +227,7 @@ func checkStripped(t *testing.T, path string, whole *File) {
 		}
 		for j, a := range s.Args {
 			gone := strings.Contains(a.Text, "local(") || strings.Contains(a.Text, "exported") && !dynamic
-			if gone != (a.Kind == ArgUnsupported && w.Args[j].Err == nil) && w.Args[j].Err == nil {
+			if gone != (a.Kind == probe.OperandUnsupported && w.Args[j].Err == nil) && w.Args[j].Err == nil {
 				t.Errorf("%s: %+v, before %+v", s.Name, a, w.Args[j])
 			}
 		}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/phasetrace/phasetrace/internal/probe"
+
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -68,13 +70,13 @@ func checkFile(t *testing.T, b []byte) {
 }
 
 // checkArg holds an argument to what its documentation says.
-func checkArg(t *testing.T, arch Arch, a Arg) {
+func checkArg(t *testing.T, arch probe.Arch, a probe.Operand) {
 	t.Helper()
-	if (a.Kind == ArgUnsupported) != (a.Err != nil) || a.Text == "" {
+	if (a.Kind == probe.OperandUnsupported) != (a.Err != nil) || a.Text == "" {
 		t.Fatalf("%+v", a)
 	}
 	if a.Err != nil {
-		if want := (Arg{Text: a.Text, Size: a.Size, Signed: a.Signed, Err: a.Err}); a != want {
+		if want := (probe.Operand{Text: a.Text, Size: a.Size, Signed: a.Signed, Err: a.Err}); a != want {
 			t.Errorf("half decoded: %+v", a)
 		}
 		return
@@ -82,7 +84,7 @@ func checkArg(t *testing.T, arch Arch, a Arg) {
 	if a.Size != 1 && a.Size != 2 && a.Size != 4 && a.Size != 8 {
 		t.Errorf("size of %+v", a)
 	}
-	if a.Base > 31 || arch == AMD64 && (a.Base > R15 || a.Index > R15) || a.Shift > 3 && !(a.Kind == ArgReg && a.Shift == 8) {
+	if a.Base > 31 || arch == probe.AMD64 && (a.Base > probe.R15 || a.Index > probe.R15) || a.Shift > 3 && !(a.Kind == probe.OperandReg && a.Shift == 8) {
 		t.Errorf("registers of %+v", a)
 	}
 	text := formatArg(arch, a)
@@ -108,9 +110,9 @@ func FuzzOperands(f *testing.F) {
 		f.Add(true, s)
 	}
 	f.Fuzz(func(t *testing.T, arm bool, text string) {
-		arch := AMD64
+		arch := probe.AMD64
 		if arm {
-			arch = ARM64
+			arch = probe.ARM64
 		}
 		args, err := ParseArgs(arch, text, Symbols{Fixed: true, Lookup: func(name string) (uint64, error) {
 			if name[0] != 's' {

@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"io"
 	"math"
+
+	"github.com/phasetrace/phasetrace/internal/probe"
 )
 
 // Bounds of the headers.
@@ -35,7 +37,7 @@ type image struct {
 	r        io.ReaderAt
 	size     uint64
 	header   elf.Header64
-	arch     Arch
+	arch     probe.Arch
 	segments []elf.Prog64
 	sections []elf.Section64
 	names    []byte // section names
@@ -63,9 +65,9 @@ func openImage(r io.ReaderAt, size int64) (*image, error) {
 	}
 	switch elf.Machine(f.header.Machine) {
 	case elf.EM_X86_64:
-		f.arch = AMD64
+		f.arch = probe.AMD64
 	case elf.EM_AARCH64:
-		f.arch = ARM64
+		f.arch = probe.ARM64
 	default:
 		return nil, fmt.Errorf("%w: %v", ErrUnsupportedELF, elf.Machine(f.header.Machine))
 	}

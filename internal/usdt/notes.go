@@ -8,6 +8,8 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+
+	"github.com/phasetrace/phasetrace/internal/probe"
 )
 
 // Bounds of the notes, an order of magnitude above the largest real files.
@@ -233,26 +235,26 @@ var (
 )
 
 // nop says what lies at a file offset.
-func (f *image) nop(off uint64) Nop {
+func (f *image) nop(off uint64) probe.Nop {
 	var buf [11]byte
 	n := min(uint64(len(buf)), f.size-off)
 	got, _ := f.r.ReadAt(buf[:n], int64(off))
 	b := buf[:got]
-	if f.arch == ARM64 {
+	if f.arch == probe.ARM64 {
 		if bytes.HasPrefix(b, nopARM) {
-			return NopARM
+			return probe.NopARM
 		}
-		return NopNone
+		return probe.NopNone
 	}
 	switch {
 	case len(b) > 0 && b[0] == 0x90 && bytes.HasPrefix(b[1:], nop10):
-		return Nop1Then10
+		return probe.Nop1Then10
 	case len(b) > 0 && b[0] == 0x90:
-		return Nop1
+		return probe.Nop1
 	case bytes.HasPrefix(b, nop5):
-		return Nop5
+		return probe.Nop5
 	case bytes.HasPrefix(b, nop10):
-		return Nop10
+		return probe.Nop10
 	}
-	return NopNone
+	return probe.NopNone
 }

@@ -8,6 +8,8 @@ import (
 	"math"
 	"strconv"
 	"strings"
+
+	"github.com/phasetrace/phasetrace/internal/probe"
 )
 
 // Symbols answers what an operand's symbol names.
@@ -65,15 +67,15 @@ var (
 // each argument, in order, those that cannot be decoded with their Err set,
 // and an error when there are more than MaxArgs; the first MaxArgs are
 // returned then.
-func ParseArgs(arch Arch, text string, symbols Symbols) ([]Arg, error) {
-	var args []Arg
+func ParseArgs(arch probe.Arch, text string, symbols Symbols) ([]probe.Operand, error) {
+	var args []probe.Operand
 	for text = trimSpace(text); text != ""; text = trimSpace(text) {
 		if len(args) == MaxArgs {
 			return args, fmt.Errorf("more than %d arguments: those after arg%d are left out", MaxArgs, MaxArgs-1)
 		}
 		n := argLen(text)
 		if args == nil {
-			args = make([]Arg, 0, min(MaxArgs, 1+strings.Count(text, "@")))
+			args = make([]probe.Operand, 0, min(MaxArgs, 1+strings.Count(text, "@")))
 		}
 		args = append(args, parseArg(arch, text[:n], symbols))
 		text = text[n:]
@@ -123,13 +125,13 @@ func startsArg(text string) bool {
 }
 
 // parseArg decodes one argument.
-func parseArg(arch Arch, text string, symbols Symbols) Arg {
+func parseArg(arch probe.Arch, text string, symbols Symbols) probe.Operand {
 	arg, err := parseSized(arch, text, symbols)
 	arg.Text = text
 	if err != nil {
-		return arg.unsupported(err)
+		return unsupported(&arg, err)
 	}
-	if arg.Kind == ArgConst {
+	if arg.Kind == probe.OperandConst {
 		arg.Const = extend(arg.Const, arg.Size, arg.Signed)
 	}
 	return arg
@@ -137,18 +139,18 @@ func parseArg(arch Arch, text string, symbols Symbols) Arg {
 
 // unsupported returns the argument without what was decoded of it, which must
 // not be used.
-func (a *Arg) unsupported(reason error) Arg {
-	return Arg{Text: a.Text, Size: a.Size, Signed: a.Signed, Err: &OperandError{a.Text, reason}}
+func unsupported(a *probe.Operand, reason error) probe.Operand {
+	return probe.Operand{Text: a.Text, Size: a.Size, Signed: a.Signed, Err: &OperandError{a.Text, reason}}
 }
 
-func parseSized(arch Arch, text string, symbols Symbols) (Arg, error) {
+func parseSized(arch probe.Arch, text string, symbols Symbols) (probe.Operand, error) {
 	size, operand, ok := strings.Cut(text, "@")
 	if !ok {
-		return Arg{}, errNoSize
+		return probe.Operand{}, errNoSize
 	}
 	size, signed := strings.CutPrefix(size, "-")
 	size, float := strings.CutSuffix(size, "f")
-	arg := Arg{Signed: signed}
+	arg := probe.Operand{Signed: signed}
 	switch size {
 	case "1", "2", "4", "8":
 		arg.Size = int(size[0] - '0')
@@ -164,9 +166,9 @@ func parseSized(arch Arch, text string, symbols Symbols) (Arg, error) {
 		return arg, errEmpty
 	}
 	switch arch {
-	case AMD64:
+	case probe.AMD64:
 		return arg, parseAMD64(operand, symbols, &arg)
-	case ARM64:
+	case probe.ARM64:
 		return arg, parseARM64(operand, &arg)
 	}
 	return arg, errArch
@@ -182,12 +184,12 @@ func extend(v int64, size int, signed bool) int64 {
 }
 
 // setReg makes arg the value of a register.
-func (a *Arg) setReg(r register) {
+func setReg(a *probe.Operand, r register) {
 	if r.zero {
-		a.Kind = ArgConst
+		a.Kind = probe.OperandConst
 		return
 	}
-	a.Kind, a.Base, a.Shift = ArgReg, r.reg, r.shift
+	a.Kind, a.Base, a.Shift = probe.OperandReg, r.reg, r.shift
 	a.Size = min(a.Size, r.size)
 }
 
@@ -286,3 +288,11 @@ func (e *expression) address(symbols Symbols) (uint64, error) {
 }
 
 func fits32(v int64) bool { return math.MinInt32 <= v && v <= math.MaxInt32 }
+
+// register is a register as an operand names it.
+type register struct {
+	reg   probe.Reg
+	size  int   // width in bytes
+	shift uint8 // bits to the value's lowest
+	zero  bool  // reads as 0
+}

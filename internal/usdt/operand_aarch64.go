@@ -6,6 +6,8 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+
+	"github.com/phasetrace/phasetrace/internal/probe"
 )
 
 var (
@@ -17,7 +19,7 @@ var (
 )
 
 // parseARM64 reads an operand into arg, whose size is set.
-func parseARM64(s string, arg *Arg) error {
+func parseARM64(s string, arg *probe.Operand) error {
 	if s[0] == '[' {
 		inner, ok := strings.CutSuffix(s[1:], "]")
 		if !ok || strings.ContainsAny(inner, "[]") {
@@ -27,18 +29,18 @@ func parseARM64(s string, arg *Arg) error {
 	}
 	if digits, hash := strings.CutPrefix(s, "#"); hash || s[0] == '-' || '0' <= s[0] && s[0] <= '9' {
 		v, err := parseNumber(digits)
-		arg.Kind, arg.Const = ArgConst, v
+		arg.Kind, arg.Const = probe.OperandConst, v
 		return err
 	}
 	r, err := arm64Register(s)
 	if err == nil {
-		arg.setReg(r)
+		setReg(arg, r)
 	}
 	return err
 }
 
 // parseARM64Mem reads what stands in the brackets.
-func parseARM64Mem(inner string, arg *Arg) error {
+func parseARM64Mem(inner string, arg *probe.Operand) error {
 	parts := strings.Split(inner, ",")
 	if len(parts) > 3 {
 		return errParts
@@ -53,7 +55,7 @@ func parseARM64Mem(inner string, arg *Arg) error {
 	case base.size != 8:
 		return errNarrow
 	}
-	arg.Kind, arg.Base, arg.HasBase = ArgMem, base.reg, true
+	arg.Kind, arg.Base, arg.HasBase = probe.OperandMem, base.reg, true
 	if len(parts) == 1 {
 		return nil
 	}
@@ -69,10 +71,10 @@ func parseARM64Mem(inner string, arg *Arg) error {
 	if len(parts) == 3 {
 		shift = parts[2]
 	}
-	return arg.setARM64Index(index, shift, len(parts) == 3)
+	return setARM64Index(arg, index, shift, len(parts) == 3)
 }
 
-func (a *Arg) setARM64Index(index register, shift string, hasShift bool) error {
+func setARM64Index(a *probe.Operand, index register, shift string, hasShift bool) error {
 	if strings.HasPrefix(shift, "sxt") || strings.HasPrefix(shift, "uxt") {
 		return errExtend
 	}
@@ -87,7 +89,7 @@ func (a *Arg) setARM64Index(index register, shift string, hasShift bool) error {
 	switch {
 	case index.size != 8:
 		return errNarrow
-	case index.reg == SP && !index.zero:
+	case index.reg == probe.SP && !index.zero:
 		return errIndex
 	case index.zero:
 		a.Shift = 0
@@ -101,13 +103,13 @@ func (a *Arg) setARM64Index(index register, shift string, hasShift bool) error {
 func arm64Register(name string) (register, error) {
 	switch name {
 	case "sp":
-		return register{reg: SP, size: 8}, nil
+		return register{reg: probe.SP, size: 8}, nil
 	case "wsp":
-		return register{reg: SP, size: 4}, nil
+		return register{reg: probe.SP, size: 4}, nil
 	case "fp":
-		return register{reg: X29, size: 8}, nil
+		return register{reg: probe.X29, size: 8}, nil
 	case "lr":
-		return register{reg: X30, size: 8}, nil
+		return register{reg: probe.X30, size: 8}, nil
 	case "xzr":
 		return register{size: 8, zero: true}, nil
 	case "wzr":
@@ -123,9 +125,9 @@ func arm64Register(name string) (register, error) {
 	case strings.IndexByte("bhsdqv", c) >= 0 && n < 32:
 		return register{}, errFloat
 	case c == 'x' && n <= 30:
-		return register{reg: Reg(n), size: 8}, nil
+		return register{reg: probe.Reg(n), size: 8}, nil
 	case c == 'w' && n <= 30:
-		return register{reg: Reg(n), size: 4}, nil
+		return register{reg: probe.Reg(n), size: 4}, nil
 	}
 	return register{}, errRegister
 }

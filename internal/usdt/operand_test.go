@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/phasetrace/phasetrace/internal/probe"
+
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
@@ -27,29 +29,29 @@ func testSymbols(fixed bool) Symbols {
 	}}
 }
 
-func mem(size int, signed bool, base Reg, disp int64) Arg {
-	return Arg{Size: size, Signed: signed, Kind: ArgMem, Base: base, HasBase: true, Disp: disp}
+func mem(size int, signed bool, base probe.Reg, disp int64) probe.Operand {
+	return probe.Operand{Size: size, Signed: signed, Kind: probe.OperandMem, Base: base, HasBase: true, Disp: disp}
 }
 
-func sib(size int, base, index Reg, shift uint8, disp int64) Arg {
-	return Arg{Size: size, Kind: ArgMem, Base: base, HasBase: true, Index: index, HasIndex: true, Shift: shift, Disp: disp}
+func sib(size int, base, index probe.Reg, shift uint8, disp int64) probe.Operand {
+	return probe.Operand{Size: size, Kind: probe.OperandMem, Base: base, HasBase: true, Index: index, HasIndex: true, Shift: shift, Disp: disp}
 }
 
-func reg(size int, signed bool, r Reg) Arg {
-	return Arg{Size: size, Signed: signed, Kind: ArgReg, Base: r}
+func reg(size int, signed bool, r probe.Reg) probe.Operand {
+	return probe.Operand{Size: size, Signed: signed, Kind: probe.OperandReg, Base: r}
 }
 
-func constant(size int, signed bool, v int64) Arg {
-	return Arg{Size: size, Signed: signed, Kind: ArgConst, Const: v}
+func constant(size int, signed bool, v int64) probe.Operand {
+	return probe.Operand{Size: size, Signed: signed, Kind: probe.OperandConst, Const: v}
 }
 
-func sym(size int, signed bool, addr uint64) Arg {
-	return Arg{Size: size, Signed: signed, Kind: ArgSym, Addr: addr}
+func sym(size int, signed bool, addr uint64) probe.Operand {
+	return probe.Operand{Size: size, Signed: signed, Kind: probe.OperandSym, Addr: addr}
 }
 
 // TestOperands has every form that compilers emit, for both architectures.
 func TestOperands(t *testing.T) {
-	amd64 := map[string]Arg{
+	amd64 := map[string]probe.Operand{
 		"8@$0":                         constant(8, false, 0),
 		"-4@$-1":                       constant(4, true, -1),
 		"4@$-1":                        constant(4, false, 0xffffffff),
@@ -61,35 +63,35 @@ func TestOperands(t *testing.T) {
 		"-8@$-9223372036854775808":     constant(8, true, -1<<63),
 		"8@$2+3":                       constant(8, false, 5),
 
-		"8@%rax":  reg(8, false, RAX),
-		"-8@%r15": reg(8, true, R15),
-		"4@%eax":  reg(4, false, RAX),
-		"-4@%r9d": reg(4, true, R9),
-		"2@%ax":   reg(2, false, RAX),
-		"2@%r10w": reg(2, false, R10),
-		"1@%al":   reg(1, false, RAX),
-		"1@%dil":  reg(1, false, RDI),
-		"1@%r8b":  reg(1, false, R8),
-		"1@%ah":   {Size: 1, Kind: ArgReg, Base: RAX, Shift: 8},
-		"-1@%dh":  {Size: 1, Signed: true, Kind: ArgReg, Base: RDX, Shift: 8},
-		"4@%rbx":  reg(4, false, RBX),
-		"1@%esi":  reg(1, false, RSI),
-		"8@%eax":  reg(4, false, RAX),
-		"8@%ch":   {Size: 1, Kind: ArgReg, Base: RCX, Shift: 8},
-		"8@%rsp":  reg(8, false, RSP),
+		"8@%rax":  reg(8, false, probe.RAX),
+		"-8@%r15": reg(8, true, probe.R15),
+		"4@%eax":  reg(4, false, probe.RAX),
+		"-4@%r9d": reg(4, true, probe.R9),
+		"2@%ax":   reg(2, false, probe.RAX),
+		"2@%r10w": reg(2, false, probe.R10),
+		"1@%al":   reg(1, false, probe.RAX),
+		"1@%dil":  reg(1, false, probe.RDI),
+		"1@%r8b":  reg(1, false, probe.R8),
+		"1@%ah":   {Size: 1, Kind: probe.OperandReg, Base: probe.RAX, Shift: 8},
+		"-1@%dh":  {Size: 1, Signed: true, Kind: probe.OperandReg, Base: probe.RDX, Shift: 8},
+		"4@%rbx":  reg(4, false, probe.RBX),
+		"1@%esi":  reg(1, false, probe.RSI),
+		"8@%eax":  reg(4, false, probe.RAX),
+		"8@%ch":   {Size: 1, Kind: probe.OperandReg, Base: probe.RCX, Shift: 8},
+		"8@%rsp":  reg(8, false, probe.RSP),
 
-		"8@(%rsp)":           mem(8, false, RSP, 0),
-		"-4@-20(%rbp)":       mem(4, true, RBP, -20),
-		"4@60(%rax)":         mem(4, false, RAX, 60),
-		"2@0x10(%r12)":       mem(2, false, R12, 16),
-		"8@-8+16(%rsp)":      mem(8, false, RSP, 8),
-		"8@(%rax,%rbx,8)":    sib(8, RAX, RBX, 3, 0),
-		"8@16(%rax,%rbx,4)":  sib(8, RAX, RBX, 2, 16),
-		"4@-16(%rax,%rbx)":   sib(4, RAX, RBX, 0, -16),
-		"4@(%rax,%r8)":       sib(4, RAX, R8, 0, 0),
-		"1@7(%r13,%r14,2)":   sib(1, R13, R14, 1, 7),
-		"1@7(%r13, %r14, 1)": sib(1, R13, R14, 0, 7),
-		"8@8(,%rbx,8)":       {Size: 8, Kind: ArgMem, Index: RBX, HasIndex: true, Shift: 3, Disp: 8},
+		"8@(%rsp)":           mem(8, false, probe.RSP, 0),
+		"-4@-20(%rbp)":       mem(4, true, probe.RBP, -20),
+		"4@60(%rax)":         mem(4, false, probe.RAX, 60),
+		"2@0x10(%r12)":       mem(2, false, probe.R12, 16),
+		"8@-8+16(%rsp)":      mem(8, false, probe.RSP, 8),
+		"8@(%rax,%rbx,8)":    sib(8, probe.RAX, probe.RBX, 3, 0),
+		"8@16(%rax,%rbx,4)":  sib(8, probe.RAX, probe.RBX, 2, 16),
+		"4@-16(%rax,%rbx)":   sib(4, probe.RAX, probe.RBX, 0, -16),
+		"4@(%rax,%r8)":       sib(4, probe.RAX, probe.R8, 0, 0),
+		"1@7(%r13,%r14,2)":   sib(1, probe.R13, probe.R14, 1, 7),
+		"1@7(%r13, %r14, 1)": sib(1, probe.R13, probe.R14, 0, 7),
+		"8@8(,%rbx,8)":       {Size: 8, Kind: probe.OperandMem, Index: probe.RBX, HasIndex: true, Shift: 3, Disp: 8},
 
 		"-4@sym(%rip)":                sym(4, true, 0x1000),
 		"-4@40+CheckpointStats(%rip)": sym(4, true, 0x1028),
@@ -102,34 +104,34 @@ func TestOperands(t *testing.T) {
 		"4@sym":                       sym(4, false, 0x1000),
 		"4@sym+4":                     sym(4, false, 0x1004),
 	}
-	arm64 := map[string]Arg{
+	arm64 := map[string]probe.Operand{
 		"8@0":                    constant(8, false, 0),
 		"-4@-1":                  constant(4, true, -1),
 		"-4@#-1":                 constant(4, true, -1),
 		"4@#0xff":                constant(4, false, 255),
 		"8@xzr":                  constant(8, false, 0),
 		"-4@wzr":                 constant(4, true, 0),
-		"8@x0":                   reg(8, false, X0),
-		"-8@x30":                 reg(8, true, X30),
+		"8@x0":                   reg(8, false, probe.X0),
+		"-8@x30":                 reg(8, true, probe.X30),
 		"4@w19":                  reg(4, false, 19),
 		"4@x19":                  reg(4, false, 19),
 		"8@w19":                  reg(4, false, 19),
-		"8@sp":                   reg(8, false, SP),
-		"8@fp":                   reg(8, false, X29),
-		"8@lr":                   reg(8, false, X30),
-		"8@[x0]":                 mem(8, false, X0, 0),
-		"8@[sp]":                 mem(8, false, SP, 0),
-		"-4@[sp, 60]":            mem(4, true, SP, 60),
-		"-4@[sp,60]":             mem(4, true, SP, 60),
-		"-4@[x29, -20]":          mem(4, true, X29, -20),
-		"4@[x29, #-20]":          mem(4, false, X29, -20),
+		"8@sp":                   reg(8, false, probe.SP),
+		"8@fp":                   reg(8, false, probe.X29),
+		"8@lr":                   reg(8, false, probe.X30),
+		"8@[x0]":                 mem(8, false, probe.X0, 0),
+		"8@[sp]":                 mem(8, false, probe.SP, 0),
+		"-4@[sp, 60]":            mem(4, true, probe.SP, 60),
+		"-4@[sp,60]":             mem(4, true, probe.SP, 60),
+		"-4@[x29, -20]":          mem(4, true, probe.X29, -20),
+		"4@[x29, #-20]":          mem(4, false, probe.X29, -20),
 		"8@[x0, x1]":             sib(8, 0, 1, 0, 0),
 		"8@[x0, x1, lsl 3]":      sib(8, 0, 1, 3, 0),
 		"8@[x0, x1, lsl #3]":     sib(8, 0, 1, 3, 0),
 		"8@[ x0 , x1 , LSL #2 ]": sib(8, 0, 1, 2, 0),
-		"8@[x0, xzr]":            mem(8, false, X0, 0),
+		"8@[x0, xzr]":            mem(8, false, probe.X0, 0),
 	}
-	check := func(arch Arch, table map[string]Arg) {
+	check := func(arch probe.Arch, table map[string]probe.Operand) {
 		for text, want := range table {
 			want.Text = text
 			args, err := ParseArgs(arch, text, testSymbols(false))
@@ -142,20 +144,20 @@ func TestOperands(t *testing.T) {
 			}
 		}
 	}
-	check(AMD64, amd64)
-	check(ARM64, arm64)
+	check(probe.AMD64, amd64)
+	check(probe.ARM64, arm64)
 }
 
 // TestFixedSymbols: where a file is loaded at its stated addresses, a symbol
 // can be the displacement of an indexed operand.
 func TestFixedSymbols(t *testing.T) {
 	const text = "4@sym+8(,%rax,4)"
-	args, _ := ParseArgs(AMD64, text, testSymbols(true))
-	want := Arg{Text: text, Size: 4, Kind: ArgMem, Index: RAX, HasIndex: true, Shift: 2, Disp: 0x1008}
-	if diff := cmp.Diff([]Arg{want}, args); diff != "" {
+	args, _ := ParseArgs(probe.AMD64, text, testSymbols(true))
+	want := probe.Operand{Text: text, Size: 4, Kind: probe.OperandMem, Index: probe.RAX, HasIndex: true, Shift: 2, Disp: 0x1008}
+	if diff := cmp.Diff([]probe.Operand{want}, args); diff != "" {
 		t.Error(diff)
 	}
-	if args, _ = ParseArgs(AMD64, text, testSymbols(false)); args[0].Err == nil {
+	if args, _ = ParseArgs(probe.AMD64, text, testSymbols(false)); args[0].Err == nil {
 		t.Errorf("decoded as %+v in a file that can be loaded anywhere", args[0])
 	}
 }
@@ -242,7 +244,7 @@ func TestUnsupportedOperands(t *testing.T) {
 		"8@sym":                "register",
 		"8@#":                  "number",
 	}
-	check := func(arch Arch, table map[string]string, good string) {
+	check := func(arch probe.Arch, table map[string]string, good string) {
 		for text, want := range table {
 			args, err := ParseArgs(arch, good+" "+text+" "+good, testSymbols(false))
 			if err != nil || len(args) != 3 && !strings.ContainsAny(text, "[,") {
@@ -253,7 +255,7 @@ func TestUnsupportedOperands(t *testing.T) {
 				t.Errorf("%v %q spoils its neighbours: %v", arch, text, args)
 			}
 			a := args[1]
-			if a.Kind != ArgUnsupported || a.Err == nil {
+			if a.Kind != probe.OperandUnsupported || a.Err == nil {
 				t.Errorf("%v %q: decoded as %+v", arch, text, a)
 				continue
 			}
@@ -263,28 +265,28 @@ func TestUnsupportedOperands(t *testing.T) {
 			}
 		}
 	}
-	check(AMD64, amd64, "8@%rax")
-	check(ARM64, arm64, "8@[x0, 8]")
+	check(probe.AMD64, amd64, "8@%rax")
+	check(probe.ARM64, arm64, "8@[x0, 8]")
 }
 
 func TestSplitArgs(t *testing.T) {
 	many := strings.TrimSpace(strings.Repeat("8@%rax ", MaxArgs))
 	for _, test := range []struct {
-		arch Arch
+		arch probe.Arch
 		text string
 		want string // of each argument's text, joined by |
 		err  bool
 	}{
-		{AMD64, "", "", false},
-		{AMD64, "  ", "", false},
-		{AMD64, "8@%rax -4@$1", "8@%rax|-4@$1", false},
-		{AMD64, " 8@%rax\t-4@$1 ", "8@%rax|-4@$1", false},
-		{AMD64, "8@8(%rax, %rbx, 8) 1@%al", "8@8(%rax, %rbx, 8)|1@%al", false},
-		{ARM64, "8@[x0, 8] -4@[sp, 60] 4@w1", "8@[x0, 8]|-4@[sp, 60]|4@w1", false},
-		{ARM64, "8@[x0, 8 -4@[sp, 60] 8f@d0", "8@[x0, 8|-4@[sp, 60]|8f@d0", false},
-		{AMD64, "8@%rax) 1@%al", "8@%rax)|1@%al", false},
-		{AMD64, many, strings.ReplaceAll(many, " ", "|"), false},
-		{AMD64, many + " 8@%rbx", strings.ReplaceAll(many, " ", "|"), true},
+		{probe.AMD64, "", "", false},
+		{probe.AMD64, "  ", "", false},
+		{probe.AMD64, "8@%rax -4@$1", "8@%rax|-4@$1", false},
+		{probe.AMD64, " 8@%rax\t-4@$1 ", "8@%rax|-4@$1", false},
+		{probe.AMD64, "8@8(%rax, %rbx, 8) 1@%al", "8@8(%rax, %rbx, 8)|1@%al", false},
+		{probe.ARM64, "8@[x0, 8] -4@[sp, 60] 4@w1", "8@[x0, 8]|-4@[sp, 60]|4@w1", false},
+		{probe.ARM64, "8@[x0, 8 -4@[sp, 60] 8f@d0", "8@[x0, 8|-4@[sp, 60]|8f@d0", false},
+		{probe.AMD64, "8@%rax) 1@%al", "8@%rax)|1@%al", false},
+		{probe.AMD64, many, strings.ReplaceAll(many, " ", "|"), false},
+		{probe.AMD64, many + " 8@%rbx", strings.ReplaceAll(many, " ", "|"), true},
 	} {
 		args, err := ParseArgs(test.arch, test.text, Symbols{})
 		var texts []string
@@ -299,7 +301,7 @@ func TestSplitArgs(t *testing.T) {
 
 // TestOperandsNoSymbols: without a symbol table the operand is unsupported.
 func TestOperandsNoSymbols(t *testing.T) {
-	args, _ := ParseArgs(AMD64, "8@sym(%rip)", Symbols{})
+	args, _ := ParseArgs(probe.AMD64, "8@sym(%rip)", Symbols{})
 	if len(args) != 1 || args[0].Err == nil {
 		t.Errorf("decoded as %+v", args)
 	}
@@ -308,7 +310,7 @@ func TestOperandsNoSymbols(t *testing.T) {
 // formatArg writes a decoded argument back in its canonical form, symbols as
 // s followed by their address in hex. It is the independent half of the round
 // trip and shares no code with the parser.
-func formatArg(arch Arch, a Arg) string {
+func formatArg(arch probe.Arch, a probe.Operand) string {
 	size := fmt.Sprint(a.Size)
 	if a.Signed {
 		size = "-" + size
@@ -316,13 +318,13 @@ func formatArg(arch Arch, a Arg) string {
 	widths := map[int]int{8: 0, 4: 1, 2: 2, 1: 3}
 	amdNames := [...]string{"rax eax ax al", "rcx ecx cx cl", "rdx edx dx dl", "rbx ebx bx bl",
 		"rsp esp sp spl", "rbp ebp bp bpl", "rsi esi si sil", "rdi edi di dil"}
-	name := func(r Reg, width int) string {
+	name := func(r probe.Reg, width int) string {
 		switch {
-		case arch == ARM64 && r == 31:
+		case arch == probe.ARM64 && r == 31:
 			return "sp"
-		case arch == ARM64 && width < 8:
+		case arch == probe.ARM64 && width < 8:
 			return fmt.Sprintf("w%d", r)
-		case arch == ARM64:
+		case arch == probe.ARM64:
 			return fmt.Sprintf("x%d", r)
 		case r >= 8:
 			return fmt.Sprintf("%%r%d%s", r, []string{"", "d", "w", "b"}[widths[width]])
@@ -330,17 +332,17 @@ func formatArg(arch Arch, a Arg) string {
 		return "%" + strings.Fields(amdNames[r])[widths[width]]
 	}
 	switch {
-	case a.Kind == ArgConst && arch == AMD64:
+	case a.Kind == probe.OperandConst && arch == probe.AMD64:
 		return fmt.Sprintf("%s@$%d", size, a.Const)
-	case a.Kind == ArgConst:
+	case a.Kind == probe.OperandConst:
 		return fmt.Sprintf("%s@#%d", size, a.Const)
-	case a.Kind == ArgReg && a.Shift == 8:
+	case a.Kind == probe.OperandReg && a.Shift == 8:
 		return fmt.Sprintf("%s@%%%ch", size, "acdb"[a.Base])
-	case a.Kind == ArgReg:
+	case a.Kind == probe.OperandReg:
 		return size + "@" + name(a.Base, a.Size)
-	case a.Kind == ArgSym:
+	case a.Kind == probe.OperandSym:
 		return fmt.Sprintf("%s@s%x(%%rip)", size, a.Addr)
-	case arch == AMD64:
+	case arch == probe.AMD64:
 		s := fmt.Sprintf("%s@%d(", size, a.Disp)
 		if a.HasBase {
 			s += name(a.Base, 8)

@@ -5,6 +5,8 @@ package usdt
 import (
 	"errors"
 	"strings"
+
+	"github.com/phasetrace/phasetrace/internal/probe"
 )
 
 var (
@@ -15,21 +17,21 @@ var (
 )
 
 // parseAMD64 reads an operand in AT&T syntax into arg, whose size is set.
-func parseAMD64(s string, symbols Symbols, arg *Arg) error {
+func parseAMD64(s string, symbols Symbols, arg *probe.Operand) error {
 	switch {
 	case s[0] == '$':
 		e, err := parseExpression(s[1:])
 		if err != nil || e.symbol != "" {
 			return errNumber
 		}
-		arg.Kind, arg.Const = ArgConst, e.offset
+		arg.Kind, arg.Const = probe.OperandConst, e.offset
 		return nil
 	case strings.HasPrefix(s, "%fs:") || strings.HasPrefix(s, "%gs:"):
 		return errSegment
 	case s[0] == '%':
 		r, err := amd64Register(s[1:])
 		if err == nil {
-			arg.setReg(r)
+			setReg(arg, r)
 		}
 		return err
 	}
@@ -58,7 +60,7 @@ func parseAMD64(s string, symbols Symbols, arg *Arg) error {
 }
 
 // parseAMD64Absolute reads a symbol without a register.
-func parseAMD64Absolute(s string, symbols Symbols, arg *Arg) error {
+func parseAMD64Absolute(s string, symbols Symbols, arg *probe.Operand) error {
 	e, err := parseExpression(s)
 	if err != nil {
 		return err
@@ -71,14 +73,14 @@ func parseAMD64Absolute(s string, symbols Symbols, arg *Arg) error {
 	return parseSym(e, symbols, arg)
 }
 
-func parseSym(e expression, symbols Symbols, arg *Arg) (err error) {
-	arg.Kind = ArgSym
+func parseSym(e expression, symbols Symbols, arg *probe.Operand) (err error) {
+	arg.Kind = probe.OperandSym
 	arg.Addr, err = e.address(symbols)
 	return err
 }
 
 // parseAMD64Mem reads what stands in the parentheses: base, index, scale.
-func parseAMD64Mem(e expression, inner string, symbols Symbols, arg *Arg) error {
+func parseAMD64Mem(e expression, inner string, symbols Symbols, arg *probe.Operand) error {
 	parts := strings.Split(inner, ",")
 	if len(parts) > 3 || inner == "" {
 		return errParentheses
@@ -86,7 +88,7 @@ func parseAMD64Mem(e expression, inner string, symbols Symbols, arg *Arg) error 
 	for i := range parts {
 		parts[i] = strings.TrimSpace(parts[i])
 	}
-	arg.Kind, arg.Disp = ArgMem, e.offset
+	arg.Kind, arg.Disp = probe.OperandMem, e.offset
 	if parts[0] != "" {
 		r, err := amd64Address(parts[0])
 		if err != nil {
@@ -102,7 +104,7 @@ func parseAMD64Mem(e expression, inner string, symbols Symbols, arg *Arg) error 
 		if err != nil {
 			return err
 		}
-		if r == RSP {
+		if r == probe.RSP {
 			return errIndex
 		}
 		arg.Index, arg.HasIndex = r, true
@@ -131,7 +133,7 @@ func parseAMD64Mem(e expression, inner string, symbols Symbols, arg *Arg) error 
 }
 
 // amd64Address reads a register that is part of an address.
-func amd64Address(s string) (Reg, error) {
+func amd64Address(s string) (probe.Reg, error) {
 	name, ok := strings.CutPrefix(s, "%")
 	if !ok {
 		return 0, errIndex
@@ -160,16 +162,16 @@ var amd64Registers = makeAMD64Registers()
 
 func makeAMD64Registers() map[string]register {
 	m := make(map[string]register, 68)
-	for i, name := range amd64Names {
-		r := Reg(i)
+	for r := probe.RAX; r <= probe.R15; r++ {
+		name := r.Name(probe.AMD64)
 		m[name] = register{reg: r, size: 8}
 		switch {
-		case r >= R8: // r8, r8d, r8w, r8b
+		case r >= probe.R8: // r8, r8d, r8w, r8b
 			m[name+"d"] = register{reg: r, size: 4}
 			m[name+"w"] = register{reg: r, size: 2}
 			m[name+"b"] = register{reg: r, size: 1}
 			continue
-		case r <= RBX: // rax, eax, ax, al, ah
+		case r <= probe.RBX: // rax, eax, ax, al, ah
 			m[name[1:2]+"l"] = register{reg: r, size: 1}
 			m[name[1:2]+"h"] = register{reg: r, size: 1, shift: 8}
 		default: // rsi, esi, si, sil

@@ -5,6 +5,8 @@ package usdt
 import (
 	"fmt"
 	"io"
+
+	"github.com/phasetrace/phasetrace/internal/probe"
 )
 
 // Read reads the probes of an ELF file of size bytes. It reads the headers,
@@ -77,8 +79,8 @@ func resolveSymbols(im *image, sites []Site, which []int, table *symbolTable) {
 				continue
 			}
 			*a = parseArg(im.arch, a.Text, symbols)
-			if a.Kind == ArgSym && !im.mapped(a.Addr, uint64(a.Size)) {
-				*a = a.unsupported(errOutside)
+			if a.Kind == probe.OperandSym && !im.mapped(a.Addr, uint64(a.Size)) {
+				*a = unsupported(a, errOutside)
 			}
 		}
 	}

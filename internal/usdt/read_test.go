@@ -11,13 +11,15 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/phasetrace/phasetrace/internal/probe"
+
 	"github.com/google/go-cmp/cmp"
 )
 
 func TestReadSites(t *testing.T) {
 	const at, sema = codeBase + codeAt, dataBase + dataAt
 	nops := [][]byte{{0x90}, nop5, nop10, append([]byte{0x90}, nop10...), {0xc3}}
-	kinds := []Nop{Nop1, Nop5, Nop10, Nop1Then10, NopNone}
+	kinds := []probe.Nop{probe.Nop1, probe.Nop5, probe.Nop10, probe.Nop1Then10, probe.NopNone}
 	for i, code := range nops {
 		e := testELF{code: code, notes: sdtNote(at, 0, 0, "p", "n", "8@%rax")}
 		f, err := readBytes(e.bytes())
@@ -25,7 +27,7 @@ func TestReadSites(t *testing.T) {
 			t.Fatalf("%d sites, error %v", len(f.Sites), err)
 		}
 		want := Site{Provider: "p", Name: "n", Location: at, Offset: codeAt, ArgText: "8@%rax", Nop: kinds[i],
-			Args: []Arg{{Text: "8@%rax", Size: 8, Kind: ArgReg, Base: RAX}}}
+			Args: []probe.Operand{{Text: "8@%rax", Size: 8, Kind: probe.OperandReg, Base: probe.RAX}}}
 		if diff := cmp.Diff(want, f.Sites[0]); diff != "" {
 			t.Error(diff)
 		}
@@ -132,7 +134,7 @@ func TestReadSymbols(t *testing.T) {
 			case errors.Is(a.Err, errSymbolBase):
 				got = append(got, "not fixed")
 			default:
-				got = append(got, formatArg(AMD64, a))
+				got = append(got, formatArg(probe.AMD64, a))
 			}
 		}
 		indexed := map[elf.Type]string{elf.ET_EXEC: "4@6291472(,%rbx,4)", elf.ET_DYN: "not fixed"}[typ]
@@ -217,9 +219,9 @@ func (failReader) ReadAt([]byte, int64) (int, error) { return 0, io.ErrClosedPip
 
 func TestStrings(t *testing.T) {
 	for want, got := range map[string]string{
-		"amd64": AMD64.String(), "arm64": ARM64.String(), "Arch(0)": Arch(0).String(),
-		"rax": RAX.Name(AMD64), "r15": R15.Name(AMD64), "x29": X29.Name(ARM64), "sp": SP.Name(ARM64), "Reg(31)": SP.Name(AMD64),
-		"mem": ArgMem.String(), "ArgKind(9)": ArgKind(9).String(), "nop1+nop10": Nop1Then10.String(), "Nop(9)": Nop(9).String(),
+		"amd64": probe.AMD64.String(), "arm64": probe.ARM64.String(), "Arch(0)": probe.Arch(0).String(),
+		"rax": probe.RAX.Name(probe.AMD64), "r15": probe.R15.Name(probe.AMD64), "x29": probe.X29.Name(probe.ARM64), "sp": probe.SP.Name(probe.ARM64), "Reg(31)": probe.SP.Name(probe.AMD64),
+		"mem": probe.OperandMem.String(), "OperandKind(9)": probe.OperandKind(9).String(), "nop1+nop10": probe.Nop1Then10.String(), "Nop(9)": probe.Nop(9).String(),
 		"str(argM)": TypeStrLen.String(), "int": TypeInt.String(), "--pair": OriginFlag.String(), "naming rule": OriginRule.String(),
 		"x:y: " + io.EOF.Error(): Problem{"x:y", io.EOF}.Error(),
 	} {

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/phasetrace/phasetrace/internal/probe"
+
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -55,7 +57,7 @@ func TestRealPrograms(t *testing.T) {
 			probes := map[string]bool{}
 			for _, s := range f.Sites {
 				probes[s.probe()] = true
-				if s.Nop != Nop1 && s.Nop != NopARM {
+				if s.Nop != probe.Nop1 && s.Nop != probe.NopARM {
 					t.Errorf("%s: %v under it", s.probe(), s.Nop)
 				}
 				for _, a := range s.Args {
@@ -143,7 +145,7 @@ func TestPostgreSQL(t *testing.T) {
 		t.Fatalf("arguments: %+v", args)
 	}
 	for j, a := range args {
-		if a.Kind != ArgSym || a.Size != 4 || !a.Signed {
+		if a.Kind != probe.OperandSym || a.Size != 4 || !a.Signed {
 			t.Errorf("%q is %+v", a.Text, a)
 		}
 		if strings.Contains(a.Text, "+CheckpointStats(%rip)") {

@@ -63,7 +63,7 @@ type testPackage struct {
 var testPackages = []testPackage{
 	{Dir: "internal/process"},
 	{Dir: "internal/loader", Modes: true},
-	{Dir: "internal/trace", Modes: true},
+	{Dir: "internal/session", Modes: true},
 	{Dir: "cmd/phasetrace", Modes: true},
 }
 

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"bytes"
+	"strconv"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/phasetrace/phasetrace/internal/event"
+)
+
+// Keys that say what is not as the program has it. They come last, so that a
+// program's own key of that name is seen to be the first of two.
+const (
+	truncatedLabel  = `"_truncated":[`
+	unreadableLabel = `"_unreadable":[`
+)
+
+// appendString appends b as a JSON string. Invalid UTF-8 becomes U+FFFD.
+func appendString(dst, b []byte) []byte {
+	// The error only says that there was invalid UTF-8.
+	dst, _ = jsontext.AppendQuote(dst, b)
+	return dst
+}
+
+// attributes builds the JSON object of an enter, or nothing. It is valid until
+// the next call.
+func (e *Engine) attributes(s *Site, ev *event.Marker) []byte {
+	if s.Object != None {
+		return e.objectAttributes(&ev.Values[s.Object])
+	}
+	if len(s.Attrs) == 0 {
+		return nil
+	}
+	b := append(e.attrs[:0], '{')
+	cut, unread := false, false
+	for i := range s.Attrs {
+		a := &s.Attrs[i]
+		v := &ev.Values[a.Slot]
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, a.label...)
+		b = appendValue(b, a, v)
+		cut = cut || v.Truncated
+		unread = unread || v.Unreadable
+	}
+	if cut {
+		b = appendKeys(b, truncatedLabel, s, ev, func(v *event.Value) bool { return v.Truncated })
+		e.stats.CutAttributes++
+	}
+	if unread {
+		b = appendKeys(b, unreadableLabel, s, ev, func(v *event.Value) bool { return v.Unreadable })
+		e.stats.UnreadableAttributes++
+	}
+	b = append(b, '}')
+	e.attrs = b
+	return b
+}
+
+func appendKeys(b []byte, label string, s *Site, ev *event.Marker, is func(*event.Value) bool) []byte {
+	b = append(append(b, ','), label...)
+	first := true
+	for i := range s.Attrs {
+		if !is(&ev.Values[s.Attrs[i].Slot]) {
+			continue
+		}
+		if !first {
+			b = append(b, ',')
+		}
+		first = false
+		b = appendString(b, []byte(s.Attrs[i].Key))
+	}
+	return append(b, ']')
+}
+
+func appendValue(b []byte, a *Attr, v *event.Value) []byte {
+	if v.Unreadable {
+		return append(b, "null"...)
+	}
+	switch a.Format {
+	case FormatText:
+		if v.NullPointer {
+			return append(b, "null"...)
+		}
+		return appendString(b, v.Str)
+	case FormatHex:
+		b = append(b, `"0x`...)
+		b = strconv.AppendUint(b, mask(v.Int, a.Size), 16)
+		return append(b, '"')
+	case FormatUint:
+		return strconv.AppendUint(b, mask(v.Int, a.Size), 10)
+	}
+	return strconv.AppendInt(b, int64(v.Int), 10)
+}
+
+// mask undoes a sign extension.
+func mask(v uint64, size int) uint64 {
+	if size >= 8 || size <= 0 {
+		return v
+	}
+	return v & (1<<(8*size) - 1)
+}
+
+// objectAttributes takes the JSON object that a marker of ours passes. What is
+// no JSON object is kept as text under "raw".
+func (e *Engine) objectAttributes(v *event.Value) []byte {
+	if v.NullPointer {
+		return nil
+	}
+	text := bytes.TrimSpace(v.Str)
+	if !v.Unreadable && !v.Truncated && len(text) == 0 {
+		return nil
+	}
+	if !v.Unreadable && !v.Truncated && text[0] == '{' && jsontext.Value(text).IsValid() {
+		if bytes.IndexByte(text, '\n') < 0 && bytes.IndexByte(text, '\r') < 0 {
+			return text
+		}
+		compact := jsontext.Value(append(e.attrs[:0], text...))
+		if compact.Compact() == nil {
+			e.attrs = compact
+			return compact
+		}
+	}
+	return e.rawAttributes(v)
+}
+
+func (e *Engine) rawAttributes(v *event.Value) []byte {
+	b := append(e.attrs[:0], `{"raw":`...)
+	switch {
+	case v.Unreadable:
+		e.stats.UnreadableAttributes++
+		b = append(b, `null,"_unreadable":["raw"]}`...)
+	case v.Truncated:
+		e.stats.CutAttributes++
+		b = append(appendString(b, v.Str), `,"_truncated":["raw"]}`...)
+	default:
+		e.stats.InvalidAttributes++
+		b = append(appendString(b, v.Str), '}')
+	}
+	e.attrs = b
+	return b
+}

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"slices"
+
+	"github.com/phasetrace/phasetrace/internal/stream"
+
+	"github.com/phasetrace/phasetrace/internal/recorder"
+)
+
+// maxDefects bounds how many distinct defects are told and counted apart.
+const maxDefects = 256
+
+// defect is what makes two violations the same defect of the program.
+type defect struct {
+	kind    recorder.Kind
+	marker  *stream.Marker
+	closing *recorder.Path
+	top     *recorder.Path
+	pid     int
+}
+
+// defects counts violations by defect.
+type defects struct {
+	index map[defect]int
+	list  []stream.ViolationCount
+	total uint64
+	rest  uint64 // of total: beyond maxDefects
+}
+
+// seen counts v. When it is the first of its defect, and so is to be told, it
+// returns the copy that is kept, good until the next call. Beyond maxDefects only
+// the total goes on.
+func (d *defects) seen(v *stream.Violation) (first *stream.Violation) {
+	d.total++
+	k := defect{v.Err.Kind, v.Marker, v.Err.Closing.Path, v.Err.Top.Path, v.Thread.Process.PID}
+	if i, ok := d.index[k]; ok {
+		d.list[i].Count++
+		return nil
+	}
+	if len(d.list) >= maxDefects {
+		d.rest++
+		return nil
+	}
+	if d.index == nil {
+		d.index = make(map[defect]int)
+	}
+	d.index[k] = len(d.list)
+	copied, thread := *v, *v.Thread
+	copied.Thread = &thread
+	d.list = append(d.list, stream.ViolationCount{First: copied, Count: 1})
+	return &d.list[len(d.list)-1].First
+}
+
+// Violations returns the distinct defects, the most frequent first.
+func (e *Engine) Violations() []stream.ViolationCount {
+	out := slices.Clone(e.defects.list)
+	SortViolations(out)
+	return out
+}
+
+// SortViolations puts the most frequent first.
+func SortViolations(list []stream.ViolationCount) {
+	slices.SortStableFunc(list, func(a, b stream.ViolationCount) int {
+		switch {
+		case a.Count > b.Count:
+			return -1
+		case a.Count < b.Count:
+			return 1
+		}
+		return 0
+	})
+}
+
+// startOf returns when an open scope began, 0 if it is not open.
+func (e *Engine) startOf(ref recorder.ScopeRef) int64 {
+	if !ref.Open || int(ref.Slot) >= len(e.scopes) {
+		return 0
+	}
+	return e.scopes[ref.Slot].start
+}

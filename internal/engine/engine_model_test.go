@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/phasetrace/phasetrace/internal/stream"
+
+	"github.com/phasetrace/phasetrace/internal/recorder"
+)
+
+// naive is what DESIGN.md says of repair, written down as plainly as can be,
+// for programs that do everything wrong and of which nothing is lost.
+type naive struct {
+	policy     Policy
+	threads    []*naiveThread
+	said       []string
+	violations map[recorder.Kind]uint64
+}
+
+type naiveThread struct {
+	*task
+	lanes [2][]*naiveScope
+	late  [2][]naiveScope
+}
+
+type naiveScope struct {
+	pair      int
+	token     uint64
+	path      string
+	start     int64
+	elsewhere bool // closed by another thread while others lay above it
+}
+
+var tokenless = []int{pairWork, pairNamed, pairQuery, pairPlan}
+
+func laneOf(pair int) int {
+	if pair == pairOther {
+		return 1
+	}
+	return 0
+}
+
+// pop closes the scopes of a lane from the top down to a place.
+func (n *naive) pop(th *naiveThread, lane, to int, now int64, why stream.Reason) {
+	for l := &th.lanes[lane]; len(*l) > to; *l = (*l)[:len(*l)-1] {
+		s := (*l)[len(*l)-1]
+		n.said = append(n.said, fmt.Sprintf("%d exit %s after %d %s", th.tid, s.path, now-s.start, why))
+	}
+}
+
+// close ends the innermost scope, and those that another thread closed before.
+func (n *naive) close(th *naiveThread, lane int, now int64, why stream.Reason) {
+	n.pop(th, lane, len(th.lanes[lane])-1, now, why)
+	for l := &th.lanes[lane]; len(*l) > 0 && (*l)[len(*l)-1].elsewhere; {
+		n.pop(th, lane, len(*l)-1, now, stream.ReasonUnwound)
+	}
+}
+
+func (n *naive) enter(th *naiveThread, pair int, token uint64, name string, now int64) {
+	lane := laneOf(pair)
+	for i, s := range th.lanes[lane] {
+		if s.pair == pair && (pair == pairQuery || pair == pairPlan) || pair == pairQuery && s.pair == pairPlan {
+			n.pop(th, lane, i, now, stream.ReasonAbandoned)
+			break
+		}
+	}
+	if slices.Contains(tokenless, pair) {
+		th.late[lane] = slices.DeleteFunc(th.late[lane], func(s naiveScope) bool { return s.pair == pair })
+		token = 0
+	}
+	path := name
+	if l := th.lanes[lane]; len(l) > 0 {
+		path = l[len(l)-1].path + " / " + name
+	}
+	th.lanes[lane] = append(th.lanes[lane], &naiveScope{pair: pair, token: token, path: path, start: now})
+	n.said = append(n.said, fmt.Sprintf("%d enter %s", th.tid, path))
+}
+
+func (n *naive) exit(th *naiveThread, pair int, token uint64, now int64) {
+	lane := laneOf(pair)
+	same := func(s naiveScope) bool { return s.pair == pair && s.token == token }
+	if slices.Contains(tokenless, pair) {
+		same = func(s naiveScope) bool { return s.pair == pair }
+	}
+	for i := len(th.lanes[lane]) - 1; i >= 0; i-- {
+		if s := th.lanes[lane][i]; same(*s) {
+			n.exitOwn(th, lane, i, now)
+			return
+		}
+	}
+	for _, owner := range n.threads {
+		for i, s := range owner.lanes[lane] {
+			if owner != th && !slices.Contains(tokenless, pair) && same(*s) {
+				n.exitOther(owner, lane, i, now)
+				return
+			}
+		}
+	}
+	for i := len(th.late[lane]) - 1; i >= 0; i-- {
+		if same(th.late[lane][i]) {
+			th.late[lane] = slices.Delete(th.late[lane], i, i+1)
+			return
+		}
+	}
+	if len(th.lanes[lane]) == 0 {
+		n.violations[recorder.NoActivePhase]++
+	} else {
+		n.violations[recorder.UnknownScope]++
+	}
+}
+
+func (n *naive) exitOwn(th *naiveThread, lane, at int, now int64) {
+	if top := len(th.lanes[lane]) - 1; at != top {
+		n.violations[recorder.NotLIFO]++
+		if n.policy == PolicyReject {
+			return
+		}
+		for i := top; i > at; i-- {
+			th.late[lane] = append(th.late[lane], *th.lanes[lane][i])
+		}
+		n.pop(th, lane, at+1, now, stream.ReasonUnwound)
+	}
+	n.close(th, lane, now, stream.ReasonNone)
+}
+
+func (n *naive) exitOther(owner *naiveThread, lane, at int, now int64) {
+	n.violations[recorder.WrongThread]++
+	switch {
+	case n.policy == PolicyReject:
+	case at == len(owner.lanes[lane])-1:
+		owner.late[lane] = append(owner.late[lane], *owner.lanes[lane][at])
+		n.close(owner, lane, now, stream.ReasonUnwound)
+	default:
+		owner.lanes[lane][at].elsewhere = true
+	}
+}
+
+// recording is an output that writes down what it is told, as naive does.
+type recording struct {
+	said []string
+}
+
+func (r *recording) Record(record stream.Record) {
+	b, ok := record.(*stream.Boundary)
+	if !ok {
+		return
+	}
+	if b.Action == recorder.Enter {
+		r.said = append(r.said, fmt.Sprintf("%d enter %s", b.Thread.HostTID, b.Path))
+		return
+	}
+	r.said = append(r.said, fmt.Sprintf("%d exit %s after %d %s", b.Thread.HostTID, b.Path, b.Duration, b.Synthetic))
+}
+
+// compareWithModel runs a program that does everything wrong through both.
+func compareWithModel(t testing.TB, c chooser, policy Policy) uint64 {
+	out := &recording{}
+	e := New(Config{SessionID: "s", PageSize: 4096, Policy: policy}, out)
+	addSites(e)
+	m := newMachine(e)
+	n := &naive{policy: policy, violations: make(map[recorder.Kind]uint64)}
+	e.AddProcess(stream.Process{PID: 1, HostPID: 1})
+	token := uint64(0)
+	for c.more() {
+		if len(n.threads) < 3 {
+			n.threads = append(n.threads, &naiveThread{task: m.newTask(1)})
+		}
+		i := c.upTo(len(n.threads))
+		th := n.threads[i]
+		pair := c.upTo(pairOther + 1)
+		deep := len(th.lanes[laneOf(pair)]) > 4
+		switch k := c.upTo(100); {
+		case k < 45 && !deep:
+			token++
+			name := nameOf(2 * pair)
+			if e.sites[2*pair].Name != None {
+				name = fmt.Sprint("n", token%2)
+			}
+			m.marker(th.task, 2*pair, token, name, -1)
+			n.enter(th, pair, token, name, m.now)
+		case k < 90:
+			value := max(token, 8) - uint64(c.upTo(8)) // of any thread, open or not
+			if l := th.lanes[laneOf(pair)]; len(l) > 0 && k < 70 {
+				pair, value = l[len(l)-1].pair, l[len(l)-1].token
+			}
+			m.marker(th.task, 2*pair+1, value, "", -1)
+			n.exit(th, pair, value, m.now)
+		case k < 93:
+			m.marker(th.task, siteStatus, 0, "", -1)
+			if at := slices.IndexFunc(th.lanes[0], func(s *naiveScope) bool { return s.pair == pairPlan }); at >= 0 {
+				n.pop(th, 0, at, m.now, stream.ReasonAbandoned)
+			}
+		case k == 93 && th.marked:
+			m.threadExit(th.task)
+			n.pop(th, 0, 0, m.now, stream.ReasonThreadExit)
+			n.pop(th, 1, 0, m.now, stream.ReasonThreadExit)
+			n.threads = slices.Delete(n.threads, i, i+1)
+			m.freed = append(m.freed, th.tid)
+		}
+		if !slices.Equal(out.said, n.said) {
+			t.Fatalf("at %d, %+v:\nengine %q\nmodel  %q", m.now, m.ev, out.said, n.said)
+		}
+		out.said, n.said = out.said[:0], n.said[:0]
+	}
+	e.Begin()
+	for kind, want := range n.violations {
+		if got := e.batch.Stats().Violations[kind]; got != want {
+			t.Fatalf("%d violations %v, the model has %d", got, kind, want)
+		}
+	}
+	e.End()
+	if n := e.stats.Internal(); n > 0 {
+		t.Fatalf("%d records mishandled", n)
+	}
+	return m.produced
+}
+
+// Programs that break every rule, against a model of the repair.
+func TestEngineAgainstModel(t *testing.T) {
+	for name, policy := range map[string]Policy{"unwind": PolicyUnwind, "reject": PolicyReject} {
+		t.Run(name, func(t *testing.T) {
+			t.Logf("%d markers", compareWithModel(t, newSeeded(7, *modelEvents), policy))
+		})
+	}
+}
+
+func FuzzEngineAgainstModel(f *testing.F) {
+	f.Add([]byte("in and out and out again"), false)
+	f.Fuzz(func(t *testing.T, script []byte, reject bool) {
+		policy := PolicyUnwind
+		if reject {
+			policy = PolicyReject
+		}
+		compareWithModel(t, &scripted{script}, policy)
+	})
+}

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package figures
+
+import "github.com/phasetrace/phasetrace/internal/recorder"
+
+// Octaves and Buckets are the layout of Counted.Octaves.
+const (
+	Octaves = octaves
+	Buckets = subBuckets
+)
+
+// Counted are the figures of one path that somebody else has counted, as the
+// kernel does.
+type Counted struct {
+	Entered  uint64 // scopes begun, ended or not
+	Ended    uint64 // by the program itself; the rest is of these
+	Total    uint64 // ns
+	Inner    uint64 // ns of Total spent in scopes directly inside
+	Min, Max uint64 // ns; without meaning while Ended is 0
+	// Octaves count durations: octave 0 those below Buckets ns, each by itself;
+	// octave o those from Buckets<<(o-1) on, in Buckets equal steps. nil: none.
+	// The counts are copied.
+	Octaves [Octaves]*[Buckets]uint64
+}
+
+// AddCounted adds counted figures to a path. Scopes that were begun and not
+// ended count as closed by phasetrace.
+func (f *Figures) AddCounted(of *recorder.Path, c *Counted) {
+	f.boundaries += 2 * c.Entered
+	f.synthetic += c.Entered - c.Ended
+	other := path{
+		count: c.Entered, synthetic: c.Entered - c.Ended,
+		total: int64(c.Total), self: int64(c.Total - c.Inner), min: int64(c.Min), max: int64(c.Max),
+	}
+	for o, counts := range c.Octaves {
+		if counts != nil {
+			other.hist.take(o, (*block)(counts))
+		}
+	}
+	f.unsorted += f.path(of).merge(&other, &f.blocks)
+}
+
+// Merge adds the figures of another session or process. Paths must be of the
+// same recorder.Paths. Other is left as it is.
+func (f *Figures) Merge(other *Figures) {
+	f.boundaries += other.boundaries
+	f.synthetic += other.synthetic
+	f.orphans += other.orphans
+	f.lost += other.lost
+	f.unsorted += other.unsorted
+	for _, p := range other.paths {
+		if p != nil {
+			f.unsorted += f.path(p.path).merge(p, &f.blocks)
+		}
+	}
+	f.memory.merge(&other.memory)
+}
+
+// merge adds the figures of another path, and returns how many durations no
+// histogram had room for.
+func (p *path) merge(other *path, blocks *int) (unsorted uint64) {
+	if ended := other.count - other.synthetic; ended > 0 {
+		if p.count == p.synthetic || other.min < p.min {
+			p.min = other.min
+		}
+		p.max = max(p.max, other.max)
+	}
+	p.count += other.count
+	p.synthetic += other.synthetic
+	p.open += other.open
+	p.total += other.total
+	p.self += other.self
+	p.residentChange += other.residentChange
+	p.residentPeak = max(p.residentPeak, other.residentPeak)
+	for i := range other.gpu {
+		p.device(other.gpu[i].Device).merge(&other.gpu[i])
+	}
+	return p.hist.merge(&other.hist, blocks)
+}

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package figures
+
+import (
+	"github.com/phasetrace/phasetrace/internal/recorder"
+	"github.com/phasetrace/phasetrace/internal/stream"
+)
+
+// Figures are the figures of a session so far. It is a stream.Sink that writes
+// nothing. In steady state no method allocates. For one goroutine.
+type Figures struct {
+	paths  []*path // by recorder.Path.ID
+	blocks int     // histogram blocks that may still be made
+
+	boundaries uint64
+	synthetic  uint64
+	orphans    uint64
+	lost       uint64
+	unsorted   uint64 // durations that no histogram had room for
+	memory     memory
+}
+
+var _ stream.Sink = (*Figures)(nil)
+
+// New returns figures of nothing.
+func New() *Figures { return &Figures{blocks: maxBlocks} }
+
+// Start has nothing to do.
+func (*Figures) Start(*stream.Start) error { return nil }
+
+// Record adds a record. It never fails.
+func (f *Figures) Record(r stream.Record) error {
+	switch r := r.(type) {
+	case *stream.Boundary:
+		f.boundary(r)
+	case *stream.Orphan:
+		f.orphans++
+	case *stream.Loss:
+		f.lost += r.Count
+	case *stream.Sample:
+		f.memory.sample(r)
+	}
+	return nil
+}
+
+// Flush has nothing to do.
+func (*Figures) Flush() error { return nil }
+
+// End has nothing to do: the summary is made of these figures.
+func (*Figures) End(*stream.Summary) error { return nil }
+
+func (f *Figures) boundary(b *stream.Boundary) {
+	f.boundaries++
+	if b.Synthetic != stream.ReasonNone {
+		f.synthetic++
+	}
+	p := f.path(b.Path)
+	if b.Action == recorder.Enter {
+		p.open++
+		return
+	}
+	p.open--
+	if !p.exit(b, &f.blocks) {
+		f.unsorted++
+	}
+	p.memory(b)
+}
+
+func (f *Figures) path(of *recorder.Path) *path {
+	id := of.ID()
+	for id >= len(f.paths) {
+		f.paths = append(f.paths, nil)
+	}
+	p := f.paths[id]
+	if p == nil {
+		p = &path{path: of}
+		f.paths[id] = p
+	}
+	return p
+}
+
+// Snapshot puts the figures so far into a summary, whose other fields it leaves
+// alone. Sum.Lost becomes the sum of the losses told where that is more.
+func (f *Figures) Snapshot(sum *stream.Summary) {
+	sum.Boundaries, sum.Synthetic, sum.Orphans = f.boundaries, f.synthetic, f.orphans
+	sum.Lost = max(sum.Lost, f.lost)
+	sum.Paths = f.Paths()
+	sum.GPUSamples, sum.RunPeak = f.memory.samples, f.memory.runPeaks()
+}
+
+// Paths returns the figures by path, in the order of their first scope.
+func (f *Figures) Paths() []stream.PathStats {
+	var out []stream.PathStats
+	for _, p := range f.paths {
+		if p != nil {
+			out = append(out, p.export())
+		}
+	}
+	return out
+}
+
+// Unsorted returns how many durations are in totals but not in quantiles,
+// because there are too many phases.
+func (f *Figures) Unsorted() uint64 { return f.unsorted }

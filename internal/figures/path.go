@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package figures
+
+import (
+	"time"
+
+	"github.com/phasetrace/phasetrace/internal/recorder"
+	"github.com/phasetrace/phasetrace/internal/stream"
+)
+
+// path holds the figures of one path.
+type path struct {
+	path      *recorder.Path
+	count     uint64 // of exits
+	synthetic uint64 // of count: those whose times are left out below
+	open      int64
+	total     int64 // ns
+	self      int64
+	min, max  int64
+	hist      histogram
+
+	gpu            []stream.PathGPU
+	residentChange int64
+	residentPeak   uint64
+}
+
+// exit adds the times of an exit. blocks is what is left of maxBlocks. false:
+// there was no room for its duration in the histogram.
+func (p *path) exit(b *stream.Boundary, blocks *int) bool {
+	p.count++
+	if b.Synthetic != stream.ReasonNone {
+		p.synthetic++
+		return true
+	}
+	p.total += b.Duration
+	p.self += b.Self
+	p.max = max(p.max, b.Duration)
+	if p.count-p.synthetic == 1 || b.Duration < p.min {
+		p.min = b.Duration
+	}
+	return p.hist.add(uint64(b.Duration), blocks)
+}
+
+func (p *path) export() stream.PathStats {
+	return stream.PathStats{
+		Path: p.path, Count: p.count, Synthetic: p.synthetic, Open: uint64(max(p.open, 0)),
+		Total: time.Duration(p.total), Self: time.Duration(p.self),
+		P50: p.clamp(p.hist.quantile(0.5)), P99: p.clamp(p.hist.quantile(0.99)),
+		Max: time.Duration(p.max), Min: time.Duration(p.min),
+		GPU: p.gpu, ResidentChange: p.residentChange, ResidentPeak: p.residentPeak,
+	}
+}
+
+// clamp keeps a quantile within what was really seen.
+func (p *path) clamp(v uint64) time.Duration {
+	return time.Duration(min(max(int64(v), p.min), p.max))
+}

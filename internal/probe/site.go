@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package probe
+
+import "fmt"
+
+// Limits of a site.
+const (
+	// MaxLanes is the number of independent stacks that one thread can have.
+	MaxLanes = 8
+	// MaxCaptures is the number of values that one site can capture: a USDT note
+	// has at most 12 arguments.
+	MaxCaptures = 12
+	// MaxString is the longest string, in bytes, that one capture can ask for.
+	MaxString = 1024
+)
+
+// NoLane marks sites that take no part in a thread's depth: those of keyed
+// pairs, and points.
+const NoLane = 0xff
+
+// Kind says what a site is in its program.
+type Kind uint8
+
+// The kinds of site. The zero Kind is a marker.
+const (
+	Marker Kind = iota // a USDT marker
+)
+
+// Effect says what a hit of a site does to the phases of its thread.
+type Effect uint8
+
+// The effects.
+const (
+	Enter Effect = 1 + iota // opens one
+	Exit                    // closes one
+	Point                   // neither: it tells something about those that are open
+)
+
+// String returns a lower-case word for the effect.
+func (e Effect) String() string {
+	switch e {
+	case Enter:
+		return "enter"
+	case Exit:
+		return "exit"
+	case Point:
+		return "point"
+	}
+	return fmt.Sprintf("Effect(%d)", uint8(e))
+}
+
+// CaptureType says what to make of a captured argument.
+type CaptureType uint8
+
+// The types of a capture.
+const (
+	CaptureInt   = CaptureType(iota + 1) // the value itself
+	CaptureStr                           // a pointer to a C string
+	CaptureBytes                         // a pointer, and a length in another argument
+)
+
+// Capture is one value to fetch when a site is hit.
+type Capture struct {
+	Operand Operand
+	Type    CaptureType
+	Len     Operand // CaptureBytes: the argument that holds the length in bytes
+	Max     int     // strings: bytes to keep, 1 to MaxString
+}
+
+// Site is one place to attach to, and what to record there.
+type Site struct {
+	ID       uint32 // dense from 0, given by whoever keeps the table of sites
+	Kind     Kind
+	Effect   Effect
+	Arch     Arch
+	Location uint64 // address in the file, for symbol operands
+	Offset   uint64 // file offset of the instruction
+	RefCtr   uint64 // file offset of the semaphore, 0 for none
+	Lane     uint8  // 0 to MaxLanes-1, or NoLane
+	Captures []Capture
+}

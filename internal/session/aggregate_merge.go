@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package session
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/phasetrace/phasetrace/internal/engine"
+	"github.com/phasetrace/phasetrace/internal/figures"
+
+	"github.com/phasetrace/phasetrace/internal/stream"
+
+	"github.com/phasetrace/phasetrace/internal/loader"
+	"github.com/phasetrace/phasetrace/internal/recorder"
+)
+
+// pathTree gives what the kernel counted the paths that recorded phases have.
+type pathTree struct {
+	rec   *recorder.Recorder
+	known map[uint32]*recorder.Path // by AggregatePath.ID
+}
+
+func newPathTree() *pathTree {
+	return &pathTree{rec: recorder.New(recorder.Limits{}), known: make(map[uint32]*recorder.Path)}
+}
+
+// paths returns the path of every node that is one, by its number.
+func (t *pathTree) paths(a *loader.Aggregate, pairName func(uint8) string) map[uint32]*recorder.Path {
+	for i := range a.Paths {
+		p := &a.Paths[i]
+		if p.Process != nil || t.known[p.ID] != nil {
+			continue
+		}
+		var names []string
+		if parent := t.known[p.Parent]; parent != nil {
+			names = parent.Parts()
+		}
+		t.known[p.ID] = t.path(append(names, nodeName(p, pairName)))
+	}
+	return t.known
+}
+
+// path returns the path of these names.
+func (t *pathTree) path(names []string) *recorder.Path {
+	batch := t.rec.Acquire()
+	defer t.rec.Release()
+	st := batch.Stack(recorder.Key{})
+	var path *recorder.Path
+	var open []recorder.Token
+	for _, name := range names {
+		token, b, err := st.Enter("", []byte(name), nil)
+		if err != nil {
+			break // a name is never empty, nor a path too deep
+		}
+		path, open = b.Path, append(open, token)
+	}
+	for _, token := range slices.Backward(open) {
+		_, _ = st.Exit(token) // the one on top
+	}
+	return path
+}
+
+// nodeName is a path's last name as it is shown.
+func nodeName(p *loader.AggregatePath, pairName func(uint8) string) string {
+	if p.Overflow {
+		return recorder.OtherName
+	}
+	switch p.Literal {
+	case loader.LiteralNull:
+		return engine.NameNull
+	case loader.LiteralUnreadable:
+		return engine.NameUnreadable
+	case loader.LiteralEmpty:
+		return engine.NameEmpty
+	}
+	name := p.Name
+	if pair, ok := p.Literal.Pair(); ok {
+		name = pairName(pair)
+	}
+	if strings.TrimSpace(name) == "" {
+		return engine.NameEmpty
+	}
+	return name
+}
+
+// merge makes figures of what was counted: of all processes together, and of
+// each.
+func (c *counting) merge(a *loader.Aggregate) (all *figures.Figures, processes []stream.ProcessStats) {
+	paths := c.tree.paths(a, c.pairName)
+	root := make(map[uint32]uint32) // the process of a path
+	all = figures.New()
+	var each []*figures.Figures
+	index := make(map[uint32]int)
+	for i := range a.Paths {
+		p := &a.Paths[i]
+		if p.Process != nil {
+			root[p.ID], index[p.ID] = p.ID, len(each)
+			each = append(each, figures.New())
+			processes = append(processes, stream.ProcessStats{Process: c.processes[p.ID]})
+			continue
+		}
+		if p.Entered > 0 {
+			all.AddCounted(paths[p.ID], countedFigures(&p.AggregateFigures))
+		}
+		if of, ok := root[p.Parent]; ok {
+			root[p.ID] = of
+			if p.Entered > 0 {
+				each[index[of]].AddCounted(paths[p.ID], countedFigures(&p.AggregateFigures))
+			}
+		}
+	}
+	for i := range processes {
+		processes[i].Paths = each[i].Paths()
+	}
+	return all, processes
+}
+
+// countedFigures are the kernel's figures of a path.
+func countedFigures(f *loader.AggregateFigures) *figures.Counted {
+	c := &figures.Counted{Entered: f.Entered, Ended: f.Ended, Total: f.Total, Inner: f.Inner, Min: f.Min, Max: f.Max}
+	copy(c.Octaves[:], f.Octaves[:figures.Octaves])
+	return c
+}

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package session
+
+import (
+	"context"
+	"sync"
+	"testing"
+
+	"github.com/phasetrace/phasetrace/internal/stream"
+
+	"github.com/phasetrace/phasetrace/internal/testenv"
+	"github.com/phasetrace/phasetrace/internal/usdt"
+)
+
+// collector is a sink that keeps everything.
+type collector struct {
+	mu         sync.Mutex
+	start      *stream.Start
+	boundaries []stream.Boundary
+	violations []stream.Violation
+	orphans    []stream.Orphan
+	losses     []stream.Loss
+	processes  []stream.ProcessChange
+	samples    []stream.Sample
+	summary    *stream.Summary
+	order      []stream.Record // boundaries and losses as they came
+	onBoundary func(*stream.Boundary)
+}
+
+func (c *collector) Start(s *stream.Start) error { c.start = s; return nil }
+func (c *collector) Record(r stream.Record) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch r := stream.Clone(r).(type) {
+	case *stream.Boundary:
+		c.boundaries = append(c.boundaries, *r)
+		c.order = append(c.order, r)
+		if c.onBoundary != nil {
+			c.onBoundary(r)
+		}
+	case *stream.Violation:
+		c.violations = append(c.violations, *r)
+	case *stream.Orphan:
+		c.orphans = append(c.orphans, *r)
+	case *stream.Loss:
+		c.losses = append(c.losses, *r)
+		c.order = append(c.order, r)
+	case *stream.ProcessChange:
+		c.processes = append(c.processes, *r)
+	case *stream.Sample:
+		c.samples = append(c.samples, *r)
+	}
+	return nil
+}
+
+func (c *collector) Flush() error                { return nil }
+func (c *collector) End(s *stream.Summary) error { c.summary = s; return nil }
+
+// tracing is a session that runs beside a test.
+type tracing struct {
+	*collector
+	t      testing.TB
+	cancel context.CancelFunc
+	done   chan error
+}
+
+// attach starts a session and returns when every probe is in place.
+func attach(t testing.TB, o Options) *tracing {
+	t.Helper()
+	testenv.BPF(t)
+	tr := &tracing{collector: &collector{}, t: t, done: make(chan error, 1)}
+	ready := make(chan struct{})
+	o.Sink = tr.collector
+	forced := testenv.Without(t)
+	o.Without.UprobeMulti = o.Without.UprobeMulti || forced.UprobeMulti
+	o.Without.Sleepable = o.Without.Sleepable || forced.Sleepable
+	o.Without.CPURings = o.Without.CPURings || forced.CPURings
+	if o.SessionID == "" {
+		o.SessionID = "test"
+	}
+	if o.Message == nil {
+		o.Message = func(m string) { t.Log(m) }
+	}
+	o.Attached = func(a Attached) error { t.Log(a.Message); close(ready); return nil }
+	ctx, cancel := context.WithCancel(context.Background())
+	tr.cancel = cancel
+	t.Cleanup(cancel)
+	go func() {
+		_, err := Run(ctx, o)
+		tr.done <- err
+	}()
+	select {
+	case <-ready:
+	case err := <-tr.done:
+		t.Fatalf("the session did not start: %v", err)
+	}
+	return tr
+}
+
+// stop ends the session, or waits for it if it ends by itself, and returns
+// its summary.
+func (tr *tracing) stop() *stream.Summary {
+	tr.t.Helper()
+	tr.cancel()
+	return tr.wait()
+}
+
+func (tr *tracing) wait() *stream.Summary {
+	tr.t.Helper()
+	if err := <-tr.done; err != nil {
+		tr.t.Fatalf("the session failed: %v", err)
+	}
+	return tr.summary
+}
+
+func mustPairs(t testing.TB, specs ...string) []usdt.PairSpec {
+	t.Helper()
+	var out []usdt.PairSpec
+	for _, s := range specs {
+		p, err := usdt.ParsePair(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, p)
+	}
+	return out
+}

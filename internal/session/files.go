@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package session
+
+import (
+	"debug/elf"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+
+	"github.com/phasetrace/phasetrace/internal/probe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/phasetrace/phasetrace/internal/process"
+	"github.com/phasetrace/phasetrace/internal/usdt"
+)
+
+// fileID names a file whatever its path. Inode numbers are used again, and
+// soon: the time of birth, in ns, tells such files apart where the file system
+// keeps it.
+type fileID struct {
+	dev, ino uint64
+	born     int64
+}
+
+// identify returns what names an open file.
+func identify(h *os.File) (fileID, error) {
+	var st unix.Statx_t
+	err := unix.Statx(int(h.Fd()), "", unix.AT_EMPTY_PATH, unix.STATX_INO|unix.STATX_BTIME, &st)
+	if err != nil {
+		return fileID{}, fmt.Errorf("look at the file: %w", err)
+	}
+	id := fileID{dev: unix.Mkdev(st.Dev_major, st.Dev_minor), ino: st.Ino}
+	if st.Mask&unix.STATX_BTIME != 0 {
+		id.born = st.Btime.Sec*1e9 + int64(st.Btime.Nsec)
+	}
+	return id, nil
+}
+
+// file is an ELF file with sites, read once however many processes map it.
+type file struct {
+	id   fileID
+	path string // as the first process that maps it names it
+	elf  *usdt.File
+	plan []probe.Site
+	// planned are the uses of its sites that plan has, or that are left alone.
+	planned map[use]bool
+}
+
+// use is what a site is to a pair.
+type use struct {
+	pair   *pair
+	effect probe.Effect
+	site   int // index into elf.Sites
+}
+
+// newUse reports whether a use is new, and remembers it.
+func (f *file) newUse(u use) bool {
+	if f.planned[u] {
+		return false
+	}
+	if f.planned == nil {
+		f.planned = make(map[use]bool)
+	}
+	f.planned[u] = true
+	return true
+}
+
+// files are the ELF files of a session.
+type files struct {
+	known map[fileID]*file
+	plain int // of known: those without sites
+}
+
+// openFile is an ELF file held open: its path is good for attaching whatever
+// becomes of the process.
+type openFile struct {
+	*file
+	handle *os.File
+}
+
+// attachPath names the open file for the kernel.
+func (f openFile) attachPath() string { return fmt.Sprintf("/proc/self/fd/%d", f.handle.Fd()) }
+
+// read opens a file and reads its sites, once per file. open must return the
+// very file that is meant. The caller closes the handle.
+func (fs *files) read(path string, open func() (*os.File, error)) (openFile, error) {
+	h, err := open()
+	if err != nil {
+		return openFile{}, fmt.Errorf("read %s: %w", path, err)
+	}
+	id, err := identify(h)
+	if err != nil {
+		return openFile{}, errors.Join(fmt.Errorf("read %s: %w", path, err), h.Close())
+	}
+	st, err := h.Stat()
+	if err != nil {
+		return openFile{}, errors.Join(fmt.Errorf("read %s: %w", path, err), h.Close())
+	}
+	if !st.Mode().IsRegular() {
+		return openFile{}, errors.Join(fmt.Errorf("read %s: %w: not a regular file", path, usdt.ErrNotELF), h.Close())
+	}
+	if f := fs.known[id]; f != nil {
+		return openFile{f, h}, nil
+	}
+	parsed, err := usdt.Read(io.NewSectionReader(h, 0, st.Size()), st.Size())
+	if err != nil {
+		return openFile{}, errors.Join(fmt.Errorf("read %s: %w", path, err), h.Close())
+	}
+	f := &file{id: id, path: path, elf: parsed}
+	fs.remember(f)
+	return openFile{f, h}, nil
+}
+
+// maxPlain bounds the files without sites that are remembered: a followed
+// program can run any number of files.
+const maxPlain = 1 << 14
+
+func (fs *files) remember(f *file) {
+	if fs.known == nil {
+		fs.known = make(map[fileID]*file)
+	}
+	if len(f.elf.Sites) == 0 {
+		if fs.plain++; fs.plain > maxPlain {
+			maps.DeleteFunc(fs.known, func(_ fileID, f *file) bool { return len(f.elf.Sites) == 0 })
+			fs.plain = 1
+		}
+	}
+	fs.known[f.id] = f
+}
+
+// looked is what came of looking for sites in the files of a process.
+type looked struct {
+	open    []openFile // with sites
+	names   []string   // all files looked at
+	skipped []string   // files that could not be read, and why
+	unread  []string   // of skipped: those that may hold markers
+	pairs   []*pair    // what the process's files call for
+}
+
+// planned reports whether there is anything to attach to.
+func (l *looked) planned() bool {
+	return slices.ContainsFunc(l.open, func(f openFile) bool { return len(f.plan) > 0 })
+}
+
+func (l *looked) close() {
+	for _, f := range l.open {
+		f.handle.Close()
+	}
+}
+
+// look reads the files that a process has mapped.
+func (fs *files) look(modules []process.Module) looked {
+	var l looked
+	for i := range modules {
+		m := &modules[i]
+		l.names = append(l.names, m.Path)
+		if m.Err != nil {
+			l.skip(fmt.Errorf("read %s: %w", m.Path, m.Err))
+			continue
+		}
+		f, err := fs.read(m.Path, m.Open)
+		l.add(f, err)
+	}
+	return l
+}
+
+// lookPath reads a file that no process has mapped yet.
+func (fs *files) lookPath(l *looked, name, hostPath string) {
+	l.names = append(l.names, name)
+	f, err := fs.read(name, func() (*os.File, error) { return openPath(hostPath) })
+	l.add(f, err)
+}
+
+// openPath opens a file without waiting for what is none, such as a pipe.
+func openPath(path string) (*os.File, error) {
+	return os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+}
+
+// readDynamic reads what a dynamic linker reads of a file.
+func readDynamic(h *os.File) (process.Dynamic, error) {
+	st, err := h.Stat()
+	if err != nil {
+		return process.Dynamic{}, err
+	}
+	f, err := usdt.Read(io.NewSectionReader(h, 0, st.Size()), st.Size())
+	if err != nil {
+		return process.Dynamic{}, err
+	}
+	machine := elf.EM_X86_64
+	if f.Arch == probe.ARM64 {
+		machine = elf.EM_AARCH64
+	}
+	return process.Dynamic{
+		Class: uint16(elf.ELFCLASS64), Machine: uint16(machine), Interp: f.Interp, Soname: f.Soname,
+		Needed: f.Needed, RPath: f.RPath, RunPath: f.RunPath,
+	}, nil
+}
+
+func (l *looked) add(f openFile, err error) {
+	switch {
+	case err != nil:
+		l.skip(err)
+	case len(f.elf.Sites) == 0 || slices.ContainsFunc(l.open, func(o openFile) bool { return o.file == f.file }):
+		f.handle.Close()
+	default:
+		l.open = append(l.open, f)
+	}
+}
+
+// skip notes a file that could not be read. One that is no program or library
+// has no markers to miss.
+func (l *looked) skip(err error) {
+	l.skipped = append(l.skipped, err.Error())
+	if !errors.Is(err, usdt.ErrNotELF) && !errors.Is(err, usdt.ErrUnsupportedELF) {
+		l.unread = append(l.unread, err.Error())
+	}
+}
+
+// allSites are the sites of the files of a process, one after the other.
+type allSites struct {
+	sites []usdt.Site
+	owner []*file       // of each
+	first map[*file]int // where a file's sites begin
+}
+
+func (l *looked) sites() allSites {
+	all := allSites{first: make(map[*file]int)}
+	for _, f := range l.open {
+		all.first[f.file] = len(all.sites)
+		all.sites = append(all.sites, f.elf.Sites...)
+		for range f.elf.Sites {
+			all.owner = append(all.owner, f.file)
+		}
+	}
+	return all
+}

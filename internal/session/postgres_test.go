@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package session
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/phasetrace/phasetrace/internal/stream"
+
+	"github.com/phasetrace/phasetrace/internal/pgtest"
+	"github.com/phasetrace/phasetrace/internal/recorder"
+)
+
+// sqlOf returns the SQL text among a boundary's attributes.
+func sqlOf(t *testing.T, b *stream.Boundary) string {
+	t.Helper()
+	var a struct {
+		SQL string `json:"sql"`
+	}
+	if err := json.Unmarshal(b.Attributes, &a); err != nil {
+		t.Fatalf("attributes %s: %v", b.Attributes, err)
+	}
+	return a.SQL
+}
+
+func TestPostgresBackend(t *testing.T) {
+	client := pgtest.Start(t).Connect()
+	tr := attach(t, Options{PIDs: []int{client.Backend}})
+	statements := []string{
+		"select 1;",
+		"create table t (a int);",
+		"insert into t select generate_series(1, 1000);",
+		"select count(*) from t where a % 7 = 0;",
+	}
+	for _, sql := range statements {
+		client.Do(sql)
+	}
+	client.Close()
+	sum := tr.wait()
+	if sum.ViolationTotal != 0 || sum.Lost != 0 {
+		t.Errorf("%d violations, %d lost; want none", sum.ViolationTotal, sum.Lost)
+	}
+	inside := make(map[uint64][]string) // phases directly inside a scope
+	var queries []stream.Boundary
+	for _, b := range tr.boundaries {
+		if b.Action != recorder.Exit || b.Lane != "" {
+			continue
+		}
+		inside[b.Parent] = append(inside[b.Parent], b.Path.Name())
+		if b.Path.String() == "query" {
+			queries = append(queries, b)
+		}
+		if b.Thread.TID != client.Backend {
+			t.Errorf("%s on thread %d, want the backend %d", b.Path, b.Thread.TID, client.Backend)
+		}
+	}
+	if len(queries) != len(statements) {
+		t.Fatalf("%d query phases, want %d", len(queries), len(statements))
+	}
+	for i := range queries {
+		if got := sqlOf(t, &queries[i]); got != statements[i] {
+			t.Errorf("query %d has sql %q, want %q", i, got, statements[i])
+		}
+		phases := strings.Join(inside[queries[i].Scope], " ")
+		for _, want := range []string{"plan", "execute"} {
+			// A utility statement (create) is not planned or executed in this sense.
+			if !strings.Contains(statements[i], "create") && !strings.Contains(phases, want) {
+				t.Errorf("query %d (%s) contains phases %q, want %s among them", i, statements[i], phases, want)
+			}
+		}
+	}
+}
+
+// failing are statements of which each every-th fails, the first too.
+func failing(statements, every int) string {
+	var script strings.Builder
+	for i := range statements {
+		if i%every == 0 {
+			script.WriteString("select 1/0;\n")
+		} else {
+			script.WriteString("select 1;\n")
+		}
+	}
+	return script.String()
+}
+
+// A failing statement leaves its query and plan open for good. The next query
+// proves that they are over; nothing grows.
+func TestPostgresErrors(t *testing.T) {
+	const statements, every = 10000, 10
+	client := pgtest.Start(t).Connect()
+	tr := attach(t, Options{PIDs: []int{client.Backend}})
+	client.Do(failing(statements, every))
+	client.Close()
+	sum := tr.wait()
+	var queries, abandoned, deepest int
+	for _, b := range tr.boundaries {
+		if b.Lane != "" {
+			continue
+		}
+		deepest = max(deepest, b.Path.Depth())
+		if b.Action == recorder.Exit && b.Path.String() == "query" {
+			queries++
+			if b.Synthetic == stream.ReasonAbandoned {
+				abandoned++
+			}
+		}
+	}
+	if queries != statements {
+		t.Errorf("%d query scopes, want %d", queries, statements)
+	}
+	if abandoned != statements/every {
+		t.Errorf("%d queries abandoned, want %d", abandoned, statements/every)
+	}
+	if deepest > 3 {
+		t.Errorf("a path is %d deep: stale scopes pile up", deepest)
+	}
+	if sum.ViolationTotal != 0 {
+		t.Errorf("%d violations, want none: %+v", sum.ViolationTotal, sum.Violations)
+	}
+}
+
+// A transaction over several queries crosses them: it lives on its own lane.
+func TestPostgresTransactions(t *testing.T) {
+	client := pgtest.Start(t).Connect()
+	tr := attach(t, Options{PIDs: []int{client.Backend}})
+	client.Do("begin;\nselect 1;\nselect 2;\ncommit;")
+	client.Do("begin;\nselect 3;\nrollback;")
+	client.Close()
+	sum := tr.wait()
+	if sum.ViolationTotal != 0 {
+		t.Errorf("%d violations, want none: %v", sum.ViolationTotal, sum.Violations[0].First.Err)
+	}
+	var transactions []stream.Boundary
+	for _, b := range tr.boundaries {
+		if b.Action == recorder.Exit && b.Lane == "transaction" {
+			transactions = append(transactions, b)
+		}
+	}
+	if len(transactions) != 2 {
+		t.Fatalf("%d transactions, want 2", len(transactions))
+	}
+	inside := func(tx *stream.Boundary) (n int) {
+		for _, b := range tr.boundaries {
+			if b.Action == recorder.Exit && b.Path.String() == "query" &&
+				b.Time-b.Duration > tx.Time-tx.Duration && b.Time-b.Duration < tx.Time {
+				n++
+			}
+		}
+		return n
+	}
+	for i, want := range []string{"transaction__commit", "transaction__abort"} {
+		tx := &transactions[i]
+		if tx.Marker == nil || tx.Marker.Probe != want {
+			t.Errorf("transaction %d was ended by %+v, want %s", i, tx.Marker, want)
+		}
+		if n := inside(tx); n < 2 {
+			t.Errorf("transaction %d spans the start of %d queries, want at least 2", i, n)
+		}
+	}
+}
+
+// Every backend is traced from its first query when the postmaster is followed.
+func TestPostgresFollow(t *testing.T) {
+	server := pgtest.Start(t)
+	tr := attach(t, Options{PIDs: []int{server.Pid()}, Follow: true})
+	const clients = 8
+	backends := make(map[int]bool)
+	for range clients {
+		c := server.Connect() // its first query asks for the backend's pid
+		backends[c.Backend] = true
+		c.Do("select 42;")
+		c.Close()
+	}
+	tr.stop()
+	first := make(map[int]string)
+	for i := range tr.boundaries {
+		b := &tr.boundaries[i]
+		if b.Action == recorder.Enter && b.Path.String() == "query" {
+			pid := b.Thread.Process.PID
+			if _, ok := first[pid]; !ok {
+				first[pid] = sqlOf(t, b)
+			}
+		}
+	}
+	for pid := range backends {
+		if first[pid] != "select pg_backend_pid();" {
+			t.Errorf("backend %d: the first query traced is %q, want the very first", pid, first[pid])
+		}
+	}
+}
+
+// Without a query around them, failing statements are proved over by the
+// server's own status report.
+func TestPostgresReset(t *testing.T) {
+	client := pgtest.Start(t).Connect()
+	client.Do("prepare ok as select 1; prepare bad as select 1/($1 - 1);")
+	tr := attach(t, Options{PIDs: []int{client.Backend}, Pairs: mustPairs(t,
+		"postgresql:query__execute__start/query__execute__done;name=execute;reset=statement__status")})
+	for range 100 {
+		client.Do("execute bad(1);\nexecute ok;")
+	}
+	client.Close()
+	sum := tr.wait()
+	if sum.ViolationTotal != 0 {
+		t.Errorf("%d violations, want none", sum.ViolationTotal)
+	}
+	abandoned := 0
+	for _, b := range tr.boundaries {
+		if b.Path.Depth() > 2 { // EXECUTE runs a statement within its own
+			t.Fatalf("%s: a failed statement stayed open", b.Path)
+		}
+		if b.Synthetic == stream.ReasonAbandoned {
+			abandoned++
+		}
+	}
+	if abandoned < 100 {
+		t.Errorf("%d executions abandoned, want those of the 100 statements that failed", abandoned)
+	}
+}

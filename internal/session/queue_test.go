@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package session
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/phasetrace/phasetrace/internal/figures"
+
+	"github.com/phasetrace/phasetrace/internal/stream"
+
+	"github.com/phasetrace/phasetrace/internal/clock"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/phasetrace/phasetrace/internal/gpu"
+	"github.com/phasetrace/phasetrace/internal/recorder"
+)
+
+// More boundaries wait for a sample than the queue holds, because the device
+// does not answer: all go out, in order, and those that did not wait are told.
+func TestQueueOverflow(t *testing.T) {
+	fake := gpu.NewFake(1)
+	sampler := gpu.Start(fake, gpu.Options{})
+	t.Cleanup(func() {
+		if err := sampler.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	sink := &collector{}
+	q := &queue{sink: sink, figures: figures.New(), clock: clock.NewUnix(nil), gpu: newGPU(sampler)}
+	for len(q.gpu.fresh) == 0 {
+		q.gpu.take(clock.Monotonic()) // the correlator has one sample, and waits for later ones
+	}
+	rec := recorder.New(recorder.Limits{})
+	th := &stream.Thread{TID: 7, HostTID: 7, Process: &stream.Process{}}
+	ahead := clock.Monotonic() + int64(time.Hour) // no sample can come
+	var seq int64
+	tell := func(b recorder.Boundary, err error) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		q.Record(&stream.Boundary{Boundary: b, Time: ahead + seq, Thread: th})
+		seq++
+	}
+	for range maxQueued/2 + 1 {
+		token, b, err := rec.Enter(recorder.Key{SessionID: "s", ThreadID: 7}, "t", "phase", nil)
+		tell(b, err)
+		b, err = rec.Exit(token, 7)
+		tell(b, err)
+	}
+	if q.err != nil {
+		t.Fatal(q.err)
+	}
+	if q.early == 0 || q.early != uint64(len(sink.boundaries)) {
+		t.Errorf("%d boundaries written, %d counted as early", len(sink.boundaries), q.early)
+	}
+	if notes := q.notes(); len(notes) != 1 || notes[0].Count != q.early {
+		t.Errorf("notes %v, want the %d", notes, q.early)
+	}
+	q.advance(ahead, ahead, true)
+	if len(sink.boundaries) != int(seq) {
+		t.Errorf("%d boundaries written at last, want %d", len(sink.boundaries), seq)
+	}
+	for i := 1; i < len(sink.boundaries); i++ {
+		if sink.boundaries[i].Time < sink.boundaries[i-1].Time {
+			t.Fatalf("boundary %d is out of order", i)
+		}
+	}
+}
+
+// What is active is known by lane: the exit of a phase in one leaves those of
+// the others, and of keyed phases, alone.
+func TestActivityByLane(t *testing.T) {
+	rec := recorder.New(recorder.Limits{})
+	batch := rec.Acquire()
+	defer rec.Release()
+	th := &stream.Thread{TID: 7, HostTID: 7, Process: &stream.Process{}}
+	var a activity
+	enter := func(lane, name string, keyed bool) (*recorder.Stack, recorder.Token) {
+		st := batch.Stack(recorder.Key{SessionID: "s", ThreadID: 7, Lane: lane})
+		token, rb, err := st.Enter("t", []byte(name), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := stream.Boundary{Boundary: rb, Thread: th, Keyed: keyed}
+		if keyed {
+			b.Key = 5
+		}
+		a.apply(&b)
+		return st, token
+	}
+	want := func(names ...string) {
+		t.Helper()
+		var got []string
+		for _, p := range a.phases {
+			got = append(got, p.Path.Name())
+		}
+		slices.Sort(got)
+		if d := cmp.Diff(names, got); d != "" {
+			t.Error(d)
+		}
+	}
+	enter("", "query", false)
+	transaction, token := enter("transaction", "transaction", false)
+	enter("", "request", true)
+	want("query", "request", "transaction")
+	rb, err := transaction.Exit(token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.apply(&stream.Boundary{Boundary: rb, Thread: th})
+	want("query", "request")
+}
+
+// Records that wait show the thread and the process as they were.
+func TestQueuedRecordsAreFrozen(t *testing.T) {
+	fake := gpu.NewFake(1)
+	sampler := gpu.Start(fake, gpu.Options{})
+	defer sampler.Close()
+	c := &collector{}
+	q := &queue{sink: c, figures: figures.New(), clock: clock.NewUnix(nil), gpu: newGPU(sampler)}
+	th := &stream.Thread{TID: 5, HostTID: 5, Process: &stream.Process{PID: 5, Comm: "old"}}
+	rec := recorder.New(recorder.Limits{})
+	batch := rec.Acquire()
+	_, rb, err := batch.Stack(recorder.Key{SessionID: "s", ThreadID: 5}).Enter("t", []byte("phase"), nil)
+	rec.Release()
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.Record(&stream.Boundary{Boundary: rb, Time: 1, Thread: th})
+	q.Record(&stream.Loss{Time: 2, Thread: th, Count: 3})
+	q.Record(&stream.ProcessChange{Time: 3, Process: th.Process, Started: true})
+	th.TID, th.Process.Comm = 4, "new" // an exec from another thread
+	q.advance(4, 4, true)
+	if b := c.boundaries[0].Thread; b.TID != 5 || b.Process.Comm != "old" {
+		t.Errorf("the boundary is of thread %d of %q", b.TID, b.Process.Comm)
+	}
+	if l := c.losses[0].Thread; l.TID != 5 || l.Process.Comm != "old" {
+		t.Errorf("the loss is of thread %d of %q", l.TID, l.Process.Comm)
+	}
+	if p := c.processes[0].Process; p.Comm != "old" {
+		t.Errorf("the process is %q", p.Comm)
+	}
+}

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package session
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/phasetrace/phasetrace/internal/engine"
+	"github.com/phasetrace/phasetrace/internal/probe"
+
+	"github.com/phasetrace/phasetrace/internal/stream"
+
+	"github.com/phasetrace/phasetrace/internal/loader"
+	"github.com/phasetrace/phasetrace/internal/usdt"
+)
+
+// Limits of captured strings in bytes. What is longer is cut and says so.
+const (
+	maxNameBytes = 255
+	maxAttrBytes = 1022 // the programs read one byte more and the closing NUL
+)
+
+// pair is a traced pair.
+type pair struct {
+	*engine.Pair
+	spec usdt.PairSpec
+}
+
+func newPair(spec usdt.PairSpec, lane uint8) *pair {
+	p := &engine.Pair{
+		ID:        spec.Provider + ":" + spec.Enter + "/" + strings.Join(spec.Exits, ","),
+		Lane:      lane,
+		LaneName:  spec.Lane,
+		Reentrant: spec.Reentrant,
+		Keyed:     spec.KeyArg != usdt.NoArg,
+	}
+	if spec.NameArg == nil {
+		p.Name = []byte(spec.Name)
+	}
+	return &pair{Pair: p, spec: spec}
+}
+
+// site is a planned site.
+type site struct {
+	*engine.Site
+	pair *pair
+	over []*pair // as engine.Site.Over
+	// attached: for some process, or for all.
+	attached bool
+	// gate and since are when it was last attached for any process: ns on the
+	// monotonic and on the boot clock.
+	gate  int64
+	since uint64
+	// constant is read-only memory of the site's file, when phases are counted.
+	constant [2]loader.RelativeRange
+}
+
+func newSite(p *pair, effect probe.Effect) *site {
+	return &site{pair: p, Site: &engine.Site{
+		Pair: p.Pair, Effect: effect,
+		Token: engine.None, Key: engine.None, Rank: engine.None, Name: engine.None, Object: engine.None,
+	}}
+}
+
+// planner lays out what a site captures.
+type planner struct {
+	in       *usdt.Site
+	captures []probe.Capture
+	missing  []string // what there is no room for; usdt.Choose warns of the rest
+}
+
+// arg returns the index of the capture of argument i, or engine.None when the site
+// does not have it or it cannot be decoded. what names it for the user.
+func (p *planner) arg(i int, typ probe.CaptureType, lenArg, max int, what string) int {
+	if i == usdt.NoArg {
+		return engine.None
+	}
+	usable := func(i int) bool {
+		return i < len(p.in.Args) && p.in.Args[i].Kind != probe.OperandUnsupported
+	}
+	if !usable(i) {
+		return engine.None
+	}
+	if len(p.captures) >= probe.MaxCaptures {
+		p.missing = append(p.missing, fmt.Sprintf("%s:%s: no %s: a marker carries %d values at most",
+			p.in.Provider, p.in.Name, what, probe.MaxCaptures))
+		return engine.None
+	}
+	c := probe.Capture{Operand: p.in.Args[i], Type: typ, Max: max}
+	if typ == probe.CaptureBytes {
+		if !usable(lenArg) {
+			return engine.None
+		}
+		c.Len = p.in.Args[lenArg]
+	}
+	p.captures = append(p.captures, c)
+	return len(p.captures) - 1
+}
+
+func captureType(t usdt.ArgType) probe.CaptureType {
+	switch t {
+	case usdt.TypeStr:
+		return probe.CaptureStr
+	case usdt.TypeStrLen:
+		return probe.CaptureBytes
+	}
+	return probe.CaptureInt
+}
+
+// planSite lays out one site of a pair. Values that the site does not have are
+// left out there; missing says which ones there was no room for.
+func planSite(p *pair, effect probe.Effect, arch probe.Arch, in *usdt.Site) (s *site, out probe.Site, missing []string) {
+	s = newSite(p, effect)
+	s.Marker = stream.Marker{Provider: in.Provider, Probe: in.Name, Offset: in.Offset}
+	pl := planner{in: in}
+	s.Token = pl.arg(p.spec.TokenArg, probe.CaptureInt, 0, 0, "token")
+	s.Key = pl.arg(p.spec.KeyArg, probe.CaptureInt, 0, 0, "key")
+	if effect == probe.Enter {
+		s.planEnter(&pl)
+	}
+	out = probe.Site{
+		Arch: arch, Location: in.Location, Offset: in.Offset, RefCtr: in.RefCtr,
+		Effect: effect, Lane: p.Lane, Captures: pl.captures,
+	}
+	if p.Keyed {
+		out.Lane = probe.NoLane
+	}
+	return s, out, pl.missing
+}
+
+func (s *site) planEnter(pl *planner) {
+	spec := &s.pair.spec
+	s.Rank = pl.arg(spec.RankArg, probe.CaptureInt, 0, 0, "rank")
+	if n := spec.NameArg; n != nil {
+		s.Name = pl.arg(n.Arg, captureType(n.Type), n.LenArg, maxNameBytes, "name")
+	}
+	s.Object = pl.arg(spec.AttrsJSON, probe.CaptureStr, 0, maxAttrBytes, "attributes")
+	for _, a := range spec.Attrs {
+		slot := pl.arg(a.Arg, captureType(a.Type), a.LenArg, maxAttrBytes, "attribute "+a.Key)
+		if slot == engine.None {
+			continue
+		}
+		s.Attrs = append(s.Attrs, engine.Attr{Key: a.Key, Slot: slot, Format: formatOf(a.Type), Size: pl.in.Args[a.Arg].Size})
+	}
+}
+
+// info tells sinks about a pair.
+func (p *pair) info(sites int) stream.PairInfo {
+	name := p.spec.Name
+	if p.spec.NameArg != nil {
+		name = "named by the marker"
+	}
+	return stream.PairInfo{
+		Name: name, Provider: p.spec.Provider, Enter: p.spec.Enter,
+		Exits: p.spec.Exits, Lane: p.spec.Lane, Origin: p.spec.Origin.String(), Sites: sites,
+	}
+}
+
+func formatOf(t usdt.ArgType) engine.Format {
+	switch t {
+	case usdt.TypeStr, usdt.TypeStrLen:
+		return engine.FormatText
+	case usdt.TypeHex:
+		return engine.FormatHex
+	case usdt.TypeUint:
+		return engine.FormatUint
+	}
+	return engine.FormatInt
+}
