@@ -266,14 +266,18 @@ func (w *world) closeHandle() {
 	if p.h.Closed() != p.done {
 		w.t.Fatalf("handle closed %v, model %v", p.h.Closed(), p.done)
 	}
-	b, err := p.h.Close()
+	k := p.model.key
+	if w.next()%4 == 0 {
+		k.ThreadID = w.next() % 4
+	}
+	b, err := p.h.Close(k.ThreadID)
 	if p.done {
 		if err != nil || b.Action != 0 {
 			w.t.Fatalf("second close: %+v, %v", b, err)
 		}
 		return
 	}
-	want := w.m.exit(p.model, p.model.key)
+	want := w.m.exit(p.model, k)
 	w.settle(b, err, p.model, want)
 	p.done = want == nil
 }

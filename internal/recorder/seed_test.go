@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -52,21 +53,22 @@ func TestSeedEnterPhase(t *testing.T) {
 }
 
 func TestSeedHandleCallback(t *testing.T) {
-	calls, fail := 0, errors.New("not yet")
-	h := NewHandle("s:1", "b", []string{"a", "b"}, func() (Boundary, error) {
-		if calls++; calls == 1 {
+	var calls []int // the threads
+	fail := errors.New("not yet")
+	h := NewHandle("s:1", "b", []string{"a", "b"}, func(threadID int) (Boundary, error) {
+		if calls = append(calls, threadID); len(calls) == 1 {
 			return Boundary{}, fail
 		}
 		return Boundary{Action: Exit, Sequence: 2}, nil
 	})
-	if _, err := h.Close(); !errors.Is(err, fail) || h.Closed() {
+	if _, err := h.Close(7); !errors.Is(err, fail) || h.Closed() {
 		t.Errorf("failed close: %v, closed %v", err, h.Closed())
 	}
-	if b, err := h.Close(); err != nil || b.Sequence != 2 || !h.Closed() {
+	if b, err := h.Close(8); err != nil || b.Sequence != 2 || !h.Closed() {
 		t.Errorf("close: %+v, %v", b, err)
 	}
-	if _, err := h.Close(); err != nil || calls != 2 {
-		t.Errorf("second close: %v after %d calls", err, calls)
+	if _, err := h.Close(9); err != nil || !slices.Equal(calls, []int{7, 8}) {
+		t.Errorf("second close: %v after calls for the threads %v", err, calls)
 	}
 	if h.PhasePath() != "a / b" || h.ScopeID() != "s:1" || h.Name() != "b" {
 		t.Errorf("handle %q %q %q", h.PhasePath(), h.ScopeID(), h.Name())
