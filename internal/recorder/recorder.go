@@ -35,7 +35,7 @@ type Recorder struct {
 	idle    int // stacks that are empty and not held
 	slots   []slot
 	free    []uint32 // slots not in use
-	paths   tree
+	paths   Paths
 	buffers buffers
 	name    []byte // scratch for Enter
 	counts  Stats  // its counters only
@@ -58,7 +58,7 @@ func New(l Limits) *Recorder {
 	return &Recorder{
 		limits:  l,
 		stacks:  make(map[Key]*Stack),
-		paths:   newTree(),
+		paths:   makePaths(l),
 		buffers: buffers{budget: l.MaxAttributeBytes},
 	}
 }

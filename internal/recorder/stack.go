@@ -110,7 +110,7 @@ func (s *Stack) Enter(threadName string, name, attrs []byte) (Token, Boundary, e
 		up := &r.slots[s.open[n-1]]
 		parent, scope = up.path, up.scope
 	}
-	path := r.paths.child(parent, name, &r.limits)
+	path := r.paths.child(parent, name)
 	if path.overflow {
 		cut |= CutPath
 		r.counts.PathsOverflowed++
