@@ -42,9 +42,10 @@ func TestMergeCounted(t *testing.T) {
 		literal(6, 5, loader.LiteralOf(0), 3),
 		literal(7, 5, loader.LiteralNull, 4),
 		literal(8, 1, loader.LiteralUnreadable, 6),
-		named(9, 1, " ", 7),
+		named(9, 1, " \x1c", 7),
 		literal(10, 1, loader.LiteralEmpty, 8),
 		named(11, 1, "never entered", 0),
+		named(12, 3, recorder.OtherName, 1), // what the program calls so is no overflow
 		other,
 	}}
 	s := &session{}
@@ -55,12 +56,17 @@ func TestMergeCounted(t *testing.T) {
 	counts := func(stats []stream.PathStats) map[string]uint64 {
 		out := make(map[string]uint64)
 		for _, p := range stats {
-			out[p.Path.String()] = p.Count
+			name := p.Path.String()
+			if p.Path.Overflow() {
+				name += " overflow"
+			}
+			out[name] = p.Count
 		}
 		return out
 	}
 	want := map[string]uint64{
-		"train": 3, "train / step": 8, "train / (null)": 4, "(unreadable)": 6, "(empty)": 15, "train / step / (other)": 9,
+		"train": 3, "train / step": 8, "train / (null)": 4, "(unreadable)": 6, "(empty)": 15, "train / step / (other)": 1,
+		"train / step / (other) overflow": 9,
 	}
 	if diff := cmp.Diff(want, counts(all)); diff != "" {
 		t.Errorf("all processes (-want +got):\n%s", diff)
@@ -98,7 +104,7 @@ func TestCountedQuantiles(t *testing.T) {
 		f.Min, f.Max = min(f.Min, d), max(f.Max, d)
 	}
 	slices.Sort(durations)
-	path := newPathTree().path([]string{"a"})
+	path := newPathTree().child(nil, "a")
 	got := countedStats(path, &f)
 	recorded := pathFigures{path: path, count: f.Entered, total: int64(f.Total), self: int64(f.Total), hist: hist, min: int64(f.Min), max: int64(f.Max)}
 	if diff := cmp.Diff(recorded.export(), got, cmp.Comparer(func(a, b *recorder.Path) bool { return a == b })); diff != "" {
@@ -117,7 +123,7 @@ func TestCountedQuantiles(t *testing.T) {
 
 // An unfinished phase has no durations, and its place in the tree is kept.
 func TestCountedStatsOfOpen(t *testing.T) {
-	got := countedStats(newPathTree().path([]string{"a"}), &loader.AggregateFigures{Entered: 2, Min: math.MaxUint64})
+	got := countedStats(newPathTree().child(nil, "a"), &loader.AggregateFigures{Entered: 2, Min: math.MaxUint64})
 	if got.Count != 2 || got.Synthetic != 2 || got.Min != 0 || got.Max != 0 || got.P50 != 0 {
 		t.Errorf("figures %+v, want two synthetic and no durations", got)
 	}

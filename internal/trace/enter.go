@@ -3,7 +3,6 @@
 package trace
 
 import (
-	"bytes"
 	"errors"
 	"slices"
 
@@ -133,7 +132,7 @@ func (e *Engine) phaseName(s *site, ev *loader.Event) []byte {
 	case v.Truncated:
 		e.stats.cutNames++
 	}
-	if len(v.Str) == 0 || len(bytes.TrimSpace(v.Str)) == 0 {
+	if recorder.BlankName(v.Str) {
 		e.stats.badNames++
 		return nameEmpty
 	}
