@@ -39,6 +39,9 @@ func TestNamesAreTrimmedAsByPython(t *testing.T) {
 		if err != nil || tok.Name() != want || b.Path.Name() != want || b.Cut != 0 {
 			t.Errorf("%q is called %q, %q, %v; want %q", in, tok.Name(), b.Path.Name(), err, want)
 		}
+		if h, err := New(Limits{}).Open(main1, "", in, nil); err != nil || h.Name() != want || h.PhasePath() != want {
+			t.Errorf("the handle of %q: %v, want %q", in, err, want)
+		}
 	}
 }
 

@@ -93,22 +93,41 @@ func TestSeedTable(t *testing.T) {
 	names := declared(t)
 	code, arguments := regexp.MustCompile("`([^`]+)`"), regexp.MustCompile(`\(.*\)`)
 	found := map[string]bool{}
+	var table string // the head of its first column
+	rows := map[string]int{}
 	for line := range strings.Lines(string(page)) {
 		cells := strings.Split(strings.TrimSpace(line), " | ")
-		if len(cells) != 3 || cells[0] == "| seed" || cells[0] == "| question" || strings.HasPrefix(cells[0], "| -") {
+		switch {
+		case len(cells) != 3:
+			table = ""
+			continue
+		case strings.HasPrefix(cells[0], "| -"):
+			continue
+		case table == "":
+			table = strings.TrimPrefix(cells[0], "| ")
 			continue
 		}
+		rows[table]++
 		test := code.FindStringSubmatch(cells[2])
 		if test == nil || !strings.HasPrefix(test[1], "Test") || !names[test[1]] {
 			t.Errorf("no test %s, for %s", cells[2], cells[0])
 		}
+		if table != "seed" {
+			continue
+		}
 		element := code.FindStringSubmatch(cells[0])
 		if element == nil {
-			continue // the second table, of questions
+			t.Errorf("no element of the seed in %s", cells[0])
+			continue
 		}
 		found[arguments.ReplaceAllString(element[1], "()")] = true
 		if name := code.FindStringSubmatch(cells[1]); name == nil || !names[name[1]] {
 			t.Errorf("no %s in this package, for %s", cells[1], cells[0])
+		}
+	}
+	for _, head := range []string{"seed", "question", "difference", "rule of attribution"} {
+		if rows[head] == 0 {
+			t.Errorf("the page has no table of each %s", head)
 		}
 	}
 	for _, e := range seedElements {
