@@ -3,7 +3,6 @@
 package engine
 
 import (
-	"bytes"
 	"errors"
 	"slices"
 
@@ -139,7 +138,7 @@ func (e *Engine) phaseName(s *Site, ev *event.Marker) []byte {
 	case v.Truncated:
 		e.stats.CutNames++
 	}
-	if len(v.Str) == 0 || len(bytes.TrimSpace(v.Str)) == 0 {
+	if recorder.BlankName(v.Str) {
 		e.stats.BadNames++
 		return nameEmpty
 	}

@@ -55,12 +55,19 @@ func (c Certainty) String() string {
 }
 
 // Question is what is known of the thing to attribute. Zero fields are not
-// known. A known scope or thread is never traded for a guess: when it has no
-// active phase, the answer is NoPhase.
+// known. A known scope, thread or rank is never traded for a guess: when it has
+// no active phase, the answer is NoPhase.
 type Question struct {
 	SessionID string // "" asks all sessions
+	Rank      int32  // valid if HasRank; without, all ranks are asked
+	HasRank   bool
 	Scope     uint64 // sequence of a scope's enter
 	ThreadID  int
+}
+
+// covers reports whether the question is about that session and rank.
+func (q *Question) covers(sessionID string, rank int32) bool {
+	return (q.SessionID == "" || q.SessionID == sessionID) && (!q.HasRank || q.Rank == rank)
 }
 
 // Attribution is the answer. Candidates are the active phases considered, one a
@@ -71,6 +78,11 @@ type Attribution struct {
 	Path       *Path
 	Scope      uint64
 	Candidates []Active
+	// Likely is the best guess, made for Ambiguous only; otherwise its Path is
+	// nil. It is the candidate whose scope was entered last. Whoever shows it must
+	// say that it is a guess. Sequence numbers of several recorders do not tell
+	// which scope came last: there, ask for one session and rank.
+	Likely Active
 }
 
 // Active appends to dst the active phase of every thread that has one, ordered
@@ -117,7 +129,7 @@ func (b Batch) Attribute(q Question, buf []Active) Attribution {
 	}
 	for i := range b.r.slots {
 		sl := &b.r.slots[i]
-		if sl.scope == q.Scope && (q.SessionID == "" || q.SessionID == sl.stack.key.SessionID) {
+		if sl.scope == q.Scope && q.covers(sl.stack.key.SessionID, sl.stack.key.Rank) {
 			buf = append(buf, b.r.active(sl.stack, slices.Index(sl.stack.open, uint32(i))))
 		}
 	}
@@ -136,6 +148,9 @@ func byThread(a, b Active) int {
 	return cmp.Or(cmp.Compare(a.SessionID, b.SessionID), cmp.Compare(a.Rank, b.Rank), cmp.Compare(a.ThreadID, b.ThreadID))
 }
 
+// byEnter orders by when scopes were entered.
+func byEnter(a, b Active) int { return cmp.Or(cmp.Compare(a.Scope, b.Scope), byThread(a, b)) }
+
 // exact answers for a known scope, given the places where it is open.
 func exact(found []Active) Attribution {
 	a := attribute(Question{}, found)
@@ -149,7 +164,7 @@ func exact(found []Active) Attribution {
 // place.
 func attribute(q Question, active []Active) Attribution {
 	active = slices.DeleteFunc(active, func(a Active) bool {
-		return q.SessionID != "" && a.SessionID != q.SessionID || q.ThreadID != 0 && a.ThreadID != q.ThreadID
+		return !q.covers(a.SessionID, a.Rank) || q.ThreadID != 0 && a.ThreadID != q.ThreadID
 	})
 	a := Attribution{Candidates: active}
 	if len(active) == 0 {
@@ -157,7 +172,7 @@ func attribute(q Question, active []Active) Attribution {
 	}
 	for i := range active {
 		if !active[i].Path.Equal(active[0].Path) {
-			a.Certainty = Ambiguous
+			a.Certainty, a.Likely = Ambiguous, slices.MaxFunc(active, byEnter)
 			return a
 		}
 	}
@@ -179,6 +194,6 @@ func AttributeAmong(q Question, active []Active) Attribution {
 		return attribute(q, deepest(active))
 	}
 	return exact(slices.DeleteFunc(active, func(a Active) bool {
-		return a.Scope != q.Scope || q.SessionID != "" && a.SessionID != q.SessionID
+		return a.Scope != q.Scope || !q.covers(a.SessionID, a.Rank)
 	}))
 }

@@ -73,7 +73,7 @@ func TestEnterExit(t *testing.T) {
 func TestEmptyNameChangesNothing(t *testing.T) {
 	r := New(Limits{})
 	outer := mustEnter(t, r, main1, "outer")
-	for _, name := range []string{"", " ", "\t\n\v\f\r", "\u00a0\u2003\u0085"} {
+	for _, name := range []string{"", " ", "\t\n\v\f\r", "\x1c\x1d\x1e\x1f", "\u00a0\u2003\u0085"} {
 		if _, _, err := r.Enter(main1, "", name, nil); !errors.Is(err, ErrEmptyName) {
 			t.Errorf("Enter(%q): %v, want ErrEmptyName", name, err)
 		}

@@ -80,6 +80,21 @@ func TestSteadyStateDoesNotAllocate(t *testing.T) {
 			t.Errorf("%v allocations an enter and exit, want 0", n)
 		}
 	})
+	t.Run("attribute", func(t *testing.T) {
+		r, _, names := hot(t, nil)
+		other := r.Stack(Key{SessionID: "s1", ThreadID: 8})
+		batch := r.Acquire()
+		defer r.Release()
+		if _, _, err := other.Enter("worker", names[1], nil); err != nil {
+			t.Fatal(err)
+		}
+		buf := batch.Active(nil)
+		for _, q := range []Question{{}, {HasRank: true, ThreadID: 7}, {Scope: 1}} {
+			if n := testing.AllocsPerRun(1000, func() { buf = batch.Attribute(q, buf).Candidates[:0] }); n != 0 {
+				t.Errorf("%+v: %v allocations, want 0", q, n)
+			}
+		}
+	})
 	t.Run("active", func(t *testing.T) {
 		r, _, _ := hot(t, nil)
 		buf := r.Active(nil)

@@ -25,6 +25,11 @@
 // its methods between Acquire and Release. Boundaries from there borrow their
 // attributes; see Boundary.Attributes.
 //
+// # Paths
+//
+// A recorder interns the paths of its scopes. Paths does the same without one,
+// for phases whose scopes somebody else has kept.
+//
 // # Bounds
 //
 // Everything that the traced program can make grow is bounded by Limits, and

@@ -74,6 +74,16 @@ func TestExitErrors(t *testing.T) {
 		ways := map[string]func(r *Recorder, tok Token) error{
 			"Exit":      func(r *Recorder, tok Token) error { _, err := r.Exit(tok, exiting); return err },
 			"ExitPhase": func(r *Recorder, tok Token) error { _, err := r.ExitPhase("s", 1, tok.ScopeID(), exiting); return err },
+			"Handle.Close": func(r *Recorder, tok Token) error {
+				h := NewHandle(tok.ScopeID(), tok.Name(), tok.Path().Parts(), func(threadID int) (Boundary, error) {
+					return r.Exit(tok, threadID)
+				})
+				_, err := h.Close(exiting)
+				if h.Closed() {
+					t.Error("a refused close has closed the handle")
+				}
+				return err
+			},
 			"Stack.Exit": func(r *Recorder, tok Token) error {
 				s := r.Stack(key(exiting, ""))
 				r.Acquire()

@@ -8,33 +8,33 @@ import (
 	"sync"
 )
 
-// Handle is an open phase that closes itself. It may be used from any
-// goroutine.
+// Handle is an open phase that can be closed. It may be used from any goroutine.
 type Handle struct {
 	scopeID string
 	name    string
 	path    []string
-	onClose func() (Boundary, error)
+	onClose func(threadID int) (Boundary, error)
 
 	mu     sync.Mutex
 	closed bool
 }
 
-// NewHandle returns an open handle for a scope that onClose closes. onClose is
-// called with the handle locked and must not use it.
-func NewHandle(scopeID, name string, path []string, onClose func() (Boundary, error)) *Handle {
+// NewHandle returns an open handle for a scope that onClose closes, on behalf of
+// the thread that closes. onClose is called with the handle locked and must not
+// use it.
+func NewHandle(scopeID, name string, path []string, onClose func(threadID int) (Boundary, error)) *Handle {
 	return &Handle{scopeID: scopeID, name: name, path: slices.Clone(path), onClose: onClose}
 }
 
-// Open enters a phase as Enter does and returns a handle that exits it, on
-// behalf of the thread that opened it.
+// Open enters a phase as Enter does and returns a handle that exits it as Exit
+// does.
 func (r *Recorder) Open(k Key, threadName, name string, attrs []byte) (*Handle, error) {
 	t, b, err := r.Enter(k, threadName, name, attrs)
 	if err != nil {
 		return nil, err
 	}
-	return NewHandle(t.ScopeID(), t.Name(), b.PathParts(), func() (Boundary, error) {
-		return r.Exit(t, k.ThreadID)
+	return NewHandle(t.ScopeID(), t.Name(), b.PathParts(), func(threadID int) (Boundary, error) {
+		return r.Exit(t, threadID)
 	}), nil
 }
 
@@ -57,16 +57,18 @@ func (h *Handle) Closed() bool {
 	return h.closed
 }
 
-// Close closes the phase once and returns its exit. Further calls do nothing and
-// return a zero Boundary. A close that failed leaves the handle open, so that it
-// can be tried again when what is inside has been closed.
-func (h *Handle) Close() (Boundary, error) {
+// Close closes the phase once, on behalf of the given thread, and returns its
+// exit. From another thread than the one that opened the phase, it fails with
+// WrongThread. A close that failed leaves the handle open, so that it can be
+// tried again. After one that succeeded, further calls do nothing, from whatever
+// thread, and return a zero Boundary.
+func (h *Handle) Close(threadID int) (Boundary, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
 		return Boundary{}, nil
 	}
-	b, err := h.onClose()
+	b, err := h.onClose(threadID)
 	if err != nil {
 		return Boundary{}, err
 	}

@@ -353,7 +353,10 @@ func TestConcurrentUse(t *testing.T) {
 				b3.Attributes, b4.Attributes = attrs, attrs // they are borrowed
 				batch.Active(nil)
 				r.Release()
-				b5, err5 := h.Close()
+				if _, err := h.Close(thread + 1000); !errors.Is(err, WrongThread) {
+					t.Errorf("close on another thread: %v", err)
+				}
+				b5, err5 := h.Close(thread)
 				if err := errors.Join(err2, err4, err5); err != nil {
 					t.Error(err)
 				}

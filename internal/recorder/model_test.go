@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"unicode"
 )
 
 // This is the recorder once more, written from its specification and as naively
@@ -60,9 +59,12 @@ func (m *model) count() (n int) {
 	return n
 }
 
+// pythonSpace is what Python's str.strip takes away.
+const pythonSpace = "\t\n\v\f\r\x1c\x1d\x1e\x1f \u0085\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+
 // modelName trims and cuts.
 func (m *model) modelName(name string) string {
-	name = strings.TrimFunc(name, unicode.IsSpace)
+	name = strings.Trim(name, pythonSpace)
 	if len(name) <= m.limits.MaxName {
 		return name
 	}
@@ -73,7 +75,7 @@ func (m *model) modelName(name string) string {
 		}
 		kept += c
 	}
-	return strings.TrimFunc(kept, unicode.IsSpace)
+	return strings.Trim(kept, pythonSpace)
 }
 
 // modelPath is the path of name below parent, with the limits' overflow.
@@ -111,6 +113,9 @@ func (m *model) enter(k Key, thread, name, attrs string) (*modelScope, error) {
 	}
 	if len(attrs) > m.limits.MaxAttributes || strings.Join(strings.Fields(attrs), "") == "{}" {
 		attrs = ""
+	}
+	if thread == "" {
+		thread = fmt.Sprintf("thread-%d", k.ThreadID)
 	}
 	s := &modelScope{key: k, thread: thread, attrs: attrs}
 	var parent *modelScope

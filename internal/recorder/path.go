@@ -14,9 +14,9 @@ const OtherName = "(other)"
 const mapFrom = 8
 
 // Path is a phase: the names from the outermost scope to this one, interned, so
-// that equal paths of one recorder are the same pointer. Paths live as long as
-// the recorder; Reset keeps them. Its exported methods may be called at any
-// time from any goroutine.
+// that equal paths of one Paths are the same pointer. It never goes away while
+// its Paths, or the Recorder that has them, is there; Reset keeps it. Its
+// exported methods may be called at any time from any goroutine.
 type Path struct {
 	name     string
 	parent   *Path // the root for outermost phases
@@ -24,7 +24,7 @@ type Path struct {
 	depth    int
 	overflow bool
 
-	// What follows changes, under the recorder's lock.
+	// What follows changes, and is for who holds the Paths.
 	last     *Path // the child asked for last
 	other    *Path // this node's overflow node
 	children []*Path
@@ -72,7 +72,7 @@ func (p *Path) String() string {
 	return strings.Join(p.Parts(), Separator)
 }
 
-// Equal compares by names, so that paths of two recorders can be compared.
+// Equal compares by names, so that paths of two Paths can be compared.
 func (p *Path) Equal(q *Path) bool {
 	for p != q {
 		if p == nil || q == nil || p.depth != q.depth || p.name != q.name || p.overflow != q.overflow {
@@ -108,49 +108,4 @@ func (p *Path) add(c *Path) {
 			p.byName[c.name] = c
 		}
 	}
-}
-
-// tree is all the paths of a recorder.
-type tree struct {
-	root      *Path
-	nodes     int // including overflow nodes
-	named     int
-	nameBytes int
-}
-
-func newTree() tree { return tree{root: &Path{id: -1}} }
-
-// child returns the node for name below p, which may be an overflow node. It
-// allocates only for a path never seen before.
-func (t *tree) child(p *Path, name []byte, l *Limits) *Path {
-	if c := p.last; c != nil && c.name == string(name) {
-		return c
-	}
-	if p.overflow {
-		return p
-	}
-	c := p.find(name)
-	if c == nil {
-		c = t.create(p, name, l)
-	}
-	if !c.overflow {
-		p.last = c
-	}
-	return c
-}
-
-func (t *tree) create(p *Path, name []byte, l *Limits) *Path {
-	if t.named >= l.MaxPaths || len(p.children) >= l.MaxChildren || t.nameBytes+len(name) > l.MaxNameBytes {
-		if p.other == nil {
-			p.other = &Path{name: OtherName, parent: p, id: t.nodes, depth: p.depth + 1, overflow: true}
-			t.nodes++
-		}
-		return p.other
-	}
-	c := &Path{name: string(name), parent: p, id: t.nodes, depth: p.depth + 1}
-	t.nodes++
-	t.named++
-	t.nameBytes += len(name)
-	p.add(c)
-	return c
 }

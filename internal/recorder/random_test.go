@@ -45,7 +45,8 @@ func newWorld(t testing.TB, l Limits, next func() int) *world {
 var tight = Limits{MaxDepth: 5, MaxPaths: 14, MaxChildren: 4, MaxName: 6, MaxNameBytes: 40, MaxScopes: 9, MaxAttributes: 40}
 
 var (
-	worldNames = []string{"a", "b", "c", "train", " step ", "a / b", "(other)", "", " \t", "\u00a0", "décodé", "ab\xffcdé", "long    long", "x\x00y", "\u2003wide\u3000"}
+	worldNames = []string{"a", "b", "c", "train", " step ", "a / b", "(other)", "", " \t", "\u00a0", "décodé", "ab\xffcdé", "long    long", "x\x00y", "\u2003wide\u3000",
+		"\x1cfs\x1f", "\x1e", "\x1d\u0085\u205f", "a\x1c\x1cbcdef", "\x1bx\x00"}
 	worldAttrs = []string{"", "", "", `{"n":1}`, `{ }`, `{"text":"the quick brown fox jumps over the lazy dog"}`}
 )
 
@@ -93,7 +94,7 @@ func (w *world) stack(k Key) *Stack {
 }
 
 func (w *world) enter() {
-	k, thread, attrs := w.key(), "thread", pick(w, worldAttrs)
+	k, thread, attrs := w.key(), pick(w, []string{"thread", "", "main"}), pick(w, worldAttrs)
 	name := pick(w, worldNames)
 	if w.next()%64 == 0 {
 		name = fmt.Sprint("rare", w.next(), w.next())
@@ -266,14 +267,18 @@ func (w *world) closeHandle() {
 	if p.h.Closed() != p.done {
 		w.t.Fatalf("handle closed %v, model %v", p.h.Closed(), p.done)
 	}
-	b, err := p.h.Close()
+	k := p.model.key
+	if w.next()%4 == 0 {
+		k.ThreadID = w.next() % 4
+	}
+	b, err := p.h.Close(k.ThreadID)
 	if p.done {
 		if err != nil || b.Action != 0 {
 			w.t.Fatalf("second close: %+v, %v", b, err)
 		}
 		return
 	}
-	want := w.m.exit(p.model, p.model.key)
+	want := w.m.exit(p.model, k)
 	w.settle(b, err, p.model, want)
 	p.done = want == nil
 }

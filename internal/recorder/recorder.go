@@ -35,7 +35,7 @@ type Recorder struct {
 	idle    int // stacks that are empty and not held
 	slots   []slot
 	free    []uint32 // slots not in use
-	paths   tree
+	paths   Paths
 	buffers buffers
 	name    []byte // scratch for Enter
 	counts  Stats  // its counters only
@@ -58,7 +58,7 @@ func New(l Limits) *Recorder {
 	return &Recorder{
 		limits:  l,
 		stacks:  make(map[Key]*Stack),
-		paths:   newTree(),
+		paths:   makePaths(l),
 		buffers: buffers{budget: l.MaxAttributeBytes},
 	}
 }
@@ -67,8 +67,9 @@ func New(l Limits) *Recorder {
 func (r *Recorder) Limits() Limits { return r.limits }
 
 // Enter opens a scope on the stack of k. The name is trimmed of white space and
-// must not be empty then (ErrEmptyName). attrs is a JSON object or nil; it is
-// copied. Other errors are ErrTooDeep and ErrTooManyScopes.
+// must not be empty then (ErrEmptyName). A thread whose name is empty is called
+// "thread-" and its id. attrs is a JSON object or nil; it is copied. Other
+// errors are ErrTooDeep and ErrTooManyScopes.
 func (r *Recorder) Enter(k Key, threadName, name string, attrs []byte) (Token, Boundary, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

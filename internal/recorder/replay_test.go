@@ -5,6 +5,8 @@ package recorder
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -130,7 +132,11 @@ func summary(a Attribution) string {
 	if a.Path != nil {
 		path = a.Path.String()
 	}
-	return fmt.Sprintf("%s %s %d of %d", a.Certainty, path, a.Scope, len(a.Candidates))
+	text := fmt.Sprintf("%s %s %d of %d", a.Certainty, path, a.Scope, len(a.Candidates))
+	if a.Likely.Path != nil {
+		text += fmt.Sprintf(", likely %s %d", a.Likely.Path, a.Likely.Scope)
+	}
+	return text
 }
 
 func TestAttribution(t *testing.T) {
@@ -157,10 +163,10 @@ func TestAttribution(t *testing.T) {
 		{1, Question{}, "unique x 1 of 1"},
 		{2, Question{}, "unique x 0 of 2"},
 		{2, Question{ThreadID: 2}, "thread-local x 2 of 1"},
-		{3, Question{}, "ambiguous - 0 of 2"}, // equally deep: p is later
+		{3, Question{}, "ambiguous - 0 of 2, likely p 3"}, // equally deep: p is later
 		{3, Question{ThreadID: 2}, "thread-local p 3 of 1"},
 		{3, Question{Scope: 2}, "exact x 2 of 1"},
-		{4, Question{}, "ambiguous - 0 of 2"},
+		{4, Question{}, "ambiguous - 0 of 2, likely x / y 4"},
 		{4, Question{ThreadID: 2}, "thread-local x / y 4 of 1"},
 		{4, Question{ThreadID: 3}, "none - 0 of 0"},
 		{4, Question{Scope: 5}, "none - 0 of 0"},
@@ -169,7 +175,7 @@ func TestAttribution(t *testing.T) {
 		{5, Question{Scope: 1, SessionID: "other"}, "none - 0 of 0"},
 		{5, Question{SessionID: "other"}, "none - 0 of 0"},
 		{5, Question{SessionID: "s"}, "unique x / y 0 of 2"},
-		{7, Question{}, "ambiguous - 0 of 2"},
+		{7, Question{}, "ambiguous - 0 of 2, likely x / y 4"},
 		{8, Question{}, "unique x / y 4 of 1"}, // its end is not in it
 		{8, Question{ThreadID: 1}, "none - 0 of 0"},
 		{9, Question{}, "unique x 2 of 1"},
@@ -182,6 +188,70 @@ func TestAttribution(t *testing.T) {
 	}
 }
 
+// Two ranks of one session, on machines whose thread ids are the same: live, over
+// time and among given phases, a rank is asked alone.
+func TestAttributionOfRank(t *testing.T) {
+	r := New(Limits{})
+	var bs []Boundary
+	for _, e := range []struct {
+		rank   int32
+		thread int
+		name   string
+	}{{0, 7, "train"}, {1, 7, "train"}, {1, 7, "step"}, {1, 8, "load"}, {0, 8, "train"}} {
+		_, b, err := r.Enter(Key{SessionID: "s", Rank: e.rank, ThreadID: e.thread}, "", e.name, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bs = append(bs, b)
+	}
+	spans := replay(t, bs)
+	tl := NewTimeline(spans)
+	for _, c := range []struct {
+		q    Question
+		want string
+	}{
+		{Question{}, "ambiguous - 0 of 4, likely train 5"},
+		{Question{Rank: 1}, "ambiguous - 0 of 4, likely train 5"}, // not said to be known
+		{Question{HasRank: true}, "unique train 0 of 2"},
+		{Question{HasRank: true, Rank: 1}, "ambiguous - 0 of 2, likely load 4"},
+		{Question{HasRank: true, Rank: 2}, "none - 0 of 0"},
+		{Question{ThreadID: 7}, "ambiguous - 0 of 2, likely train / step 3"},
+		{Question{HasRank: true, Rank: 1, ThreadID: 7}, "thread-local train / step 3 of 1"},
+		{Question{HasRank: true, ThreadID: 9}, "none - 0 of 0"},
+		{Question{HasRank: true, Rank: 1, Scope: 2}, "exact train 2 of 1"},
+		{Question{HasRank: true, Scope: 2}, "none - 0 of 0"}, // it is open in the other
+		{Question{SessionID: "x", HasRank: true}, "none - 0 of 0"},
+	} {
+		var active []Active
+		for i := range spans {
+			active = append(active, place(&spans[i]))
+		}
+		for way, a := range map[string]Attribution{
+			"live": r.Attribute(c.q, nil), "timeline": tl.At(int64(len(bs)), c.q, nil), "among": AttributeAmong(c.q, active),
+		} {
+			if got := summary(a); got != c.want {
+				t.Errorf("%s, %+v: %s, want %s", way, c.q, got, c.want)
+			}
+		}
+	}
+}
+
+// Whatever the order in which the phases are given, the guess is the same, and
+// is one of the candidates.
+func TestLikelyIsTheLastEntered(t *testing.T) {
+	r := New(Limits{})
+	bs := script(t, r, "1 a +x", "2 a +y", "2 a +z", "3 a +w", "3 a -", "4 a +v", "2 b +u")
+	active := r.Active(nil)
+	for range 50 {
+		rand.Shuffle(len(active), func(i, j int) { active[i], active[j] = active[j], active[i] })
+		a := AttributeAmong(Question{}, slices.Clone(active))
+		// u on thread 2 came later than v, but z is that thread's phase: deeper.
+		if a.Certainty != Ambiguous || a.Likely.Path.Name() != "v" || a.Path != nil || a.Scope != 0 || !slices.Contains(a.Candidates, a.Likely) {
+			t.Fatalf("%s, after %d boundaries", summary(a), len(bs))
+		}
+	}
+}
+
 // The live form must say what a timeline of the same boundaries says.
 func TestAttributionLive(t *testing.T) {
 	r := New(Limits{})
@@ -190,7 +260,7 @@ func TestAttributionLive(t *testing.T) {
 	for _, line := range lines {
 		bs = append(bs, script(t, r, line)...)
 		tl := NewTimeline(replay(t, bs))
-		for _, q := range []Question{{}, {ThreadID: 1}, {ThreadID: 2}, {Scope: 1}, {Scope: 4}, {SessionID: "s"}, {SessionID: "x"}, {Scope: 2, SessionID: "x"}} {
+		for _, q := range []Question{{}, {ThreadID: 1}, {ThreadID: 2}, {Scope: 1}, {Scope: 4}, {SessionID: "s"}, {SessionID: "x"}, {Scope: 2, SessionID: "x"}, {HasRank: true}, {HasRank: true, Rank: 1}} {
 			want, got := tl.At(int64(len(bs)), q, nil), r.Attribute(q, nil)
 			if summary(want) != summary(got) {
 				t.Errorf("after %q, %+v: live %s, timeline %s", line, q, summary(got), summary(want))
@@ -203,7 +273,7 @@ func TestAttributeAmong(t *testing.T) {
 	r := New(Limits{})
 	bs := script(t, r, "1 a +x", "1 a +y", "2 a +x")
 	for q, want := range map[Question]string{
-		{}:                         "ambiguous - 0 of 2",
+		{}:                         "ambiguous - 0 of 2, likely x 3",
 		{ThreadID: 1}:              "thread-local x / y 2 of 1",
 		{Scope: 1}:                 "exact x 1 of 1",
 		{Scope: 1, SessionID: "x"}: "none - 0 of 0",

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -52,21 +53,22 @@ func TestSeedEnterPhase(t *testing.T) {
 }
 
 func TestSeedHandleCallback(t *testing.T) {
-	calls, fail := 0, errors.New("not yet")
-	h := NewHandle("s:1", "b", []string{"a", "b"}, func() (Boundary, error) {
-		if calls++; calls == 1 {
+	var calls []int // the threads
+	fail := errors.New("not yet")
+	h := NewHandle("s:1", "b", []string{"a", "b"}, func(threadID int) (Boundary, error) {
+		if calls = append(calls, threadID); len(calls) == 1 {
 			return Boundary{}, fail
 		}
 		return Boundary{Action: Exit, Sequence: 2}, nil
 	})
-	if _, err := h.Close(); !errors.Is(err, fail) || h.Closed() {
+	if _, err := h.Close(7); !errors.Is(err, fail) || h.Closed() {
 		t.Errorf("failed close: %v, closed %v", err, h.Closed())
 	}
-	if b, err := h.Close(); err != nil || b.Sequence != 2 || !h.Closed() {
+	if b, err := h.Close(8); err != nil || b.Sequence != 2 || !h.Closed() {
 		t.Errorf("close: %+v, %v", b, err)
 	}
-	if _, err := h.Close(); err != nil || calls != 2 {
-		t.Errorf("second close: %v after %d calls", err, calls)
+	if _, err := h.Close(9); err != nil || !slices.Equal(calls, []int{7, 8}) {
+		t.Errorf("second close: %v after calls for the threads %v", err, calls)
 	}
 	if h.PhasePath() != "a / b" || h.ScopeID() != "s:1" || h.Name() != "b" {
 		t.Errorf("handle %q %q %q", h.PhasePath(), h.ScopeID(), h.Name())
@@ -91,22 +93,41 @@ func TestSeedTable(t *testing.T) {
 	names := declared(t)
 	code, arguments := regexp.MustCompile("`([^`]+)`"), regexp.MustCompile(`\(.*\)`)
 	found := map[string]bool{}
+	var table string // the head of its first column
+	rows := map[string]int{}
 	for line := range strings.Lines(string(page)) {
 		cells := strings.Split(strings.TrimSpace(line), " | ")
-		if len(cells) != 3 || cells[0] == "| seed" || cells[0] == "| question" || strings.HasPrefix(cells[0], "| -") {
+		switch {
+		case len(cells) != 3:
+			table = ""
+			continue
+		case strings.HasPrefix(cells[0], "| -"):
+			continue
+		case table == "":
+			table = strings.TrimPrefix(cells[0], "| ")
 			continue
 		}
+		rows[table]++
 		test := code.FindStringSubmatch(cells[2])
 		if test == nil || !strings.HasPrefix(test[1], "Test") || !names[test[1]] {
 			t.Errorf("no test %s, for %s", cells[2], cells[0])
 		}
+		if table != "seed" {
+			continue
+		}
 		element := code.FindStringSubmatch(cells[0])
 		if element == nil {
-			continue // the second table, of questions
+			t.Errorf("no element of the seed in %s", cells[0])
+			continue
 		}
 		found[arguments.ReplaceAllString(element[1], "()")] = true
 		if name := code.FindStringSubmatch(cells[1]); name == nil || !names[name[1]] {
 			t.Errorf("no %s in this package, for %s", cells[1], cells[0])
+		}
+	}
+	for _, head := range []string{"seed", "question", "difference", "rule of attribution"} {
+		if rows[head] == 0 {
+			t.Errorf("the page has no table of each %s", head)
 		}
 	}
 	for _, e := range seedElements {

@@ -2,10 +2,7 @@
 
 package recorder
 
-import (
-	"bytes"
-	"unicode/utf8"
-)
+import "strconv"
 
 // Stack is the open scopes of one Key, resolved once for many records. Its
 // methods may be called only by who holds the recorder's batch lock (Acquire),
@@ -17,6 +14,7 @@ type Stack struct {
 	open     []uint32
 	held     bool // resolved by a caller, who releases it
 	released bool
+	nameless string // what the thread is called when it has no name, once needed
 }
 
 // Batch is the recorder held for a batch of records by one goroutine.
@@ -99,10 +97,10 @@ func (s *Stack) Release() bool {
 }
 
 // Enter is Recorder.Enter on this stack. name and attrs are copied where they
-// are kept; threadName is kept as it is.
+// are kept; threadName is kept as it is, unless it is empty.
 func (s *Stack) Enter(threadName string, name, attrs []byte) (Token, Boundary, error) {
 	r := s.r
-	name, cut := r.clean(name)
+	name, cut := cleanName(name, r.limits.MaxName)
 	n := len(s.open)
 	if err := s.mayEnter(name, n); err != nil {
 		return Token{}, Boundary{}, err
@@ -112,7 +110,7 @@ func (s *Stack) Enter(threadName string, name, attrs []byte) (Token, Boundary, e
 		up := &r.slots[s.open[n-1]]
 		parent, scope = up.path, up.scope
 	}
-	path := r.paths.child(parent, name, &r.limits)
+	path := r.paths.child(parent, name)
 	if path.overflow {
 		cut |= CutPath
 		r.counts.PathsOverflowed++
@@ -124,6 +122,9 @@ func (s *Stack) Enter(threadName string, name, attrs []byte) (Token, Boundary, e
 	sl := &r.slots[i]
 	r.seq++
 	sl.scope, sl.parent, sl.path, sl.stack = r.seq, scope, path, s
+	if threadName == "" {
+		threadName = s.defaultThreadName()
+	}
 	sl.threadName, sl.cut = threadName, cut
 	if !noAttributes(attrs) {
 		r.keep(sl, attrs)
@@ -134,6 +135,15 @@ func (s *Stack) Enter(threadName string, name, attrs []byte) (Token, Boundary, e
 	s.open = append(s.open, i)
 	t := Token{stack: s, path: path, scope: sl.scope, slot: i, epoch: r.epoch}
 	return t, sl.boundary(Enter, sl.scope, i), nil
+}
+
+// defaultThreadName is "thread-" and the id, as the seed calls a thread without
+// a name.
+func (s *Stack) defaultThreadName() string {
+	if s.nameless == "" {
+		s.nameless = "thread-" + strconv.Itoa(s.key.ThreadID)
+	}
+	return s.nameless
 }
 
 // mayEnter tells why the stack, n deep, cannot take another scope.
@@ -284,25 +294,3 @@ func (r *Recorder) keep(sl *slot, attrs []byte) {
 	sl.cut |= CutAttributes
 	r.counts.AttributesDropped++
 }
-
-// clean trims a name of white space and cuts it at the limit, between
-// characters and without a space at its new end.
-func (r *Recorder) clean(name []byte) ([]byte, Cut) {
-	if n := len(name); n > 0 && n <= r.limits.MaxName && plain(name[0]) && plain(name[n-1]) {
-		return name, 0
-	}
-	name = bytes.TrimSpace(name)
-	limit := r.limits.MaxName
-	if len(name) <= limit {
-		return name, 0
-	}
-	for i := limit; i > 0 && i > limit-utf8.UTFMax; i-- {
-		if utf8.RuneStart(name[i]) {
-			limit = i
-			break
-		}
-	}
-	return bytes.TrimSpace(name[:limit]), CutName
-}
-
-func plain(c byte) bool { return c > ' ' && c < utf8.RuneSelf }

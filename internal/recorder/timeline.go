@@ -55,7 +55,7 @@ func (tl *Timeline) At(t int64, q Question, buf []Active) Attribution {
 	if q.Scope != 0 {
 		for _, i := range tl.scopes[q.Scope] {
 			s := &tl.spans[i]
-			if s.Start <= t && t < s.end() && (q.SessionID == "" || q.SessionID == s.SessionID) {
+			if s.Start <= t && t < s.end() && q.covers(s.SessionID, s.Rank) {
 				buf = append(buf, place(s))
 			}
 		}

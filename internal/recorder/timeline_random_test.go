@@ -11,9 +11,13 @@ import (
 
 // naiveAt answers by looking at every span, for every thread.
 func naiveAt(spans []Span, t int64, q Question) string {
-	best := map[int]Span{}
+	type thread struct {
+		rank int32
+		id   int
+	}
+	best := map[thread]Span{}
 	for _, s := range spans {
-		if s.Start > t || !s.Open() && s.End <= t || q.SessionID != "" && q.SessionID != s.SessionID {
+		if s.Start > t || !s.Open() && s.End <= t || q.SessionID != "" && q.SessionID != s.SessionID || q.HasRank && q.Rank != s.Rank {
 			continue
 		}
 		if q.Scope != 0 {
@@ -25,22 +29,25 @@ func naiveAt(spans []Span, t int64, q Question) string {
 		if q.ThreadID != 0 && q.ThreadID != s.ThreadID {
 			continue
 		}
-		b, ok := best[s.ThreadID]
+		at := thread{s.Rank, s.ThreadID}
+		b, ok := best[at]
 		if !ok || s.Depth > b.Depth || s.Depth == b.Depth && s.Scope > b.Scope {
-			best[s.ThreadID] = s
+			best[at] = s
 		}
 	}
 	paths := map[string]bool{}
 	var last Span
 	for _, s := range best {
 		paths[s.Path.String()] = true
-		last = s
+		if s.Scope > last.Scope {
+			last = s
+		}
 	}
 	switch {
 	case len(best) == 0:
 		return "none - 0 of 0"
 	case len(paths) > 1:
-		return fmt.Sprintf("ambiguous - 0 of %d", len(best))
+		return fmt.Sprintf("ambiguous - 0 of %d, likely %s %d", len(best), last.Path, last.Scope)
 	case len(best) > 1:
 		return fmt.Sprintf("unique %s 0 of %d", last.Path, len(best))
 	case q.ThreadID != 0:
@@ -49,13 +56,13 @@ func naiveAt(spans []Span, t int64, q Question) string {
 	return fmt.Sprintf("unique %s %d of 1", last.Path, last.Scope)
 }
 
-// randomRun records boundaries on a few threads and lanes, with times that
-// often repeat.
+// randomRun records boundaries on a few threads and lanes of two ranks, with
+// times that often repeat.
 func randomRun(t *testing.T, random *rand.Rand, n int) (bs []Boundary, times []int64) {
 	r := New(Limits{})
 	now := int64(0)
 	for range n {
-		k := Key{SessionID: "s", ThreadID: 1 + random.IntN(3), Lane: []string{"", "tx"}[random.IntN(2)]}
+		k := Key{SessionID: "s", Rank: int32(random.IntN(2)), ThreadID: 1 + random.IntN(3), Lane: []string{"", "tx"}[random.IntN(2)]}
 		s := r.Stack(k)
 		r.Acquire()
 		top, ok := s.Top()
@@ -96,7 +103,11 @@ func TestTimelineAgainstSearch(t *testing.T) {
 		random.Shuffle(len(spans), func(i, j int) { spans[i], spans[j] = spans[j], spans[i] })
 		tl := NewTimeline(spans)
 		for at := int64(-1); at <= times[len(times)-1]+1; at++ {
-			for _, q := range []Question{{}, {ThreadID: 2}, {SessionID: "s", ThreadID: 3}, {Scope: uint64(1 + random.IntN(60))}, {SessionID: "x"}} {
+			for _, q := range []Question{
+				{}, {ThreadID: 2}, {SessionID: "s", ThreadID: 3}, {Scope: uint64(1 + random.IntN(60))}, {SessionID: "x"},
+				{HasRank: true}, {HasRank: true, Rank: 1, SessionID: "s"}, {HasRank: true, Rank: 2}, {HasRank: true, Rank: 1, ThreadID: 2},
+				{HasRank: true, Rank: 1, Scope: uint64(1 + random.IntN(60))},
+			} {
 				if got, want := summary(tl.At(at, q, nil)), naiveAt(spans, at, q); got != want {
 					t.Fatalf("seed %d, at %d, %+v: %s, want %s", seed, at, q, got, want)
 				}

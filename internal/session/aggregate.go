@@ -5,7 +5,6 @@ package session
 import (
 	"fmt"
 	"math"
-	"strings"
 	"time"
 
 	"github.com/phasetrace/phasetrace/internal/engine"
@@ -224,7 +223,7 @@ func countedNotes(a *loader.Aggregate, unbucketed uint64, gpu bool) []stream.Not
 		switch p := &a.Paths[i]; {
 		case p.Overflow:
 			other += p.Entered
-		case p.Literal == loader.LiteralNone && strings.TrimSpace(p.Name) == "":
+		case p.Literal == loader.LiteralNone && recorder.BlankName([]byte(p.Name)):
 			blank += p.Entered
 		}
 	}
@@ -261,7 +260,7 @@ func (c *counting) violations(a *loader.Aggregate) []countedViolation {
 	if len(a.Defects) == 0 {
 		return nil
 	}
-	paths := c.tree.paths(a, c.pairName)
+	paths := c.tree.of(a, c.pairName)
 	var out []countedViolation
 	for i := range a.Defects {
 		d := &a.Defects[i]

@@ -3,12 +3,8 @@
 package session
 
 import (
-	"slices"
-	"strings"
-
 	"github.com/phasetrace/phasetrace/internal/engine"
 	"github.com/phasetrace/phasetrace/internal/figures"
-
 	"github.com/phasetrace/phasetrace/internal/stream"
 
 	"github.com/phasetrace/phasetrace/internal/loader"
@@ -17,55 +13,40 @@ import (
 
 // pathTree gives what the kernel counted the paths that recorded phases have.
 type pathTree struct {
-	rec   *recorder.Recorder
+	paths *recorder.Paths
 	known map[uint32]*recorder.Path // by AggregatePath.ID
 }
 
 func newPathTree() *pathTree {
-	return &pathTree{rec: recorder.New(recorder.Limits{}), known: make(map[uint32]*recorder.Path)}
+	return &pathTree{paths: recorder.NewPaths(recorder.Limits{}), known: make(map[uint32]*recorder.Path)}
 }
 
-// paths returns the path of every node that is one, by its number.
-func (t *pathTree) paths(a *loader.Aggregate, pairName func(uint8) string) map[uint32]*recorder.Path {
+// of returns the path of every node that is one, by its number.
+func (t *pathTree) of(a *loader.Aggregate, pairName func(uint8) string) map[uint32]*recorder.Path {
 	for i := range a.Paths {
 		p := &a.Paths[i]
-		if p.Process != nil || t.known[p.ID] != nil {
-			continue
+		switch parent := t.known[p.Parent]; {
+		case p.Process != nil || t.known[p.ID] != nil:
+		case p.Overflow:
+			t.known[p.ID] = t.paths.Other(parent)
+		default:
+			t.known[p.ID] = t.child(parent, nodeName(p, pairName))
 		}
-		var names []string
-		if parent := t.known[p.Parent]; parent != nil {
-			names = parent.Parts()
-		}
-		t.known[p.ID] = t.path(append(names, nodeName(p, pairName)))
 	}
 	return t.known
 }
 
-// path returns the path of these names.
-func (t *pathTree) path(names []string) *recorder.Path {
-	batch := t.rec.Acquire()
-	defer t.rec.Release()
-	st := batch.Stack(recorder.Key{})
-	var path *recorder.Path
-	var open []recorder.Token
-	for _, name := range names {
-		token, b, err := st.Enter("", []byte(name), nil)
-		if err != nil {
-			break // a name is never empty, nor a path too deep
-		}
-		path, open = b.Path, append(open, token)
-	}
-	for _, token := range slices.Backward(open) {
-		_, _ = st.Exit(token) // the one on top
+// child returns the path of a name, which is never blank.
+func (t *pathTree) child(parent *recorder.Path, name string) *recorder.Path {
+	path, _, err := t.paths.Child(parent, name)
+	if err != nil {
+		return t.paths.Other(parent)
 	}
 	return path
 }
 
 // nodeName is a path's last name as it is shown.
 func nodeName(p *loader.AggregatePath, pairName func(uint8) string) string {
-	if p.Overflow {
-		return recorder.OtherName
-	}
 	switch p.Literal {
 	case loader.LiteralNull:
 		return engine.NameNull
@@ -78,7 +59,7 @@ func nodeName(p *loader.AggregatePath, pairName func(uint8) string) string {
 	if pair, ok := p.Literal.Pair(); ok {
 		name = pairName(pair)
 	}
-	if strings.TrimSpace(name) == "" {
+	if recorder.BlankName([]byte(name)) {
 		return engine.NameEmpty
 	}
 	return name
@@ -87,7 +68,7 @@ func nodeName(p *loader.AggregatePath, pairName func(uint8) string) string {
 // merge makes figures of what was counted: of all processes together, and of
 // each.
 func (c *counting) merge(a *loader.Aggregate) (all *figures.Figures, processes []stream.ProcessStats) {
-	paths := c.tree.paths(a, c.pairName)
+	paths := c.tree.of(a, c.pairName)
 	root := make(map[uint32]uint32) // the process of a path
 	all = figures.New()
 	var each []*figures.Figures

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/phasetrace/phasetrace/internal/engine"
+	"github.com/phasetrace/phasetrace/internal/recorder"
 	"github.com/phasetrace/phasetrace/internal/stream"
 
 	"github.com/google/go-cmp/cmp"
@@ -39,9 +40,10 @@ func TestMergeCounted(t *testing.T) {
 		literal(6, 5, loader.LiteralOf(0), 3),
 		literal(7, 5, loader.LiteralNull, 4),
 		literal(8, 1, loader.LiteralUnreadable, 6),
-		named(9, 1, " ", 7),
+		named(9, 1, " \x1c", 7),
 		literal(10, 1, loader.LiteralEmpty, 8),
 		named(11, 1, "never entered", 0),
+		named(12, 3, recorder.OtherName, 1), // what the program calls so is no overflow
 		other,
 	}}
 	s := &session{}
@@ -52,12 +54,17 @@ func TestMergeCounted(t *testing.T) {
 	counts := func(stats []stream.PathStats) map[string]uint64 {
 		out := make(map[string]uint64)
 		for _, p := range stats {
-			out[p.Path.String()] = p.Count
+			name := p.Path.String()
+			if p.Path.Overflow() {
+				name += " overflow"
+			}
+			out[name] = p.Count
 		}
 		return out
 	}
 	want := map[string]uint64{
-		"train": 3, "train / step": 8, "train / (null)": 4, "(unreadable)": 6, "(empty)": 15, "train / step / (other)": 9,
+		"train": 3, "train / step": 8, "train / (null)": 4, "(unreadable)": 6, "(empty)": 15, "train / step / (other)": 1,
+		"train / step / (other) overflow": 9,
 	}
 	if diff := cmp.Diff(want, counts(all.Paths())); diff != "" {
 		t.Errorf("all processes (-want +got):\n%s", diff)

@@ -115,6 +115,58 @@ func TestActivityByLane(t *testing.T) {
 	want("query", "request")
 }
 
+// While threads are in different phases, a sample and a peak tell the one
+// entered last among those still open.
+func TestPeakOfDifferentPhases(t *testing.T) {
+	rec, figs := recorder.New(recorder.Limits{}), figures.New()
+	var active activity
+	step := func(tid int, name string) { // "" ends the innermost phase
+		t.Helper()
+		batch := rec.Acquire()
+		st := batch.Stack(recorder.Key{SessionID: "s", ThreadID: tid})
+		var rb recorder.Boundary
+		var err error
+		if name == "" {
+			top, _ := st.Top()
+			rb, err = st.Exit(top)
+		} else {
+			_, rb, err = st.Enter("t", []byte(name), nil)
+		}
+		rec.Release()
+		if err != nil {
+			t.Fatal(err)
+		}
+		active.apply(&stream.Boundary{Boundary: rb, Thread: &stream.Thread{TID: tid, HostTID: tid}})
+	}
+	for i, c := range []struct {
+		tid                int
+		name, path, likely string
+	}{
+		{1, "train", "train", ""},
+		{2, "load", "", "load"},
+		{1, "step", "", "train / step"},
+		{2, "read", "", "load / read"},
+		{2, "", "", "train / step"}, // read is over, load was entered before step
+		{2, "", "train / step", ""},
+	} {
+		step(c.tid, c.name)
+		_ = figs.Record(&stream.Sample{Sample: gpu.Sample{Used: gpu.Bytes(uint64(i + 1))}, Phase: active.attribute()})
+		var sum stream.Summary
+		figs.Snapshot(&sum)
+		a := sum.RunPeak[0].Phase
+		var path, likely string
+		if a.Path != nil {
+			path = a.Path.String()
+		}
+		if a.Likely.Path != nil {
+			likely = a.Likely.Path.String()
+		}
+		if path != c.path || likely != c.likely || (a.Certainty == recorder.Ambiguous) != (likely != "") {
+			t.Errorf("sample %d: %v, phase %q, likely %q; want %q and %q", i, a.Certainty, path, likely, c.path, c.likely)
+		}
+	}
+}
+
 // Records that wait show the thread and the process as they were.
 func TestQueuedRecordsAreFrozen(t *testing.T) {
 	fake := gpu.NewFake(1)

@@ -211,8 +211,14 @@ func TestValues(t *testing.T) {
 		{"records_lost", 0, "count", `1234`},
 		{"gpu_sample", 0, "phase.certainty", `"unique"`},
 		{"gpu_sample", 0, "phase.path", `["train","step"]`},
+		{"gpu_sample", 0, "phase.likely", `null`},
 		{"gpu_sample", 1, "used_bytes", `null`},
 		{"gpu_sample", 1, "status", `"device_lost"`},
+		{"gpu_sample", 2, "phase.certainty", `"ambiguous"`},
+		{"gpu_sample", 2, "phase.path", `null`},
+		{"gpu_sample", 2, "phase.likely.path", `["load","read"]`},
+		{"gpu_sample", 2, "phase.likely.scope_id", `"s1:5"`},
+		{"gpu_sample", 2, "phase.candidate_count", `2`},
 		{"process_start", 0, "parent_pid", `4242`},
 		{"process_exit", 0, "exit_code", `3`},
 		{"process_exit", 1, "exit_code", `null`},
@@ -224,6 +230,7 @@ func TestValues(t *testing.T) {
 		{"session_end", 0, "phases.1.p99_ns", `12000000`},
 		{"session_end", 0, "phases.1.gpu.1.change_bytes", `null`},
 		{"session_end", 0, "gpu_peaks.0.phase.path", `["train","step"]`},
+		{"session_end", 0, "gpu_peaks.0.phase.likely", `null`},
 		{"session_end", 0, "gpu_peaks.1.used_bytes", `null`},
 	} {
 		n := -1

@@ -113,20 +113,28 @@ const maxCandidates = 16
 func attribution(l line, key string, a *recorder.Attribution) line {
 	l = l.text(key+`{"certainty":`, a.Certainty.String())
 	l = appendNames(append(l, `,"path":`...), a.Path)
+	if a.Likely.Path == nil {
+		l = append(l, `,"likely":null`...)
+	} else {
+		l = active(append(l, `,"likely":`...), &a.Likely)
+	}
 	l = l.count(`,"candidate_count":`, uint64(len(a.Candidates)))
 	l = append(l, `,"candidates":[`...)
 	for i := range a.Candidates[:min(len(a.Candidates), maxCandidates)] {
 		if i > 0 {
 			l = append(l, ',')
 		}
-		c := &a.Candidates[i]
-		l = l.text(`{"scope_id":`, c.ScopeID())
-		l = appendNames(append(l, `,"path":`...), c.Path)
-		l = l.integer(`,"thread_id":`, int64(c.ThreadID))
-		l = l.integer(`,"rank":`, int64(c.Rank))
-		l = append(l.textOrNull(`,"lane":`, c.Lane), '}')
+		l = active(l, &a.Candidates[i])
 	}
 	return append(l, `]}`...)
+}
+
+func active(l line, a *recorder.Active) line {
+	l = l.text(`{"scope_id":`, a.ScopeID())
+	l = appendNames(append(l, `,"path":`...), a.Path)
+	l = l.integer(`,"thread_id":`, int64(a.ThreadID))
+	l = l.integer(`,"rank":`, int64(a.Rank))
+	return append(l.textOrNull(`,"lane":`, a.Lane), '}')
 }
 
 // processChange writes process_start or process_exit.

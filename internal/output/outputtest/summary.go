@@ -16,7 +16,7 @@ func (s *Session) summarise() {
 	sum := stream.Summary{
 		SessionID: s.Name, Time: s.now, Unix: unix(s.now), Elapsed: time.Duration(s.now - Begin), EndReason: "target_exit",
 		Boundaries: 20_014, Synthetic: 2, Received: 20_013, Lost: 1_234, LostOther: 1, Orphans: 1,
-		Devices: s.Start.Devices, GPUSamples: 2,
+		Devices: s.Start.Devices, GPUSamples: 3,
 		ZeroSites: []stream.ZeroSite{{
 			Marker: stream.Marker{Provider: "python", Probe: "function__entry", Path: "/usr/bin/python3", Offset: 0x99},
 			Remedy: "CPython fires it only when built with --with-dtrace",
@@ -24,6 +24,7 @@ func (s *Session) summarise() {
 		Notes: []stream.Note{{What: "attributes were no JSON object and are kept as text under raw", Count: 1}},
 	}
 	seen := map[*recorder.Path]bool{}
+	var peak stream.RunPeak // of device 0, the one that can be read
 	for _, r := range s.Records {
 		switch r := r.(type) {
 		case *stream.Boundary:
@@ -35,10 +36,13 @@ func (s *Session) summarise() {
 			sum.Violations = append(sum.Violations, stream.ViolationCount{First: *r, Count: 40})
 			sum.ViolationTotal += 40
 		case *stream.Sample:
-			if r.Used.Known {
-				sum.RunPeak = append(sum.RunPeak, stream.RunPeak{Device: r.Sample.Device, Used: r.Used, Time: r.Mid, Phase: r.Phase})
+			if r.Used.Known && r.Used.N > peak.Used.N {
+				peak = stream.RunPeak{Device: r.Sample.Device, Used: r.Used, Time: r.Mid, Phase: r.Phase}
 			}
 		}
+	}
+	if peak.Used.Known {
+		sum.RunPeak = append(sum.RunPeak, peak)
 	}
 	sum.RunPeak = append(sum.RunPeak, stream.RunPeak{Device: 1})
 	s.Summary = sum

@@ -26,7 +26,7 @@ func Typical() *Session {
 	worker.ContainerTID = 8
 
 	s.after(1234 * time.Microsecond)
-	train, _ := s.enter(main, "", "train", `{"epochs":2}`)
+	s.enter(main, "", "train", `{"epochs":2}`)
 	s.after(300 * time.Microsecond)
 	step, b := s.enter(main, "", "step", `{"epoch":1,"loss":0.25,"file":"batch 7.bin"}`)
 	b.GPU = []gpu.Reading{reading(0, 20<<30), {Device: 1, Status: gpu.StatusLost, Age: -90_000, Latency: 4_000}}
@@ -35,10 +35,10 @@ func Typical() *Session {
 		{Status: gpu.StatusNotListed, Age: -410_000_000, Latency: 1_900_000},
 	}
 	b.Resident = stream.Resident{Bytes: 3 << 30, Known: true, Error: 1 << 20}
-	s.sample(step, 0, 21<<30)
+	s.sample(0, 21<<30)
 	s.after(100 * time.Millisecond)
 	s.stepExit(main, step)
-	s.sample(train, 1, 0)
+	s.sample(1, 0)
 
 	s.after(time.Millisecond)
 	s.trouble(main, worker)
@@ -63,9 +63,14 @@ func (s *Session) stepExit(t *stream.Thread, token recorder.Token) {
 	b.Resident = stream.Resident{Bytes: 3<<30 + 4096, Change: 4096, Known: true, ChangeKnown: true}
 }
 
-// sample appends a device read. Device 1 is lost.
-func (s *Session) sample(_ recorder.Token, device int, used uint64) {
+// sample appends a device read, a millisecond later.
+func (s *Session) sample(device int, used uint64) {
 	s.after(time.Millisecond)
+	s.read(device, used)
+}
+
+// read appends a device read. Device 1 is lost.
+func (s *Session) read(device int, used uint64) {
 	g := &stream.Sample{Unix: unix(s.now), Device: devices()[device]}
 	g.Sample = gpu.Sample{Device: device, Start: s.now - 5_800, Mid: s.now, End: s.now + 5_800, Status: gpu.StatusLost}
 	if used > 0 {
@@ -81,6 +86,7 @@ func (s *Session) trouble(main, worker *stream.Thread) {
 	outer, _ := s.enter(worker, "", "load", "")
 	s.after(time.Millisecond)
 	inner, _ := s.enter(worker, "", "read", `{"raw":"not JSON"}`)
+	s.read(0, 20<<30) // while main is in train
 	s.violate(worker, outer, "closed the 1 phase above it (unwound)")
 	b := s.exit(worker, inner)
 	b.Marker, b.Synthetic = nil, stream.ReasonUnwound

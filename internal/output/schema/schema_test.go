@@ -16,7 +16,19 @@ const head = `"timestamp_ns":1,"monotonic_ns":1,"session_id":"s"`
 
 func TestValidate(t *testing.T) {
 	lost := `"host":"h","rank":0,"pid":1,"thread_id":1,"thread_name":"t"`
+	sample := func(phase string) string {
+		return `{"event_type":"gpu_sample",` + head + `,"host":"h","device_id":0,"uuid":null,"used_bytes":1,"free_bytes":1,` +
+			`"total_bytes":2,"reserved_bytes":null,"latency_ns":1,"status":"ok","phase":{` + phase + `}}`
+	}
+	x := `{"scope_id":"s:1","path":["x"],"thread_id":1,"rank":0,"lane":null}`
+	two := `,"candidate_count":2,"candidates":[` + x + `,` + x + `]`
 	for _, test := range []struct{ name, line, want string }{
+		{"an answer", sample(`"certainty":"unique","path":["x"],"likely":null` + two), ""},
+		{"a guess", sample(`"certainty":"ambiguous","path":null,"likely":` + x + two), ""},
+		{"no guess where one belongs", sample(`"certainty":"ambiguous","path":null,"likely":null` + two), "likely"},
+		{"a guess beside an answer", sample(`"certainty":"unique","path":["x"],"likely":` + x + two), "likely"},
+		{"a guess told as an answer", sample(`"certainty":"ambiguous","path":["x"],"likely":` + x + two), "path"},
+		{"a guess without a phase", sample(`"certainty":"none","path":null,"likely":` + x + `,"candidate_count":0,"candidates":[]`), "likely"},
 		{"valid", `{"event_type":"records_lost",` + head + `,` + lost + `,"count":3}` + "\n", ""},
 		{"nulls", `{"event_type":"records_lost",` + head + `,"host":"h","rank":null,"pid":null,"thread_id":null,"thread_name":null,"count":3}`, ""},
 		{"a loss of nothing", `{"event_type":"records_lost",` + head + `,` + lost + `,"count":0}`, "count"},

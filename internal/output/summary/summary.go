@@ -140,8 +140,9 @@ func (p *printer) peakOf(device int) string {
 		switch {
 		case r.Phase.Path != nil:
 			return peak + " in " + text(r.Phase.Path.String())
-		case len(r.Phase.Candidates) > 0:
-			return peak + fmt.Sprintf(" while %d threads were in different phases", len(r.Phase.Candidates))
+		case r.Phase.Likely.Path != nil:
+			return peak + fmt.Sprintf(", likely in %s (a guess: %d threads were in different phases, and this one was entered last)",
+				text(r.Phase.Likely.Path.String()), len(r.Phase.Candidates))
 		}
 		return peak + " outside every phase"
 	}
