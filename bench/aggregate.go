@@ -82,7 +82,7 @@ func attachCounted(t *loader.Tracer, p *program, sites []probe.Site, constants u
 	if err := t.AddTarget(p.pid()); err != nil {
 		return err
 	}
-	failed, err := t.Attach(p.pid(), p.path, sites)
+	_, failed, err := t.Attach(p.pid(), p.path, sites)
 	if len(failed) > 0 {
 		err = failed[0]
 	}

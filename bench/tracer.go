@@ -41,7 +41,7 @@ func trace(p *program, change func([]probe.Site) []probe.Site) (*tracer, error) 
 	}
 	if err = t.AddTarget(p.pid()); err == nil {
 		var failed []loader.SiteError
-		failed, err = t.Attach(p.pid(), p.path, sites)
+		_, failed, err = t.Attach(p.pid(), p.path, sites)
 		if len(failed) > 0 {
 			err = failed[0]
 		}

@@ -54,7 +54,8 @@ type Engine struct {
 	batch     recorder.Batch
 	held      bool
 	out       Output
-	sites     []*Site // by Site.ID
+	sites     []*Site  // by their numbers; nil where one is free
+	free      []uint32 // numbers of sites that have been removed
 	threads   map[uint32]*thread
 	last      *thread // the thread of the previous record
 	processes map[int]*tracee

@@ -110,6 +110,9 @@ func (e *Engine) governs(p *Pair) bool {
 		return false
 	}
 	for _, s := range e.sites {
+		if s == nil {
+			continue
+		}
 		q := s.Pair
 		if s.Over == nil && !q.Keyed && q.Lane == p.Lane && q != p && !slices.Contains(p.Resets, q) {
 			return false

@@ -80,6 +80,12 @@ func (e *Engine) AddSite(s *Site) uint32 {
 		a := &s.Attrs[i]
 		a.label = append(appendString(nil, []byte(a.Key)), ':')
 	}
+	if n := len(e.free); n > 0 {
+		id := e.free[n-1]
+		e.free = e.free[:n-1]
+		e.sites[id] = s
+		return id
+	}
 	e.sites = append(e.sites, s)
 	return uint32(len(e.sites) - 1)
 }

@@ -75,7 +75,7 @@ func TestAggregateCounts(t *testing.T) {
 				if all {
 					pid = 0
 				}
-				if failed, err := tr.Attach(pid, path, sites); err != nil || len(failed) > 0 {
+				if _, failed, err := tr.Attach(pid, path, sites); err != nil || len(failed) > 0 {
 					t.Fatalf("%v, failed: %v", err, failed)
 				}
 				for _, h := range how {

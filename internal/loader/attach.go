@@ -3,10 +3,9 @@
 package loader
 
 import (
-	"errors"
 	"fmt"
+	"maps"
 	"slices"
-	"sync"
 
 	"github.com/phasetrace/phasetrace/internal/probe"
 
@@ -34,23 +33,26 @@ func (e SiteError) Unwrap() error { return e.Err }
 //
 // A site that cannot be attached does not keep the others from it: it is
 // returned in failed. The error is for what stops all of them.
-func (t *Tracer) Attach(pid int, path string, sites []probe.Site) (failed []SiteError, err error) {
+func (t *Tracer) Attach(pid int, path string, sites []probe.Site) (at *Attachment, failed []SiteError, err error) {
 	ex, err := link.OpenExecutable(path)
 	if err != nil {
-		return nil, fmt.Errorf("attach to %s: %w", path, err)
+		return nil, nil, fmt.Errorf("attach to %s: %w", path, err)
 	}
 	bound, failed, err := t.bind(sites)
 	if err != nil {
-		return failed, err
+		return nil, failed, err
 	}
 	groups := make(map[*ebpf.Program][]boundSite)
 	for _, s := range bound {
 		groups[s.program] = append(groups[s.program], s)
 	}
+	at = &Attachment{}
 	for prog, group := range groups {
-		failed = append(failed, t.attachGroup(ex, pid, prog, group)...)
+		links, bad := t.attachGroup(ex, pid, prog, group)
+		at.links, failed = append(at.links, links...), append(failed, bad...)
+		at.programs = append(at.programs, prog)
 	}
-	return failed, nil
+	return t.attached.keep(at), failed, nil
 }
 
 // boundSite is a site and the program that serves it.
@@ -86,14 +88,35 @@ func (t *Tracer) bind(sites []probe.Site) (bound []boundSite, failed []SiteError
 		return nil, failed, err
 	}
 	for i := range bound {
-		b := &bound[i]
-		b.binding = t.bindings[specs[i]]
-		for int(b.ID) >= len(t.decoder.shapes) {
-			t.decoder.shapes = append(t.decoder.shapes, shape{})
-		}
-		t.decoder.shapes[b.ID] = shapeOf(b.Site)
+		bound[i].binding = t.bindings[specs[i]]
 	}
+	t.learn(bound)
 	return bound, failed, nil
+}
+
+// learn makes the reader able to decode the records of sites, before there can
+// be any.
+func (t *Tracer) learn(sites []boundSite) {
+	table := slices.Clone(*t.shapes.Load())
+	for i := range sites {
+		for int(sites[i].ID) >= len(table) {
+			table = append(table, shape{})
+		}
+		table[sites[i].ID] = shapeOf(sites[i].Site)
+	}
+	t.shapes.Store(&table)
+}
+
+// Forget lets go of sites whose attachment has been removed, once all their
+// records have been read: their numbers can be used again.
+func (t *Tracer) Forget(sites []uint32) {
+	table := slices.Clone(*t.shapes.Load())
+	for _, id := range sites {
+		if int(id) < len(table) {
+			table[id] = shape{}
+		}
+	}
+	t.shapes.Store(&table)
 }
 
 // makePrograms makes programs for the specs that have none yet.
@@ -129,54 +152,32 @@ func (t *Tracer) loadMarker(specs []siteSpec) (*ebpf.Program, error) {
 	return programs[t.markerName()], err
 }
 
+// dropPrograms makes no new site be served by these programs.
+func (t *Tracer) dropPrograms(programs []*ebpf.Program) {
+	maps.DeleteFunc(t.bindings, func(_ siteSpec, b binding) bool { return slices.Contains(programs, b.program) })
+}
+
 // attachGroup attaches the sites that share a program. Where the kernel
 // refuses them as a whole they are tried one by one, to name the culprit.
-func (t *Tracer) attachGroup(ex *link.Executable, pid int, prog *ebpf.Program, sites []boundSite) []SiteError {
+func (t *Tracer) attachGroup(ex *link.Executable, pid int, prog *ebpf.Program, sites []boundSite) (links []link.Link, failed []SiteError) {
 	if t.features.UprobeMulti {
 		l, err := attachMulti(ex, pid, prog, sites)
 		if err == nil {
-			t.keep(pid, l)
-			return nil
+			return []link.Link{l}, nil
 		}
 		if len(sites) == 1 {
-			return []SiteError{{sites[0].ID, explainAttach(err)}}
+			return nil, []SiteError{{sites[0].ID, explainAttach(err)}}
 		}
 	}
-	var failed []SiteError
 	for i := range sites {
 		l, err := t.attachOne(ex, pid, prog, sites[i])
 		if err != nil {
 			failed = append(failed, SiteError{sites[i].ID, explainAttach(err)})
 			continue
 		}
-		t.keep(pid, l)
+		links = append(links, l)
 	}
-	return failed
-}
-
-func (t *Tracer) keep(pid int, l link.Link) {
-	t.links = append(t.links, l)
-	if pid != 0 {
-		t.ofProcess[pid] = append(t.ofProcess[pid], l)
-	}
-}
-
-// DetachProcess removes the probes that were attached for one process alone,
-// and does not wait for it: the kernel does the removing first and then waits
-// until no program runs, which may be one that ReleaseExec has to let go. The
-// probes are of no more use when a thread other than the main one has run exec:
-// the kernel keeps to the main thread that there was, whose end leaves them
-// half alive.
-func (t *Tracer) DetachProcess(pid int) {
-	for _, l := range t.ofProcess[pid] {
-		t.links = slices.DeleteFunc(t.links, func(o link.Link) bool { return o == l })
-		t.closing.Go(func() {
-			t.detaching <- struct{}{}
-			_ = l.Close() // a descriptor's: nothing to do about an error
-			<-t.detaching
-		})
-	}
-	delete(t.ofProcess, pid)
+	return links, failed
 }
 
 func (t *Tracer) attachOne(ex *link.Executable, pid int, prog *ebpf.Program, s boundSite) (link.Link, error) {
@@ -198,14 +199,14 @@ func attachMulti(ex *link.Executable, pid int, prog *ebpf.Program, sites []bound
 	return ex.UprobeMulti(nil, prog, opts)
 }
 
-// WatchLibraries makes a process tell, with a KindLibrary event, whenever its
+// WatchLibraries makes a process tell, with a Library event, whenever its
 // dynamic linker has changed the list of its libraries. offset is the file
 // offset, in the dynamic linker at path, of the function that it calls for
 // debuggers then.
-func (t *Tracer) WatchLibraries(pid int, path string, offset uint64) error {
+func (t *Tracer) WatchLibraries(pid int, path string, offset uint64) (*Attachment, error) {
 	ex, err := link.OpenExecutable(path)
 	if err != nil {
-		return fmt.Errorf("watch for libraries: %w", err)
+		return nil, fmt.Errorf("watch for libraries: %w", err)
 	}
 	if t.library == nil {
 		programs, _, err := t.loadPrograms(func(p *ebpf.ProgramSpec) error {
@@ -215,56 +216,13 @@ func (t *Tracer) WatchLibraries(pid int, path string, offset uint64) error {
 			return nil
 		}, bpf.PhasetraceProgLibraryChange)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		t.library = programs[bpf.PhasetraceProgLibraryChange]
 	}
 	l, err := t.attachOne(ex, pid, t.library, boundSite{Site: probe.Site{Offset: offset}})
 	if err != nil {
-		return fmt.Errorf("watch for libraries: %w", explainAttach(err))
+		return nil, fmt.Errorf("watch for libraries: %w", explainAttach(err))
 	}
-	t.keep(pid, l)
-	return nil
-}
-
-// Links returns how many links hold the attached sites.
-func (t *Tracer) Links() int { return len(t.links) }
-
-// detachers bounds how many links are closed at once: each waits for the
-// kernel's grace period, so that waiting side by side is what helps.
-const detachers = 64
-
-// Detach removes every probe; the programs run no more when it returns.
-// progress, if not nil, is called with the number of links removed and their
-// total, from one goroutine at a time. Unread records stay readable.
-func (t *Tracer) Detach(progress func(done, total int)) error {
-	all := append(t.links, t.hooks...)
-	t.links, t.hooks = nil, nil
-	clear(t.ofProcess)
-	var (
-		wg   sync.WaitGroup
-		mu   sync.Mutex
-		errs []error
-		done int
-	)
-	for _, l := range all {
-		wg.Go(func() {
-			t.detaching <- struct{}{}
-			err := l.Close()
-			<-t.detaching
-			mu.Lock()
-			defer mu.Unlock()
-			errs = append(errs, err)
-			done++
-			if progress != nil {
-				progress(done, len(all))
-			}
-		})
-	}
-	wg.Wait()
-	t.closing.Wait()
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("detach: %w", err)
-	}
-	return nil
+	return t.attached.keep(&Attachment{links: []link.Link{l}}), nil
 }

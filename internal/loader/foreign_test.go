@@ -136,7 +136,7 @@ func attach(t testing.TB, tr *loader.Tracer, pid int, path string, sites []probe
 	if err := tr.AddTarget(pid); err != nil {
 		t.Fatal(err)
 	}
-	failed, err := tr.Attach(pid, path, sites)
+	_, failed, err := tr.Attach(pid, path, sites)
 	if err != nil || len(failed) > 0 {
 		t.Fatalf("attach: %v, failed sites: %v", err, failed)
 	}

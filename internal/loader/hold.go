@@ -28,15 +28,15 @@ const HoldTime = 200 * time.Millisecond
 func (t *Tracer) HoldsExecs() bool { return t.features.Sleepable }
 
 // HoldExecs makes targets wait after exec, in the dynamic linker at path, at
-// its entry point with the given file offset. It does nothing where HoldsExecs
-// says no.
-func (t *Tracer) HoldExecs(path string, offset uint64) error {
+// its entry point with the given file offset. It does nothing, and returns nil,
+// where HoldsExecs says no.
+func (t *Tracer) HoldExecs(path string, offset uint64) (*Attachment, error) {
 	if !t.HoldsExecs() {
-		return nil
+		return nil, nil
 	}
 	ex, err := link.OpenExecutable(path)
 	if err != nil {
-		return fmt.Errorf("hold new programs: %w", err)
+		return nil, fmt.Errorf("hold new programs: %w", err)
 	}
 	if t.hold == nil {
 		programs, _, err := t.loadPrograms(func(p *ebpf.ProgramSpec) error {
@@ -44,7 +44,7 @@ func (t *Tracer) HoldExecs(path string, offset uint64) error {
 			return nil
 		}, bpf.PhasetraceProgExecHold)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		t.hold = programs[bpf.PhasetraceProgExecHold]
 	}
@@ -52,10 +52,9 @@ func (t *Tracer) HoldExecs(path string, offset uint64) error {
 	// would not outlive an exec of one of its threads.
 	l, err := t.attachOne(ex, 0, t.hold, boundSite{Site: probe.Site{Offset: offset}})
 	if err != nil {
-		return fmt.Errorf("hold new programs: %w", explainAttach(err))
+		return nil, fmt.Errorf("hold new programs: %w", explainAttach(err))
 	}
-	t.links = append(t.links, l)
-	return nil
+	return t.attached.keep(&Attachment{links: []link.Link{l}}), nil
 }
 
 // Waiting reports whether a process has begun to wait after exec and still
@@ -83,4 +82,10 @@ func (t *Tracer) ReleaseExec(pid int, f event.File, known bool) error {
 		return fmt.Errorf("let process %d go on: %w", pid, err)
 	}
 	return nil
+}
+
+// ForgetExec makes who runs a file wait again, after ReleaseExec with known.
+func (t *Tracer) ForgetExec(f event.File) {
+	// Nothing can be done about an error; at worst nobody waits.
+	_ = t.maps[bpf.PhasetraceMapKnownFiles].Delete(bpf.PhasetraceExeKey{Ino: f.Inode, Dev: f.Device})
 }

@@ -38,7 +38,7 @@ func holder(t *testing.T, file string) *loader.Tracer {
 		t.Log("nothing can wait where BPF programs may not fault memory in")
 		return nil
 	}
-	if err := tr.HoldExecs(linker, offset); err != nil {
+	if _, err := tr.HoldExecs(linker, offset); err != nil {
 		t.Fatal(err)
 	}
 	return tr

@@ -101,6 +101,7 @@ func (t *Tracer) Drain(handle func(event.Event)) error {
 
 // deliver decodes one record and hands it over.
 func (t *Tracer) deliver(raw []byte) {
+	t.decoder.shapes = *t.shapes.Load()
 	ev, err := t.decoder.decode(raw)
 	if err != nil {
 		t.counters.malformed.Add(1)

@@ -238,7 +238,8 @@ func filled(l ringLayout, n int) (*rings, func(), shapes) {
 
 func TestReadingDoesNotAllocate(t *testing.T) {
 	r, refill, shapes := filled(ringLayout{count: 2, bytes: 1 << 20}, 1000)
-	tr := &Tracer{rings: r, decoder: decoder{shapes: shapes}, handle: func(event.Event) {}}
+	tr := &Tracer{rings: r, handle: func(event.Event) {}}
+	tr.shapes.Store(&shapes)
 	tr.deliverFn = tr.deliver
 	allocs := testing.AllocsPerRun(20, func() {
 		refill()
@@ -261,7 +262,8 @@ func BenchmarkRead(b *testing.B) {
 		b.Run(fmt.Sprintf("rings=%d", count), func(b *testing.B) {
 			const batch = 1000
 			r, refill, shapes := filled(ringLayout{count: count, bytes: 1 << 20}, batch)
-			tr := &Tracer{rings: r, decoder: decoder{shapes: shapes}, handle: func(event.Event) {}}
+			tr := &Tracer{rings: r, handle: func(event.Event) {}}
+			tr.shapes.Store(&shapes)
 			tr.deliverFn = tr.deliver
 			b.ReportAllocs()
 			for i := 0; i < b.N; i += batch {

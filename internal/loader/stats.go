@@ -5,6 +5,7 @@ package loader
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/phasetrace/phasetrace/internal/event"
 
@@ -41,13 +42,30 @@ func (t *Tracer) Stats() (Stats, error) {
 			*out += n
 		}
 	}
+	t.lives.Lock()
+	defer t.lives.Unlock()
+	s.Missed = t.missed
 	for _, p := range t.programs {
 		// Not every kernel tells; one that does not has nothing to add.
-		if stats, err := p.Stats(); err == nil {
-			s.Missed += stats.RecursionMisses
-		}
+		s.Missed += missedBy(p)
 	}
 	return s, nil
+}
+
+func missedBy(p *ebpf.Program) uint64 {
+	if stats, err := p.Stats(); err == nil {
+		return stats.RecursionMisses
+	}
+	return 0
+}
+
+// retire closes a program that serves nothing any more.
+func (t *Tracer) retire(p *ebpf.Program) {
+	t.lives.Lock()
+	defer t.lives.Unlock()
+	t.missed += missedBy(p)
+	t.programs = slices.DeleteFunc(t.programs, func(o *ebpf.Program) bool { return o == p })
+	p.Close()
 }
 
 // LostByThread returns how many markers of each thread were lost, as the

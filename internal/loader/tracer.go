@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/phasetrace/phasetrace/internal/event"
@@ -45,8 +46,9 @@ type Options struct {
 	Aggregate, AggregateReject bool
 }
 
-// Tracer owns the loaded programs, their links and the ring buffer. Its
-// methods may not be called concurrently, except Stats.
+// Tracer owns the loaded programs, their links and the ring buffer. One
+// goroutine may read (Read, Drain) while another attaches and releases; Detach
+// and Close come when neither does. Stats may be called at any time.
 type Tracer struct {
 	opts     Options
 	features Features
@@ -54,20 +56,19 @@ type Tracer struct {
 	types    *btf.Cache           // the kernel's, read once
 	maps     map[string]*ebpf.Map // shared by every program
 	programs []*ebpf.Program
-	links    []link.Link // of sites
-	// ofProcess holds those of links that are attached for one process alone.
-	ofProcess map[int][]link.Link
-	closing   sync.WaitGroup // links that nobody waits for
-	detaching chan struct{}  // bounds the links that are closed at a time
-	hooks     []link.Link    // of lifecycle tracepoints
-	bindings  map[siteSpec]binding
-	library   *ebpf.Program
-	hold      *ebpf.Program
-	rings     *rings          // nil: everything comes through reader
-	reader    *ringbuf.Reader // the bell, where there are rings
-	record    ringbuf.Record
-	decoder   decoder
-	counters  counters
+	missed   uint64     // by programs that have been closed
+	lives    sync.Mutex // guards programs and missed
+	attached *attachments
+	hooks    []link.Link // of lifecycle tracepoints
+	bindings map[siteSpec]binding
+	library  *ebpf.Program
+	hold     *ebpf.Program
+	rings    *rings          // nil: everything comes through reader
+	reader   *ringbuf.Reader // the bell, where there are rings
+	record   ringbuf.Record
+	shapes   atomic.Pointer[shapes] // of the sites that there are
+	decoder  decoder
+	counters counters
 	// Of the Read or Drain that runs.
 	handle    func(event.Event)
 	handled   int
@@ -86,7 +87,8 @@ func Open(opts Options) (*Tracer, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Tracer{opts: opts, features: features, types: btf.NewCache(), detaching: make(chan struct{}, detachers), bindings: make(map[siteSpec]binding), ofProcess: make(map[int][]link.Link)}
+	t := &Tracer{opts: opts, features: features, types: btf.NewCache(), attached: newAttachments(), bindings: make(map[siteSpec]binding)}
+	t.shapes.Store(new(shapes))
 	t.deliverFn = t.deliver
 	if err := t.load(); err != nil {
 		return nil, errors.Join(err, t.Close())
@@ -236,9 +238,11 @@ func (t *Tracer) loadPrograms(change func(*ebpf.ProgramSpec) error, names ...str
 	}
 	programs, maps := coll.Programs, coll.Maps
 	coll.Programs, coll.Maps = nil, nil
+	t.lives.Lock()
 	for _, p := range programs {
 		t.programs = append(t.programs, p)
 	}
+	t.lives.Unlock()
 	if t.maps != nil {
 		for _, m := range maps {
 			m.Close()
@@ -286,6 +290,15 @@ func (t *Tracer) Close() error {
 	t.programs, t.maps = nil, nil
 	if err := errors.Join(errs...); err != nil && !errors.Is(err, os.ErrClosed) {
 		return fmt.Errorf("close the tracer: %w", err)
+	}
+	return nil
+}
+
+// RemoveTarget undoes AddTarget. It is no error when the process has ended.
+func (t *Tracer) RemoveTarget(pid int) error {
+	err := t.maps[bpf.PhasetraceMapTargets].Delete(uint32(pid))
+	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return fmt.Errorf("let go of process %d: %w", pid, err)
 	}
 	return nil
 }

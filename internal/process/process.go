@@ -292,3 +292,14 @@ func (p *Process) Close() error {
 	})
 	return nil
 }
+
+// Gone reports whether no process of that id and start time is there; a start
+// time of 0 stands for any. A zombie is gone. What cannot be read is not.
+func Gone(pid int, started uint64) bool {
+	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return isGone(err) && unix.Kill(pid, 0) == unix.ESRCH
+	}
+	st, err := parseStat(data)
+	return err == nil && (st.ended() && st.Threads <= 1 || started != 0 && st.StartTime != started)
+}

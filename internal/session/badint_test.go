@@ -15,7 +15,7 @@ func TestUnreadableInteger(t *testing.T) {
 		t.Run(m.name, func(t *testing.T) {
 			p := fixture.Start(t, fixture.Build(t, "badint.c"), "10")
 			p.Expect("ready")
-			tr := attach(t, Options{PIDs: []int{p.Pid()}, Without: m.without,
+			tr := attach(t, []int{p.Pid()}, Config{Without: m.without,
 				Pairs: mustPairs(t, "badint:work__start/work__done;attr.good=arg0;attr.bad=arg1")})
 			p.WriteLine("go")
 			p.Expect("done")

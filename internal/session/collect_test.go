@@ -4,6 +4,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"testing"
 
@@ -60,34 +61,47 @@ func (c *collector) End(s *stream.Summary) error { c.summary = s; return nil }
 // tracing is a session that runs beside a test.
 type tracing struct {
 	*collector
-	t      testing.TB
-	cancel context.CancelFunc
-	done   chan error
+	t       testing.TB
+	cancel  context.CancelFunc
+	done    chan error
+	session *Session
 }
 
-// attach starts a session and returns when every probe is in place.
-func attach(t testing.TB, o Options) *tracing {
+// attach starts a session of processes and returns when every probe is in place.
+func attach(t testing.TB, pids []int, c Config) *tracing {
+	t.Helper()
+	return attachTargets(t, targetsOf(pids), c)
+}
+
+func targetsOf(pids []int) (out []Target) {
+	for _, pid := range pids {
+		out = append(out, Target{PID: pid})
+	}
+	return out
+}
+
+func attachTargets(t testing.TB, targets []Target, c Config) *tracing {
 	t.Helper()
 	testenv.BPF(t)
 	tr := &tracing{collector: &collector{}, t: t, done: make(chan error, 1)}
 	ready := make(chan struct{})
-	o.Sink = tr.collector
+	c.Sink = tr.collector
 	forced := testenv.Without(t)
-	o.Without.UprobeMulti = o.Without.UprobeMulti || forced.UprobeMulti
-	o.Without.Sleepable = o.Without.Sleepable || forced.Sleepable
-	o.Without.CPURings = o.Without.CPURings || forced.CPURings
-	if o.SessionID == "" {
-		o.SessionID = "test"
+	c.Without.UprobeMulti = c.Without.UprobeMulti || forced.UprobeMulti
+	c.Without.Sleepable = c.Without.Sleepable || forced.Sleepable
+	c.Without.CPURings = c.Without.CPURings || forced.CPURings
+	if c.SessionID == "" {
+		c.SessionID = "test"
 	}
-	if o.Message == nil {
-		o.Message = func(m string) { t.Log(m) }
+	if c.Message == nil {
+		c.Message = func(m string) { t.Log(m) }
 	}
-	o.Attached = func(a Attached) error { t.Log(a.Message); close(ready); return nil }
+	c.Attached = func(a Attached) error { t.Log(a.Message); close(ready); return nil }
 	ctx, cancel := context.WithCancel(context.Background())
 	tr.cancel = cancel
 	t.Cleanup(cancel)
 	go func() {
-		_, err := Run(ctx, o)
+		_, err := tr.run(ctx, c, targets)
 		tr.done <- err
 	}()
 	select {
@@ -96,6 +110,27 @@ func attach(t testing.TB, o Options) *tracing {
 		t.Fatalf("the session did not start: %v", err)
 	}
 	return tr
+}
+
+// run opens a session, adds targets and runs it to its end.
+func (tr *tracing) run(ctx context.Context, c Config, targets []Target) (*stream.Summary, error) {
+	s, err := Open(c)
+	if err != nil {
+		return nil, err
+	}
+	tr.session = s
+	defer func() { err = errors.Join(err, s.Close()) }()
+	for _, target := range targets {
+		if err := s.Add(ctx, target); err != nil {
+			return nil, err
+		}
+	}
+	return s.Run(ctx)
+}
+
+// runAll is a whole session of processes.
+func runAll(ctx context.Context, pids []int, c Config) (*stream.Summary, error) {
+	return (&tracing{}).run(ctx, c, targetsOf(pids))
 }
 
 // stop ends the session, or waits for it if it ends by itself, and returns

@@ -41,7 +41,7 @@ func coldName(t *testing.T, where string, without loader.Without) {
 	}
 	p := fixture.Start(t, fixture.Build(t, "coldname.c"), where)
 	p.Expect("ready")
-	tr := attach(t, Options{PIDs: []int{p.Pid()}, Without: without})
+	tr := attach(t, []int{p.Pid()}, Config{Without: without})
 	p.WriteLine("go")
 	p.Expect("present 0")
 	p.ReadAll()
@@ -76,7 +76,7 @@ func leaveMidPhase(p *fixture.Proc) {
 func TestAttachMidPhase(t *testing.T) {
 	p := fixture.Start(t, fixture.Build(t, "midphase.c"), "3")
 	p.ReadLine() // inside
-	tr := attach(t, Options{PIDs: []int{p.Pid()}})
+	tr := attach(t, []int{p.Pid()}, Config{})
 	leaveMidPhase(p)
 	sum := tr.wait()
 	if sum.Orphans != 2 || len(tr.orphans) != 2 || sum.ViolationTotal != 0 {
@@ -92,7 +92,7 @@ func TestMisnested(t *testing.T) {
 	const defects, proper = 50, 3
 	p := fixture.Start(t, fixture.Build(t, "misnest.c"), "50", "3")
 	p.Expect("ready")
-	tr := attach(t, Options{PIDs: []int{p.Pid()}})
+	tr := attach(t, []int{p.Pid()}, Config{})
 	p.WriteLine("go")
 	p.ReadAll()
 	p.WaitOK()
@@ -131,7 +131,7 @@ func TestMisnested(t *testing.T) {
 func TestMisnestedRejected(t *testing.T) {
 	p := fixture.Start(t, fixture.Build(t, "misnest.c"), "1", "0")
 	p.Expect("ready")
-	tr := attach(t, Options{PIDs: []int{p.Pid()}, Policy: engine.PolicyReject})
+	tr := attach(t, []int{p.Pid()}, Config{Policy: engine.PolicyReject})
 	p.WriteLine("go")
 	p.ReadAll()
 	p.WaitOK()

@@ -3,6 +3,7 @@
 package session
 
 import (
+	"context"
 	"debug/elf"
 	"errors"
 	"fmt"
@@ -10,7 +11,9 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"sync"
 
+	"github.com/phasetrace/phasetrace/internal/event"
 	"github.com/phasetrace/phasetrace/internal/probe"
 
 	"golang.org/x/sys/unix"
@@ -41,14 +44,21 @@ func identify(h *os.File) (fileID, error) {
 	return id, nil
 }
 
-// file is an ELF file with sites, read once however many processes map it.
+// file is an ELF file, read once however many processes map it.
 type file struct {
 	id   fileID
 	path string // as the first process that maps it names it
 	elf  *usdt.File
-	plan []probe.Site
-	// planned are the uses of its sites that plan has, or that are left alone.
-	planned map[use]bool
+
+	// The rest is the watcher's.
+	plan        []probe.Site
+	planned     map[use]bool // the uses of its sites that plan has, or that are left alone
+	users       int          // targets that use it
+	attachments int          // that are not known to be removed yet
+	idle        int64        // since when it has no users, ns CLOCK_MONOTONIC
+	pinned      bool         // the user named it
+	retired     bool
+	execs       map[event.File]bool // under which programs need not wait for it
 }
 
 // use is what a site is to a pair.
@@ -70,8 +80,10 @@ func (f *file) newUse(u use) bool {
 	return true
 }
 
-// files are the ELF files of a session.
+// files are the ELF files of a session. Safe for concurrent use: a look that
+// hangs in one file must not keep others waiting.
 type files struct {
+	mu    sync.Mutex
 	known map[fileID]*file
 	plain int // of known: those without sites
 }
@@ -104,23 +116,42 @@ func (fs *files) read(path string, open func() (*os.File, error)) (openFile, err
 	if !st.Mode().IsRegular() {
 		return openFile{}, errors.Join(fmt.Errorf("read %s: %w: not a regular file", path, usdt.ErrNotELF), h.Close())
 	}
-	if f := fs.known[id]; f != nil {
+	if f := fs.find(id); f != nil {
 		return openFile{f, h}, nil
 	}
 	parsed, err := usdt.Read(io.NewSectionReader(h, 0, st.Size()), st.Size())
 	if err != nil {
 		return openFile{}, errors.Join(fmt.Errorf("read %s: %w", path, err), h.Close())
 	}
-	f := &file{id: id, path: path, elf: parsed}
-	fs.remember(f)
-	return openFile{f, h}, nil
+	return openFile{fs.remember(&file{id: id, path: path, elf: parsed}), h}, nil
+}
+
+func (fs *files) find(id fileID) *file {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	return fs.known[id]
+}
+
+// forget makes a file be read anew when it is met again.
+func (fs *files) forget(f *file) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if fs.known[f.id] == f {
+		delete(fs.known, f.id)
+	}
 }
 
 // maxPlain bounds the files without sites that are remembered: a followed
 // program can run any number of files.
 const maxPlain = 1 << 14
 
-func (fs *files) remember(f *file) {
+// remember keeps a file, or returns what another look has kept meanwhile.
+func (fs *files) remember(f *file) *file {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if old := fs.known[f.id]; old != nil {
+		return old
+	}
 	if fs.known == nil {
 		fs.known = make(map[fileID]*file)
 	}
@@ -131,6 +162,7 @@ func (fs *files) remember(f *file) {
 		}
 	}
 	fs.known[f.id] = f
+	return f
 }
 
 // looked is what came of looking for sites in the files of a process.
@@ -139,12 +171,6 @@ type looked struct {
 	names   []string   // all files looked at
 	skipped []string   // files that could not be read, and why
 	unread  []string   // of skipped: those that may hold markers
-	pairs   []*pair    // what the process's files call for
-}
-
-// planned reports whether there is anything to attach to.
-func (l *looked) planned() bool {
-	return slices.ContainsFunc(l.open, func(f openFile) bool { return len(f.plan) > 0 })
 }
 
 func (l *looked) close() {
@@ -154,9 +180,12 @@ func (l *looked) close() {
 }
 
 // look reads the files that a process has mapped.
-func (fs *files) look(modules []process.Module) looked {
+func (fs *files) look(ctx context.Context, modules []process.Module) looked {
 	var l looked
 	for i := range modules {
+		if ctx.Err() != nil {
+			break
+		}
 		m := &modules[i]
 		l.names = append(l.names, m.Path)
 		if m.Err != nil {
@@ -228,9 +257,9 @@ type allSites struct {
 	first map[*file]int // where a file's sites begin
 }
 
-func (l *looked) sites() allSites {
+func sitesOf(open []openFile) allSites {
 	all := allSites{first: make(map[*file]int)}
-	for _, f := range l.open {
+	for _, f := range open {
 		all.first[f.file] = len(all.sites)
 		all.sites = append(all.sites, f.elf.Sites...)
 		for range f.elf.Sites {

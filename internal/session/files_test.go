@@ -97,11 +97,11 @@ func TestHostileLinker(t *testing.T) {
 
 // Warnings are told once each, up to a bound, and counted beyond it.
 func TestWarningsAreBounded(t *testing.T) {
-	var c choice
+	var w warnings
 	for i := range maxWarnings + 10 {
-		c.warn([]string{fmt.Sprint("file ", i), "file 0"})
+		w.add(fmt.Sprint("file ", i), "file 0")
 	}
-	if len(c.warnings) != maxWarnings || c.unsaid != 10 {
-		t.Errorf("%d warnings kept, %d counted; want %d and 10", len(c.warnings), c.unsaid, maxWarnings)
+	if n := len(w.fresh()); n != maxWarnings || w.beyond != 10 || len(w.fresh()) != 0 {
+		t.Errorf("%d warnings told, %d counted; want %d and 10", n, w.beyond, maxWarnings)
 	}
 }

@@ -60,7 +60,7 @@ func TestFollowForks(t *testing.T) {
 		t.Run(m.name, func(t *testing.T) {
 			p := fixture.Start(t, fixture.Build(t, "forkloop.c"), fmt.Sprint(children), fmt.Sprint(phases))
 			p.Expect("ready")
-			tr := attach(t, Options{PIDs: []int{p.Pid()}, Follow: true, Without: m.without})
+			tr := attach(t, []int{p.Pid()}, Config{Follow: true, Without: m.without})
 			p.WriteLine("go")
 			p.Expect(fmt.Sprintf("done %d 0", children))
 			p.WaitOK()
@@ -108,7 +108,7 @@ func TestNoFollow(t *testing.T) {
 		t.Run(m.name, func(t *testing.T) {
 			p := fixture.Start(t, fixture.Build(t, "forktrace.c"), "2000")
 			p.Expect("ready")
-			tr := attach(t, Options{PIDs: []int{p.Pid()}, Without: m.without})
+			tr := attach(t, []int{p.Pid()}, Config{Without: m.without})
 			p.WriteLine("go")
 			unharmed := func() {
 				for _, who := range []string{"parent", "child"} {
@@ -147,7 +147,7 @@ func TestExecSameFile(t *testing.T) {
 			t.Run(fmt.Sprintf("follow=%v/%s", follow, m.name), func(t *testing.T) {
 				p := fixture.Start(t, fixture.Build(t, "exec.c"))
 				p.Expect("ready")
-				tr := attach(t, Options{PIDs: []int{p.Pid()}, Follow: follow, Without: m.without})
+				tr := attach(t, []int{p.Pid()}, Config{Follow: follow, Without: m.without})
 				p.WriteLine("go")
 				p.Expect(fmt.Sprintf("done %d", p.Pid()))
 				p.WaitOK()
@@ -216,7 +216,7 @@ func execInTime(t *testing.T, start func(*testing.T) *fixture.Proc, word string,
 	for _, follow := range []bool{false, true} {
 		session := func(t *testing.T) *stream.Summary {
 			p := start(t)
-			tr := attach(t, Options{PIDs: []int{p.Pid()}, Follow: follow})
+			tr := attach(t, []int{p.Pid()}, Config{Follow: follow})
 			p.WriteLine("go")
 			p.Expect(fmt.Sprintf("%s %d", word, p.Pid()))
 			p.WaitOK()
@@ -277,7 +277,7 @@ func startSpawn(t *testing.T, args ...string) *fixture.Proc {
 func TestFollowThreadsThatFork(t *testing.T) {
 	const threads = 6
 	p := startSpawn(t, "threads", fmt.Sprint(threads))
-	tr := attach(t, Options{PIDs: []int{p.Pid()}, Follow: true})
+	tr := attach(t, []int{p.Pid()}, Config{Follow: true})
 	p.WriteLine("go")
 	p.Expect(fmt.Sprintf("done %d 0", threads*threads))
 	p.WaitOK()
@@ -296,7 +296,7 @@ func TestFollowThreadsThatFork(t *testing.T) {
 // A child outlives its parent: the session goes on until it ends.
 func TestFollowOrphan(t *testing.T) {
 	p := startSpawn(t, "orphan")
-	tr := attach(t, Options{PIDs: []int{p.Pid()}, Follow: true})
+	tr := attach(t, []int{p.Pid()}, Config{Follow: true})
 	p.WriteLine("go")
 	p.WaitOK()
 	var child int
@@ -332,7 +332,7 @@ func TestSeveralTargets(t *testing.T) {
 		p.Expect("ready")
 		pids = append(pids, p.Pid())
 	}
-	tr := attach(t, Options{PIDs: pids, Follow: true})
+	tr := attach(t, pids, Config{Follow: true})
 	for _, p := range all {
 		p.WriteLine("go")
 	}
@@ -353,7 +353,7 @@ func TestFollowOnlyDescendants(t *testing.T) {
 	mine, other := fixture.Start(t, path, "5", "2"), fixture.Start(t, path, "7", "2")
 	mine.Expect("ready")
 	other.Expect("ready")
-	tr := attach(t, Options{PIDs: []int{mine.Pid()}, Follow: true})
+	tr := attach(t, []int{mine.Pid()}, Config{Follow: true})
 	other.WriteLine("go")
 	other.Expect("done 7 0")
 	other.WaitOK()
@@ -370,7 +370,7 @@ func TestFollowOnlyDescendants(t *testing.T) {
 func TestFollowAdoptsChildren(t *testing.T) {
 	shell := fixture.StartCmd(t, exec.Command("/bin/sh", "-c", fixture.Build(t, "exec.c")+"; true"))
 	shell.Expect("ready")
-	tr := attach(t, Options{PIDs: []int{shell.Pid()}, Follow: true})
+	tr := attach(t, []int{shell.Pid()}, Config{Follow: true})
 	shell.WriteLine("go")
 	var child int
 	if _, err := fmt.Sscanf(shell.ReadLine(), "done %d", &child); err != nil {
@@ -396,7 +396,7 @@ func TestFollowExec(t *testing.T) {
 				args = append(args, fixture.Build(t, "exec.c")) // each is a file of its own
 			}
 			p := startSpawn(t, args...)
-			tr := attach(t, Options{PIDs: []int{p.Pid()}, Follow: true})
+			tr := attach(t, []int{p.Pid()}, Config{Follow: true})
 			p.WriteLine("go")
 			var pids []int
 			for range programs {

@@ -101,7 +101,7 @@ func TestForeignOperands(t *testing.T) {
 			for _, e := range want {
 				specs = append(specs, e.pair())
 			}
-			tr := attach(t, Options{PIDs: []int{p.Pid()}, Pairs: mustPairs(t, specs...), Without: m.without})
+			tr := attach(t, []int{p.Pid()}, Config{Pairs: mustPairs(t, specs...), Without: m.without})
 			p.WriteLine("go")
 			p.ReadLine() // of probe two, below
 			p.Expect("done")
@@ -146,7 +146,7 @@ func TestTwoSemaphores(t *testing.T) {
 		t.Run(m.name, func(t *testing.T) {
 			p := fixture.Start(t, fixture.Build(t, "foreign.c"))
 			readExpectations(p)
-			tr := attach(t, Options{PIDs: []int{p.Pid()}, Without: m.without,
+			tr := attach(t, []int{p.Pid()}, Config{Without: m.without,
 				Pairs: mustPairs(t, "foreign:two/none;attr.a00=arg0")})
 			p.WriteLine("go")
 			p.Expect("two 1 1")

@@ -36,12 +36,11 @@ func clockDevice(t *testing.T, o gpu.Options) *gpu.Sampler {
 }
 
 // tracePace traces the fixture pace and returns its boundaries and summary.
-func tracePace(t *testing.T, count, low, high int, o Options) ([]stream.Boundary, *stream.Summary) {
+func tracePace(t *testing.T, count, low, high int, o Config) ([]stream.Boundary, *stream.Summary) {
 	t.Helper()
 	p := fixture.Start(t, fixture.Build(t, "pace.c"), strconv.Itoa(count), strconv.Itoa(low), strconv.Itoa(high))
 	p.Expect("ready")
-	o.PIDs = []int{p.Pid()}
-	tr := attach(t, o)
+	tr := attach(t, []int{p.Pid()}, o)
 	p.WriteLine("go")
 	p.ReadAll()
 	p.WaitOK()
@@ -81,7 +80,7 @@ func checkSamplePhases(t *testing.T, samples []stream.Sample, boundaries []strea
 // The age that a boundary reports is the true age of its sample, within the
 // reported latency of the read.
 func TestSampleAge(t *testing.T) {
-	boundaries, sum := tracePace(t, 500, 100, 4000, Options{GPU: clockDevice(t, gpu.Options{})})
+	boundaries, sum := tracePace(t, 500, 100, 4000, Config{GPU: clockDevice(t, gpu.Options{})})
 	var ages []int64
 	var slowest int64 // read
 	for i := range boundaries {
@@ -116,7 +115,7 @@ func TestSampleAge(t *testing.T) {
 // At one boundary in 10 ms samples follow boundaries closely; the figure is
 // logged, what is asserted is that no boundary is without one.
 func TestSampleAgeAtTenMilliseconds(t *testing.T) {
-	boundaries, _ := tracePace(t, 100, 10000, 10000, Options{GPU: clockDevice(t, gpu.Options{})})
+	boundaries, _ := tracePace(t, 100, 10000, 10000, Config{GPU: clockDevice(t, gpu.Options{})})
 	var ages []int64
 	for i := range boundaries {
 		if boundaries[i].GPU[0].Status != gpu.StatusOK {
@@ -135,7 +134,7 @@ func TestDeviceDies(t *testing.T) {
 	s := gpu.Start(fake, gpu.Options{Deadline: 50 * time.Millisecond, RetryInterval: 50 * time.Millisecond})
 	defer s.Close()
 	fake.SetStatus(1, gpu.StatusLost)
-	boundaries, sum := tracePace(t, 50, 1000, 3000, Options{GPU: s})
+	boundaries, sum := tracePace(t, 50, 1000, 3000, Config{GPU: s})
 	for i := range boundaries {
 		if len(boundaries[i].GPU) != 2 {
 			t.Fatalf("boundary %d has %d readings, want one of each device", i, len(boundaries[i].GPU))
@@ -161,7 +160,7 @@ func TestSamplerUnderLoad(t *testing.T) {
 	p := fixture.Start(t, fixture.Build(t, "spin.c"), "1", "100000", "inline")
 	p.Expect("ready")
 	// The ring holds the whole run: what is lost would be the sampler's doing.
-	tr := attach(t, Options{PIDs: []int{p.Pid()}, GPU: sampler, RingBytes: 64 << 20})
+	tr := attach(t, []int{p.Pid()}, Config{GPU: sampler, RingBytes: 64 << 20})
 	p.WriteLine("go")
 	p.CloseStdin()
 	p.ReadAll()

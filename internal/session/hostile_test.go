@@ -27,7 +27,7 @@ import (
 func TestHostileNames(t *testing.T) {
 	p := fixture.Start(t, fixture.Build(t, "names.c")) // 10 MiB long ones
 	p.Expect("ready")
-	tr := attach(t, Options{PIDs: []int{p.Pid()}})
+	tr := attach(t, []int{p.Pid()}, Config{})
 	p.WriteLine("go")
 	cases := 0
 	for _, line := range p.ReadAll() {
@@ -65,7 +65,7 @@ func TestHostileNames(t *testing.T) {
 func TestScribbledNames(t *testing.T) {
 	p := fixture.Start(t, fixture.Build(t, "scribble.c"), "50000")
 	p.Expect("ready")
-	tr := attach(t, Options{PIDs: []int{p.Pid()}})
+	tr := attach(t, []int{p.Pid()}, Config{})
 	p.WriteLine("go")
 	p.Expect("done 50000")
 	p.WaitOK()
@@ -89,7 +89,7 @@ func TestForkLoop(t *testing.T) {
 		t.Run(fmt.Sprintf("ring %d", ring), func(t *testing.T) {
 			p := fixture.Start(t, fixture.Build(t, "forkloop.c"), fmt.Sprint(children), "3")
 			p.Expect("ready")
-			tr := attach(t, Options{PIDs: []int{p.Pid()}, Follow: true, RingBytes: ring})
+			tr := attach(t, []int{p.Pid()}, Config{Follow: true, RingBytes: ring})
 			p.WriteLine("go")
 			p.Expect(fmt.Sprintf("done %d 0", children))
 			p.WaitOK()
@@ -111,7 +111,7 @@ func TestThreadsEndInPhases(t *testing.T) {
 	const threads = 200
 	p := fixture.Start(t, fixture.Build(t, "thread_exit.c"), fmt.Sprint(threads))
 	p.Expect("ready")
-	tr := attach(t, Options{PIDs: []int{p.Pid()}})
+	tr := attach(t, []int{p.Pid()}, Config{})
 	p.WriteLine("go")
 	p.ReadAll()
 	p.WaitOK()
@@ -141,10 +141,10 @@ func TestStoppedTarget(t *testing.T) {
 	p.Expect("ready")
 	state := look(t, p.Pid(), path)
 	p.Signal(syscall.SIGSTOP)
-	tr := attach(t, Options{PIDs: []int{p.Pid()}})
+	tr := attach(t, []int{p.Pid()}, Config{})
 	tr.stop()
 	state.mustBeGone()
-	tr = attach(t, Options{PIDs: []int{p.Pid()}})
+	tr = attach(t, []int{p.Pid()}, Config{})
 	p.Signal(syscall.SIGCONT)
 	spinOnce(t, p, tr, 2000)
 }
@@ -182,7 +182,7 @@ func TestTracedTarget(t *testing.T) {
 					t.Fatal(name, " did not attach")
 				}
 			}
-			tr := attach(t, Options{PIDs: []int{p.Pid()}})
+			tr := attach(t, []int{p.Pid()}, Config{})
 			spinOnce(t, p, tr, 20000)
 			_ = other.Wait() // it ends with the program, with what status is its own
 		})
@@ -207,9 +207,9 @@ func TestTwoSessions(t *testing.T) {
 	p := fixture.Start(t, path, "2", "3000")
 	p.Expect("ready")
 	state := look(t, p.Pid(), path)
-	first := attach(t, Options{PIDs: []int{p.Pid()}})
-	second := attach(t, Options{PIDs: []int{p.Pid()}})
-	third := attach(t, Options{PIDs: []int{p.Pid()}})
+	first := attach(t, []int{p.Pid()}, Config{})
+	second := attach(t, []int{p.Pid()}, Config{})
+	third := attach(t, []int{p.Pid()}, Config{})
 	third.stop()
 	if !state.attached() {
 		t.Fatal("the end of one session has taken the probes of the others")
@@ -238,7 +238,7 @@ func TestInterruptedAttach(t *testing.T) {
 				cancel()
 			}
 		})
-		sum, err := Run(ctx, Options{PIDs: []int{p.Pid()}, SessionID: "s", Sink: &blank{},
+		sum, err := runAll(ctx, []int{p.Pid()}, Config{SessionID: "s", Sink: &blank{},
 			Without: testenv.Without(t), Message: func(string) {}})
 		cancel()
 		if err == nil && sum.ViolationTotal != 0 {

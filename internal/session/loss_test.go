@@ -74,7 +74,7 @@ func TestOverload(t *testing.T) {
 	const threads, phases = 4, 100_000
 	p := fixture.Start(t, fixture.Build(t, "spin.c"), fmt.Sprint(threads), fmt.Sprint(phases), "inline", "3")
 	p.Expect("ready")
-	tr := attach(t, Options{PIDs: []int{p.Pid()}, RingBytes: os.Getpagesize()})
+	tr := attach(t, []int{p.Pid()}, Config{RingBytes: os.Getpagesize()})
 	p.WriteLine("go")
 	produced := make(map[int]uint64)
 	for range threads {
@@ -128,7 +128,7 @@ func exactUnderLoss(t *testing.T, ringBytes, rounds int) *stream.Summary {
 	const threads, depth = 4, 3
 	p := fixture.Start(t, fixture.Build(t, "phases.c"), fmt.Sprint(threads), fmt.Sprint(depth), fmt.Sprint(rounds), "0")
 	p.Expect("ready")
-	tr := attach(t, Options{PIDs: []int{p.Pid()}, RingBytes: ringBytes})
+	tr := attach(t, []int{p.Pid()}, Config{RingBytes: ringBytes})
 	p.WriteLine("go")
 	logged := readSpans(t, p.ReadAll())
 	p.WaitOK()
@@ -196,7 +196,7 @@ func TestLossInOrder(t *testing.T) {
 	p := fixture.Start(t, fixture.Build(t, "spin.c"), "2", "50000")
 	p.Expect("ready")
 	last := make(map[int]int64)
-	tr := attach(t, Options{PIDs: []int{p.Pid()}, RingBytes: os.Getpagesize()})
+	tr := attach(t, []int{p.Pid()}, Config{RingBytes: os.Getpagesize()})
 	p.WriteLine("go")
 	p.CloseStdin()
 	p.ReadAll()
@@ -239,7 +239,7 @@ func TestFloodSparesOthers(t *testing.T) {
 	quiet := fixture.Start(t, fixture.Build(t, "pace.c"), fmt.Sprint(pairs), "500", "1500")
 	flood.Expect("ready")
 	quiet.Expect("ready")
-	tr := attach(t, Options{PIDs: []int{flood.Pid(), quiet.Pid()}, RingBytes: ring})
+	tr := attach(t, []int{flood.Pid(), quiet.Pid()}, Config{RingBytes: ring})
 	flood.WriteLine("go")
 	quiet.WriteLine("go")
 	quiet.ReadAll()

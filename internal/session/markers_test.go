@@ -102,7 +102,7 @@ func TestOwnMarkers(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			p := fixture.Start(t, fixture.Build(t, "phases.c"), c.threads, c.depth, c.iterations, c.usec)
 			p.Expect("ready")
-			tr := attach(t, Options{PIDs: []int{p.Pid()}})
+			tr := attach(t, []int{p.Pid()}, Config{})
 			p.WriteLine("go")
 			logged := readSpans(t, p.ReadAll())
 			p.WaitOK()

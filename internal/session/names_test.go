@@ -44,8 +44,8 @@ func TestMillionNames(t *testing.T) {
 	p := fixture.Start(t, fixture.Build(t, "manynames.c"), fmt.Sprint(names))
 	p.Expect("ready")
 	sink := &blank{}
-	sum, err := Run(context.Background(), Options{
-		PIDs: []int{p.Pid()}, SessionID: "s", Sink: sink, Without: testenv.Without(t),
+	sum, err := runAll(context.Background(), []int{p.Pid()}, Config{
+		SessionID: "s", Sink: sink, Without: testenv.Without(t),
 		Message: func(string) {}, Attached: func(Attached) error { p.WriteLine("go"); return nil },
 	})
 	if err != nil {

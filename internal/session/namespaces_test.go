@@ -58,7 +58,7 @@ func traceInto(t *testing.T, flags uintptr, follow bool) {
 	if _, err := os.Stat(dir + "/hidden"); err == nil {
 		t.Fatal("the program can be seen from outside: this test shows nothing")
 	}
-	tr := attach(t, Options{PIDs: []int{p.Pid()}, Follow: follow})
+	tr := attach(t, []int{p.Pid()}, Config{Follow: follow})
 	p.WriteLine("go")
 	logged := readSpans(t, p.ReadAll()) // by ids in there
 	p.WaitOK()
@@ -214,7 +214,7 @@ func traceInside(t *testing.T) {
 		p.Kill()
 		p = startPhases(t)
 	}
-	tr := attach(t, Options{PIDs: []int{p.Pid()}, Follow: os.Getenv("PHASETRACE_TEST_FOLLOW") != ""})
+	tr := attach(t, []int{p.Pid()}, Config{Follow: os.Getenv("PHASETRACE_TEST_FOLLOW") != ""})
 	fmt.Printf("\nattached %d\n", p.Pid())
 	if _, err := bufio.NewReader(os.Stdin).ReadString('\n'); err != nil {
 		t.Fatal(err)

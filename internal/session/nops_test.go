@@ -32,14 +32,14 @@ func TestLongNops(t *testing.T) {
 			p.Expect("ready")
 			if c.refuse && runtime.GOARCH == "amd64" {
 				var told []string
-				_, err := Run(context.Background(), Options{
-					PIDs: []int{p.Pid()}, Sink: &collector{}, SessionID: "test",
+				_, err := runAll(context.Background(), []int{p.Pid()}, Config{
+					Sink: &collector{}, SessionID: "test",
 					Message: func(m string) { told = append(told, m) },
 				})
 				if !errors.Is(err, ErrNoMarkers) || !strings.Contains(err.Error(), "2 sites left alone because this kernel cannot probe their nops safely") {
 					t.Errorf("error %v, want ErrNoMarkers and the reason", err)
 				}
-			} else if tr := attach(t, Options{PIDs: []int{p.Pid()}}); tr != nil {
+			} else if tr := attach(t, []int{p.Pid()}, Config{}); tr != nil {
 				p.WriteLine("go")
 				p.Expect("done")
 				if sum := tr.wait(); sum.Boundaries != 20 {

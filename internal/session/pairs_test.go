@@ -40,7 +40,7 @@ func TestLanesAndKeys(t *testing.T) {
 	for _, m := range modes {
 		t.Run(m.name, func(t *testing.T) {
 			p, main, helper := startShop(t, rounds)
-			tr := attach(t, Options{PIDs: []int{p.Pid()}, Pairs: mustPairs(t, shopPairs...), Without: m.without})
+			tr := attach(t, []int{p.Pid()}, Config{Pairs: mustPairs(t, shopPairs...), Without: m.without})
 			p.WriteLine("go")
 			p.Expect(fmt.Sprintf("done %d", rounds))
 			p.WaitOK()

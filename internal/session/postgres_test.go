@@ -27,7 +27,7 @@ func sqlOf(t *testing.T, b *stream.Boundary) string {
 
 func TestPostgresBackend(t *testing.T) {
 	client := pgtest.Start(t).Connect()
-	tr := attach(t, Options{PIDs: []int{client.Backend}})
+	tr := attach(t, []int{client.Backend}, Config{})
 	statements := []string{
 		"select 1;",
 		"create table t (a int);",
@@ -91,7 +91,7 @@ func failing(statements, every int) string {
 func TestPostgresErrors(t *testing.T) {
 	const statements, every = 10000, 10
 	client := pgtest.Start(t).Connect()
-	tr := attach(t, Options{PIDs: []int{client.Backend}})
+	tr := attach(t, []int{client.Backend}, Config{})
 	client.Do(failing(statements, every))
 	client.Close()
 	sum := tr.wait()
@@ -125,7 +125,7 @@ func TestPostgresErrors(t *testing.T) {
 // A transaction over several queries crosses them: it lives on its own lane.
 func TestPostgresTransactions(t *testing.T) {
 	client := pgtest.Start(t).Connect()
-	tr := attach(t, Options{PIDs: []int{client.Backend}})
+	tr := attach(t, []int{client.Backend}, Config{})
 	client.Do("begin;\nselect 1;\nselect 2;\ncommit;")
 	client.Do("begin;\nselect 3;\nrollback;")
 	client.Close()
@@ -165,7 +165,7 @@ func TestPostgresTransactions(t *testing.T) {
 // Every backend is traced from its first query when the postmaster is followed.
 func TestPostgresFollow(t *testing.T) {
 	server := pgtest.Start(t)
-	tr := attach(t, Options{PIDs: []int{server.Pid()}, Follow: true})
+	tr := attach(t, []int{server.Pid()}, Config{Follow: true})
 	const clients = 8
 	backends := make(map[int]bool)
 	for range clients {
@@ -197,7 +197,7 @@ func TestPostgresFollow(t *testing.T) {
 func TestPostgresReset(t *testing.T) {
 	client := pgtest.Start(t).Connect()
 	client.Do("prepare ok as select 1; prepare bad as select 1/($1 - 1);")
-	tr := attach(t, Options{PIDs: []int{client.Backend}, Pairs: mustPairs(t,
+	tr := attach(t, []int{client.Backend}, Config{Pairs: mustPairs(t,
 		"postgresql:query__execute__start/query__execute__done;name=execute;reset=statement__status")})
 	for range 100 {
 		client.Do("execute bad(1);\nexecute ok;")

@@ -79,7 +79,7 @@ func TestOpenJDK(t *testing.T) {
 	java, err := exec.LookPath("java")
 	testenv.Require(t, err == nil, "OpenJDK is not installed: apt-get install openjdk-17-jdk-headless")
 	p := realProgram(t, "java", javaScript, java, "-Xmx32m", "-XX:+UseSerialGC")
-	tr := attach(t, Options{PIDs: []int{p.Pid()}})
+	tr := attach(t, []int{p.Pid()}, Config{})
 	p.WriteLine("go")
 	p.Expect("done")
 	p.WaitOK()
@@ -122,7 +122,7 @@ func TestCPython(t *testing.T) {
 	_, err := os.Stat(python)
 	testenv.Require(t, err == nil, "Debian's CPython is not installed: apt-get install python3.11-minimal libpython3.11-stdlib")
 	p := realProgram(t, "py", pythonScript, python)
-	tr := attach(t, Options{PIDs: []int{p.Pid()}})
+	tr := attach(t, []int{p.Pid()}, Config{})
 	p.WriteLine("go")
 	p.Expect("done")
 	p.WaitOK()
@@ -184,7 +184,7 @@ func TestRuby(t *testing.T) {
 		return
 	}
 	p := realProgram(t, "rb", rubyScript, ruby)
-	tr := attach(t, Options{PIDs: []int{p.Pid()}})
+	tr := attach(t, []int{p.Pid()}, Config{})
 	p.WriteLine("go")
 	p.Expect("done")
 	p.WaitOK()
@@ -222,7 +222,7 @@ func TestPHP(t *testing.T) {
 			}
 			p := fixture.StartCmd(t, cmd)
 			p.Expect("ready")
-			tr := attach(t, Options{PIDs: []int{p.Pid()}})
+			tr := attach(t, []int{p.Pid()}, Config{})
 			p.WriteLine("go")
 			p.Expect("done")
 			p.WaitOK()

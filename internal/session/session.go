@@ -6,340 +6,209 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"os"
+	"runtime"
+	"slices"
+	"sync"
 	"time"
 
-	"github.com/phasetrace/phasetrace/internal/figures"
-
-	"github.com/phasetrace/phasetrace/internal/engine"
-	"github.com/phasetrace/phasetrace/internal/event"
-
-	"github.com/phasetrace/phasetrace/internal/stream"
+	"golang.org/x/sys/unix"
 
 	"github.com/phasetrace/phasetrace/internal/clock"
-
-	"github.com/phasetrace/phasetrace/internal/gpu"
-	"github.com/phasetrace/phasetrace/internal/loader"
+	"github.com/phasetrace/phasetrace/internal/engine"
+	"github.com/phasetrace/phasetrace/internal/figures"
 	"github.com/phasetrace/phasetrace/internal/process"
-	"github.com/phasetrace/phasetrace/internal/usdt"
+	"github.com/phasetrace/phasetrace/internal/stream"
 )
 
-// drainInterval is how often the ring buffer is read when nothing wakes the
-// reader.
-const drainInterval = 10 * time.Millisecond
-
-// gpuWakeInterval is how soon after the last wakeup a marker wakes the reader
-// again when memory is sampled: samples must be taken near boundaries.
-const gpuWakeInterval = time.Millisecond
-
-// Options of a session.
-type Options struct {
-	PIDs []int
-	// Spawned is a program held before its first instruction; Run lets it go
-	// when the probes are in place. nil: only PIDs are traced.
-	Spawned *process.Spawned
-	Pairs   []usdt.PairSpec // empty: the default choice
-	// Follow traces children too, from their first instruction.
-	Follow bool
-	// UnsafeNops attaches to five-byte nops although the kernel rewrites them
-	// unsafely; see loader.Rewriting.
-	UnsafeNops bool
-	// Libraries are files to attach to although no process maps them yet.
-	Libraries []string
-	Duration  time.Duration // 0: until the targets end or the context does
-	SessionID string
-	Rank      int32 // of processes whose rank nobody says
-	RankGiven bool  // the user gave Rank: it goes before the environment
-	Policy    engine.Policy
-	RingBytes int // 0: the loader's default
-	Without   loader.Without
-	Sink      stream.Sink
-	// GPU is the sampler of device memory, nil for none. Run does not close it.
-	GPU       *gpu.Sampler
-	GPUStatus string // why GPU is nil
-	// Aggregate counts phases in the kernel, by path, instead of recording their
-	// boundaries: sinks get no Boundary and no Orphan.
-	Aggregate bool
-	// Attached is called once every probe is in place. An error ends the session.
-	Attached func(Attached) error
-	// Message tells the user something on the way; it must not be nil.
-	Message func(string)
-	Version string
-}
-
-// Attached is what there is to know once every probe is in place.
-type Attached struct {
-	Message string // a sentence that says what was attached
-	// NeedsAdmin: more probes, as for a library that is loaded later, can only be
-	// made with CAP_SYS_ADMIN here.
-	NeedsAdmin bool
-}
-
-// ErrNoMarkers is wrapped when a target has nothing to trace.
-var ErrNoMarkers = errors.New("no USDT markers to trace")
-
-// session is one running Run.
-type session struct {
-	drained bool // the last read left nothing unread
-	o       Options
-	files   files
-	choice  choice
-	engine  *engine.Engine
-	queue   queue
-	clock   *clock.Unix
-	tracer  *loader.Tracer
-	count   *counting                // with Options.Aggregate, else nil
-	targets map[int]*attachee        // by PID
-	reach   reach                    // with Follow: of every process
-	holding map[fileID]bool          // dynamic linkers in which new programs wait
-	looked  int64                    // when children were last looked for
-	missed  map[*stream.Process]bool // that were gone then, perhaps with records unread
-	// Files attached later than they were mapped.
-	lateExecs, lateLibraries late
-	missedExecs              uint64 // programs that ended before they could be looked at
-	execFiles                map[event.File]bool
-	started                  int64
-	last                     int64 // time of the last record handled
-	warned                   int   // warnings already told
-	attached                 attachment
-	unread                   int // files of living processes that could not be read
-	changes                  []change
-}
-
-// attachment sums up what has been attached.
-type attachment struct {
-	sites, files int
-	failures     int
-	failed       []string // failures that have not been told yet
-}
-
-// attachee is a process whose files are attached to.
-type attachee struct {
-	proc     *process.Process
-	reach    reach // what is attached for it alone
-	modules  []process.Module
-	starting bool // its libraries are not mapped yet
-	unread   int  // files that the last look could not read
-	gone     bool // it has ended; its last records may still be unread
-}
-
-// Run traces until the context ends, the targets end or the duration is over,
-// and returns the summary. Whatever ends it, what was recorded until then is
-// drained and written. The error is for what kept it from tracing or writing.
-func Run(ctx context.Context, o Options) (*stream.Summary, error) {
-	s := &session{o: o, clock: clock.NewUnix(nil), targets: make(map[int]*attachee)}
-	s.reach, s.holding, s.execFiles = newReach(), make(map[fileID]bool), make(map[event.File]bool)
-	s.queue = queue{sink: o.Sink, clock: s.clock, figures: figures.New()}
-	if o.GPU != nil {
-		s.queue.gpu = newGPU(o.GPU)
-	}
-	s.engine = engine.New(engine.Config{
-		SessionID: o.SessionID, Rank: o.Rank, Policy: o.Policy,
-		PageSize: os.Getpagesize(), ResidentError: process.RSSBound(rssCounters, cpus(), os.Getpagesize()),
-		Describe: s.describe, Lost: s.lostMarkers,
-	}, &s.queue)
-	s.choice = choice{flags: o.Pairs, engine: s.engine, rewriting: loader.NopRewriting(), unsafeNops: o.UnsafeNops}
-	if o.Aggregate {
-		s.count, s.choice.counted = newCounting(s), true
-		if err := checkCounted(o.Pairs); err != nil {
-			return nil, err
-		}
-	}
-	defer s.close()
-	if err := s.prepare(); err != nil {
-		return nil, err
-	}
-	if err := s.start(); err != nil {
-		return nil, err
-	}
-	reason, err := s.loop(ctx)
-	sum, endErr := s.finish(reason)
-	return sum, errors.Join(err, endErr)
+// Session traces the phases of processes that are added to it. Add, Remove and
+// Snapshot may be called at any time and from any goroutine, also while Run runs.
+type Session struct {
+	cfg     Config
+	mode    mode
+	core    *core
+	watcher *watcher
+	started int64 // ns, CLOCK_MONOTONIC; 0 before Run
+	end     sync.Once
 }
 
 // rssCounters is how many of the kernel's counters make up the resident set.
 const rssCounters = 3
 
-func (s *session) close() {
-	if s.tracer != nil {
-		s.tracer.Close()
+// Open makes a session. Nothing is loaded before a target is added. The caller
+// must Close it.
+func Open(cfg Config) (*Session, error) {
+	c := &core{clock: clock.NewUnix(nil), users: make(map[int]bool)}
+	c.out = waiting{sink: cfg.Sink, clock: c.clock, figures: figures.New()}
+	if cfg.GPU != nil {
+		c.out.gpu = newCorrelation(cfg.GPU)
 	}
-	for _, t := range s.targets {
-		t.proc.Close()
+	s := &Session{cfg: cfg, core: c, mode: recording{c}}
+	c.engine = engine.New(engine.Config{
+		SessionID: cfg.SessionID, Rank: cfg.Rank, Policy: cfg.Policy,
+		PageSize: os.Getpagesize(), ResidentError: process.RSSBound(rssCounters, runtime.NumCPU(), os.Getpagesize()),
+		Lost: s.lostMarkers,
+	}, &c.out)
+	if cfg.Count {
+		s.mode = newCounting(&s.cfg, c)
 	}
-}
-
-// describe completes a process that a record told of.
-func (s *session) describe(p *stream.Process) {
-	proc, err := process.Open(p.PID)
-	if err != nil {
-		return // it has ended already; what the record said must do
-	}
-	defer proc.Close()
-	fillProcess(p, proc, s.o)
-}
-
-// lostMarkers is the kernel's count of lost markers, see Config.Lost.
-func (s *session) lostMarkers() (all, stateless uint64) {
-	st, err := s.tracer.Stats()
-	if err != nil {
-		return math.MaxUint64, math.MaxUint64 // not known: nobody is to be blamed
-	}
-	return st.Lost + st.LostNoState, st.LostNoState
-}
-
-func fillProcess(p *stream.Process, proc *process.Process, o Options) {
-	p.Comm, p.Exe, p.StartTime = proc.Comm, proc.Exe, proc.StartTime
-	if n := len(proc.NSPIDs); n > 0 {
-		p.ContainerPID = proc.NSPIDs[n-1]
-	}
-	if o.RankGiven || p.RankSource == "marker" {
-		return
-	}
-	if rank, source, ok := proc.Rank(); ok {
-		p.Rank, p.RankSource = int32(rank), source
-	}
-}
-
-// loop reads until something ends the session.
-func (s *session) loop(ctx context.Context) (reason string, err error) {
-	var deadline <-chan time.Time
-	if s.o.Duration > 0 {
-		timer := time.NewTimer(s.o.Duration)
-		defer timer.Stop()
-		deadline = timer.C
-	}
-	for {
-		if err := s.read(); err != nil {
-			return "error", err
-		}
-		select {
-		case <-ctx.Done():
-			return "interrupt", nil
-		case <-deadline:
-			return "duration", nil
-		default:
-		}
-		if s.ended() {
-			return "target_exit", nil
+	for _, p := range cfg.Pairs {
+		if err := s.mode.refuses(p); err != nil {
+			return nil, fmt.Errorf("pair %s: %w", p.String(), err)
 		}
 	}
+	s.watcher = newWatcher(&s.cfg, c, s.mode)
+	if err := s.watcher.checkLibraries(); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
-// read handles one batch of records and lets the sinks show it.
-func (s *session) read() error {
-	read := clock.Monotonic()
-	n, err := s.tracer.Read(time.Now().Add(s.drainInterval()), s.handle)
-	s.engine.End()
-	if s.drained = n < loader.MaxBatch; !s.drained {
-		read = s.last
+// Add looks at a process and attaches to it. A *NoMarkersError says that there is
+// nothing to trace in it; the session is as it was before.
+func (s *Session) Add(ctx context.Context, t Target) error {
+	w := s.watcher
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	defer w.report()
+	return w.add(ctx, t)
+}
+
+// Remove stops tracing a process, which goes on. Its probes are removed in the
+// background, its open phases are closed (stream.ReasonSessionEnd).
+func (s *Session) Remove(pid int) error {
+	w := s.watcher
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.remove(pid)
+}
+
+// Close removes every probe and frees everything. It may be called more than
+// once, and not while Run runs.
+func (s *Session) Close() error {
+	w := s.watcher
+	w.cancel()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var err error
+	if w.tracer != nil {
+		err = w.tracer.Close()
 	}
-	if err != nil {
+	for _, t := range w.targets {
+		if t.proc != nil {
+			t.proc.Close()
+		}
+	}
+	clear(w.targets)
+	return err
+}
+
+// Snapshot returns the figures so far. What only the end tells (sites that were
+// never hit, pairs of which one side was) is left out.
+func (s *Session) Snapshot() *stream.Summary {
+	s.core.mu.Lock()
+	defer s.core.mu.Unlock()
+	sum, _ := s.summary("", clock.Monotonic())
+	return sum
+}
+
+// Run reads until the context ends, the targets end or the duration is over, and
+// returns the summary. Whatever ends it, what was recorded until then is drained
+// and written. The error is for what kept it from tracing or writing.
+func (s *Session) Run(ctx context.Context) (*stream.Summary, error) {
+	w := s.watcher
+	if err := s.begin(); err != nil {
+		return nil, err
+	}
+	stop := make(chan struct{})
+	var watching sync.WaitGroup
+	watching.Go(func() { w.run(stop) })
+	reason, err := s.loop(ctx)
+	close(stop)
+	w.cancel() // a look that is under way ends
+	watching.Wait()
+	sum, endErr := s.finish(reason)
+	return sum, errors.Join(err, endErr)
+}
+
+// begin opens the stream and lets held programs go.
+func (s *Session) begin() error {
+	w := s.watcher
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.tracer == nil {
+		return fmt.Errorf("%w: no target was added", ErrNoMarkers)
+	}
+	if len(w.plan.sites) > 0 && w.attached.sites == 0 {
+		return fmt.Errorf("attach: no site could be attached: %s", list(w.attached.failed))
+	}
+	if err := s.mode.begin(); err != nil {
 		return err
 	}
-	now := clock.Monotonic()
-	if err := s.count.poll(now); err != nil {
-		return err
+	s.started = clock.Monotonic()
+	s.core.out.started = s.started
+	if err := s.cfg.Sink.Start(s.startRecord()); err != nil {
+		return err // names what could not be written
 	}
-	s.afterBatch(now, read)
-	if s.queue.err != nil {
-		return s.queue.err
+	w.report()
+	if s.cfg.Attached != nil {
+		err := s.cfg.Attached(Attached{
+			Message: w.attachedMessage(), NeedsAdmin: !w.tracer.Features().UprobeMulti,
+		})
+		if err != nil {
+			return err
+		}
 	}
-	return nil
+	s.tellSampler()
+	return w.letGo()
 }
 
-func (s *session) handle(ev event.Event) {
-	s.engine.Begin()
-	s.engine.Handle(ev)
-	s.last = ev.Common().Time
-	s.noteChange(ev)
+func (s *Session) startRecord() *stream.Start {
+	host, _ := os.Hostname()
+	r := &stream.Start{
+		Time: s.started, Unix: s.core.clock.At(s.started), SessionID: s.cfg.SessionID, Host: host,
+		Version: s.cfg.Version, Kernel: kernelRelease(), Processes: s.core.processes(),
+		Pairs: s.watcher.plan.infos(), GPUStatus: s.cfg.GPUStatus,
+	}
+	if g := s.core.out.gpu; g != nil {
+		r.Devices = g.devices
+	}
+	return r
 }
 
-// afterBatch lets everybody act upon a batch; all records up to the time read are
-// in it or were before.
-func (s *session) afterBatch(now, read int64) {
-	if s.clock.Check(now) {
-		s.tellSampler()
+func kernelRelease() string {
+	var u unix.Utsname
+	if unix.Uname(&u) != nil {
+		return ""
 	}
-	s.queue.advance(now, read, false)
-	s.followChanges()
-	s.queue.flush()
+	return unix.ByteSliceToString(u.Release[:])
 }
 
 // tellSampler says whose memory to look for on the devices.
-func (s *session) tellSampler() {
-	if s.queue.gpu == nil {
+func (s *Session) tellSampler() {
+	if s.cfg.GPU == nil {
 		return
 	}
 	var pids []int
-	for _, p := range s.engine.Processes() {
+	for _, p := range s.core.processes() {
 		if p.HostPID != 0 {
 			pids = append(pids, p.HostPID)
 		} else {
 			pids = append(pids, p.PID) // until a record tells
 		}
 	}
-	s.queue.gpu.sampler.SetPIDs(pids)
-}
-
-// ended reports whether no target is left.
-func (s *session) ended() bool {
-	for pid, t := range s.targets {
-		select {
-		case <-t.proc.Done():
-		default:
-			continue
-		}
-		if !t.gone || !s.drained {
-			t.gone = true // its records come first: look again when all are read
-			continue
-		}
-		s.engine.Begin()
-		s.engine.ProcessGone(pid, t.proc.StartTime, clock.Monotonic())
-		s.engine.End()
-		t.proc.Close()
-		delete(s.targets, pid)
-	}
-	return len(s.targets) == 0 && !s.childrenLeft()
-}
-
-// finish detaches, drains and sums up.
-func (s *session) finish(reason string) (*stream.Summary, error) {
-	s.engine.Detaching(clock.Monotonic())
-	errs := []error{s.count.end(clock.Monotonic()), s.tracer.Detach(s.detachProgress())}
-	s.engine.Begin()
-	errs = append(errs, s.tracer.Drain(s.handle))
-	s.engine.Begin()
-	now := clock.Monotonic()
-	if lost, err := s.tracer.LostByThread(); err != nil {
-		errs = append(errs, err)
-	} else {
-		s.engine.Reconcile(lost, now)
-	}
-	s.engine.Finish(now)
-	s.engine.End()
-	errs = append(errs, s.count.finish())
-	s.queue.advance(now, now, true)
-	sum, err := s.summary(reason, now)
-	errs = append(errs, err)
-	if s.queue.err == nil {
-		s.queue.note(s.o.Sink.End(sum))
-	}
-	if s.queue.err != nil {
-		errs = append(errs, s.queue.err)
-	}
-	return sum, errors.Join(errs...)
+	slices.Sort(pids)
+	s.cfg.GPU.SetPIDs(pids)
 }
 
 // detachProgress tells how detaching gets on when it takes long, as it does
 // with many probes on kernels without uprobe_multi.
-func (s *session) detachProgress() func(done, total int) {
-	began, told := time.Now(), time.Now()
+func (s *Session) detachProgress() func(done, total int) {
+	began, reported := time.Now(), time.Now()
 	return func(done, total int) {
-		if now := time.Now(); now.Sub(began) > time.Second && now.Sub(told) > time.Second {
-			told = now
-			s.o.Message(fmt.Sprintf("detaching: %d of %d probes removed", done, total))
+		if now := time.Now(); now.Sub(began) > time.Second && now.Sub(reported) > time.Second {
+			reported = now
+			s.cfg.Message(fmt.Sprintf("detaching: %d of %d probes removed", done, total))
 		}
 	}
 }

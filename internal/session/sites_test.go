@@ -31,7 +31,7 @@ func TestManySites(t *testing.T) {
 			p := fixture.Start(t, fixture.Build(t, "sites.c", "-DSITES=1000"))
 			p.Expect("ready")
 			began := time.Now()
-			tr := attach(t, Options{PIDs: []int{p.Pid()}, Without: m.without})
+			tr := attach(t, []int{p.Pid()}, Config{Without: m.without})
 			attached := time.Since(began)
 			p.WriteLine("go")
 			p.Expect(fmt.Sprintf("done %d", sites))
@@ -50,7 +50,7 @@ func TestManySites(t *testing.T) {
 // Sites that nobody hit, and pairs of which only one side was hit, are named.
 func TestDeadSites(t *testing.T) {
 	p, _, _ := startShop(t, 2) // both queries of two rounds are ended
-	tr := attach(t, Options{PIDs: []int{p.Pid()}, Pairs: mustPairs(t,
+	tr := attach(t, []int{p.Pid()}, Config{Pairs: mustPairs(t,
 		"shop:order__start/order__done",
 		"shop:sale__start/sale__abort;lane=sale",
 		"shop:request__begin/query__done;lane=other")})
@@ -63,7 +63,7 @@ func TestDeadSites(t *testing.T) {
 	}
 
 	idle, _, _ := startShop(t, 1) // its only sale is committed, and nothing is aborted
-	tr = attach(t, Options{PIDs: []int{idle.Pid()}, Pairs: mustPairs(t,
+	tr = attach(t, []int{idle.Pid()}, Config{Pairs: mustPairs(t,
 		"shop:sale__start/sale__abort;lane=sale", "shop:order__start/order__done")})
 	idle.WriteLine("go")
 	idle.ReadLine()

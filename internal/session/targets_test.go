@@ -100,7 +100,7 @@ func TestLibraryLoadedLater(t *testing.T) {
 			p := fixture.Start(t, fixture.Build(t, "dlopen.c", "-ldl"), library)
 			p.Expect("ready")
 			told := newMessages()
-			tr := attach(t, Options{PIDs: []int{p.Pid()}, Follow: follow, Message: told.add})
+			tr := attach(t, []int{p.Pid()}, Config{Follow: follow, Message: told.add})
 			order := func(line, want string) {
 				t.Helper()
 				p.WriteLine(line)
@@ -142,7 +142,7 @@ func TestLibraryByPath(t *testing.T) {
 	library := fixture.Build(t, "libphase.c", asLibrary...)
 	p := fixture.Start(t, fixture.Build(t, "dlopen.c", "-ldl"), library)
 	p.Expect("ready")
-	tr := attach(t, Options{PIDs: []int{p.Pid()}, Libraries: []string{library}})
+	tr := attach(t, []int{p.Pid()}, Config{Libraries: []string{library}})
 	for _, line := range []string{"load", "library 30"} {
 		p.WriteLine(line)
 		p.ReadLine()
@@ -171,7 +171,7 @@ func TestPreloadedLibrary(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer spawned.Wait()
-		tr := attach(t, Options{Spawned: spawned})
+		tr := attachTargets(t, []Target{{Spawned: spawned}}, Config{})
 		tr.wait()
 		if n := scopesByFile(tr.boundaries)["libinit.so"]; n != 1 {
 			t.Errorf("%d phases of the constructor, want 1", n)
@@ -182,7 +182,7 @@ func TestPreloadedLibrary(t *testing.T) {
 		inTime(t, func(t *testing.T) *stream.Summary {
 			p := fixture.StartCmd(t, exec.Command("/bin/sh", "-c", script))
 			p.Expect("ready")
-			tr := attach(t, Options{PIDs: []int{p.Pid()}, Follow: true})
+			tr := attach(t, []int{p.Pid()}, Config{Follow: true})
 			p.WriteLine("go")
 			p.CloseStdin()
 			p.WaitOK()
@@ -231,7 +231,7 @@ func TestFiles(t *testing.T) {
 				if c.then != nil {
 					c.then(t, path)
 				}
-				tr := attach(t, Options{PIDs: []int{p.Pid()}, Follow: follow})
+				tr := attach(t, []int{p.Pid()}, Config{Follow: follow})
 				p.WriteLine("go")
 				logged := readSpans(t, p.ReadAll())
 				p.WaitOK()

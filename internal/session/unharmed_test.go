@@ -30,7 +30,7 @@ func TestRedZoneAndFork(t *testing.T) {
 			p := fixture.Start(t, path, "20000")
 			p.Expect("ready")
 			state := look(t, p.Pid(), path)
-			tr := attach(t, Options{PIDs: []int{p.Pid()}, Follow: follow})
+			tr := attach(t, []int{p.Pid()}, Config{Follow: follow})
 			for range 3 {
 				p.WriteLine("go")
 				for _, want := range []string{"parent", "child"} {
@@ -56,7 +56,7 @@ func TestExceptions(t *testing.T) {
 	const rounds = 20_000
 	p := fixture.Start(t, fixture.Build(t, "throws.cc"), fmt.Sprint(rounds))
 	p.Expect("ready")
-	tr := attach(t, Options{PIDs: []int{p.Pid()}})
+	tr := attach(t, []int{p.Pid()}, Config{})
 	p.WriteLine("go")
 	var tid, phases, caught, corrupted int
 	if _, err := fmt.Sscanf(p.ReadLine(), "done %d %d %d corrupted %d", &tid, &phases, &caught, &corrupted); err != nil {
@@ -81,7 +81,7 @@ func TestTracerProcess(t *testing.T) {
 	if err != nil {
 		return
 	}
-	attach(t, Options{PIDs: []int{pid}})
+	attach(t, []int{pid}, Config{})
 	fmt.Println("attached")
 	select {}
 }
@@ -162,15 +162,15 @@ func soakRound(t *testing.T, pid int, n uint64) *stream.Summary {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	c := &soakSink{enough: int(n % 5 * 200), done: cancel}
-	o := Options{
-		PIDs: []int{pid}, SessionID: "soak", Follow: n%3 == 1, Sink: c, Without: testenv.Without(t), Duration: 2 * time.Second,
+	o := Config{
+		SessionID: "soak", Follow: n%3 == 1, Sink: c, Without: testenv.Without(t), Duration: 2 * time.Second,
 		Message:  func(string) {},
 		Attached: func(Attached) error { c.attached = true; c.count(); return nil },
 	}
 	if n%4 == 3 {
 		o.RingBytes = os.Getpagesize()
 	}
-	sum, err := Run(ctx, o)
+	sum, err := runAll(ctx, []int{pid}, o)
 	if err != nil {
 		t.Errorf("session %d: %v", n, err)
 		return &stream.Summary{}

@@ -46,9 +46,8 @@ func TestMergeCounted(t *testing.T) {
 		named(12, 3, recorder.OtherName, 1), // what the program calls so is no overflow
 		other,
 	}}
-	s := &session{}
-	s.choice.pairs = []*pair{{Pair: &engine.Pair{Name: []byte("step")}}}
-	c := newCounting(s)
+	c := newCounting(&Config{}, nil)
+	c.pairs = []*pair{{Pair: &engine.Pair{Name: []byte("step")}}}
 	c.processes = map[uint32]*stream.Process{1: {PID: 101}, 4: {PID: 104}}
 	all, processes := c.merge(a)
 	counts := func(stats []stream.PathStats) map[string]uint64 {

@@ -25,11 +25,11 @@ import (
 // both is a session that records and one that counts, on the same process.
 type both struct{ recorded, counted *tracing }
 
-func attachBoth(t *testing.T, o Options) both {
+func attachBoth(t *testing.T, pids []int, o Config) both {
 	t.Helper()
-	recorded := attach(t, o)
-	o.Aggregate = true
-	return both{recorded, attach(t, o)}
+	recorded := attach(t, pids, o)
+	o.Count = true
+	return both{recorded, attach(t, pids, o)}
 }
 
 // exact is what must be the same, whoever counts.
@@ -121,7 +121,7 @@ func TestCountedPhases(t *testing.T) {
 	const threads, depth, iterations, pause = 4, 3, 50, time.Millisecond
 	p := fixture.Start(t, fixture.Build(t, "phases.c"), "4", "3", "50", "1000")
 	p.Expect("ready")
-	b := attachBoth(t, Options{PIDs: []int{p.Pid()}})
+	b := attachBoth(t, []int{p.Pid()}, Config{})
 	p.WriteLine("go")
 	logged := make(map[string]time.Duration) // by path, measured around the markers
 	for _, s := range readSpans(t, p.ReadAll()) {
@@ -159,7 +159,7 @@ func TestCountedThreads(t *testing.T) {
 	}
 	p := fixture.Start(t, fixture.Build(t, "spin.c"), strconv.Itoa(threads), strconv.FormatUint(phases, 10), "inline", "2")
 	p.Expect("ready")
-	tr := attach(t, Options{PIDs: []int{p.Pid()}, Aggregate: true})
+	tr := attach(t, []int{p.Pid()}, Config{Count: true})
 	p.WriteLine("go")
 	p.CloseStdin()
 	p.ReadAll()
@@ -188,7 +188,7 @@ func TestCountedDefects(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			p := fixture.Start(t, fixture.Build(t, c.source), c.args...)
 			p.Expect("ready")
-			b := attachBoth(t, Options{PIDs: []int{p.Pid()}})
+			b := attachBoth(t, []int{p.Pid()}, Config{})
 			p.WriteLine("go")
 			p.ReadAll()
 			p.WaitOK()
@@ -212,7 +212,7 @@ func TestCountedDefects(t *testing.T) {
 func TestCountedReject(t *testing.T) {
 	p := fixture.Start(t, fixture.Build(t, "misnest.c"), "5", "3")
 	p.Expect("ready")
-	b := attachBoth(t, Options{PIDs: []int{p.Pid()}, Policy: engine.PolicyReject})
+	b := attachBoth(t, []int{p.Pid()}, Config{Policy: engine.PolicyReject})
 	p.WriteLine("go")
 	p.ReadAll()
 	p.WaitOK()
@@ -222,7 +222,7 @@ func TestCountedReject(t *testing.T) {
 func TestCountedMidPhase(t *testing.T) {
 	p := fixture.Start(t, fixture.Build(t, "midphase.c"), "3")
 	p.ReadLine() // inside
-	b := attachBoth(t, Options{PIDs: []int{p.Pid()}})
+	b := attachBoth(t, []int{p.Pid()}, Config{})
 	leaveMidPhase(p)
 	// The semaphore, and with it tokens, was there for the one session as for
 	// the other.
@@ -237,7 +237,7 @@ func TestCountedPairs(t *testing.T) {
 	p := fixture.Start(t, fixture.Build(t, "pairs.c"), "30")
 	p.ReadLine() // thread
 	p.Expect("ready")
-	b := attachBoth(t, Options{PIDs: []int{p.Pid()}, Pairs: mustPairs(t,
+	b := attachBoth(t, []int{p.Pid()}, Config{Pairs: mustPairs(t,
 		"shop:order__start/order__done;name=arg1:str",
 		"shop:request__begin/request__end;name=request",
 		"shop:sale__start/sale__commit,sale__abort;name=sale;lane=sale",
@@ -253,17 +253,16 @@ func TestCountedPairs(t *testing.T) {
 }
 
 func TestCountedRefusesKeys(t *testing.T) {
-	_, err := Run(t.Context(), Options{
-		PIDs: []int{1}, Aggregate: true, Message: func(string) {}, Sink: &collector{},
+	_, err := runAll(t.Context(), []int{1}, Config{
+		Count: true, Message: func(string) {}, Sink: &collector{},
 		Pairs: mustPairs(t, "shop:parcel__start/parcel__done;name=parcel;key=arg0"),
 	})
-	if !errors.Is(err, errKeyed) {
+	if !errors.Is(err, ErrCountKeyed) {
 		t.Errorf("error %v, want that keys cannot be counted", err)
 	}
-	c := choice{counted: true}
 	keyed := usdt.PairSpec{Provider: "p", Enter: "a", Exits: []string{"b"}, KeyArg: 0}
-	if !c.skipCounted(keyed) || len(c.warnings) != 1 {
-		t.Errorf("a keyed pair of the default choice: warnings %q, want that it is left out", c.warnings)
+	if err := newCounting(&Config{}, nil).refuses(keyed); !errors.Is(err, ErrCountKeyed) {
+		t.Errorf("a keyed pair of the default choice: %v, want that it is left out", err)
 	}
 }
 
@@ -275,7 +274,7 @@ func TestCountedManyNames(t *testing.T) {
 	}
 	p := fixture.Start(t, fixture.Build(t, "manynames.c"), strconv.FormatUint(names, 10))
 	p.Expect("ready")
-	tr := attach(t, Options{PIDs: []int{p.Pid()}, Aggregate: true})
+	tr := attach(t, []int{p.Pid()}, Config{Count: true})
 	p.WriteLine("go")
 	p.ReadAll()
 	p.WaitOK()
@@ -304,7 +303,7 @@ func TestCountedTooDeep(t *testing.T) {
 	const depth, phases = 64, 10
 	p := fixture.Start(t, fixture.Build(t, "spin.c"), "1", strconv.Itoa(phases), "inline", strconv.Itoa(depth))
 	p.Expect("ready")
-	tr := attach(t, Options{PIDs: []int{p.Pid()}, Aggregate: true})
+	tr := attach(t, []int{p.Pid()}, Config{Count: true})
 	p.WriteLine("go")
 	p.CloseStdin()
 	p.ReadAll()
@@ -323,7 +322,7 @@ func TestCountedTooDeep(t *testing.T) {
 func TestCountedNames(t *testing.T) {
 	p := fixture.Start(t, fixture.Build(t, "names.c"))
 	p.Expect("ready")
-	b := attachBoth(t, Options{PIDs: []int{p.Pid()}})
+	b := attachBoth(t, []int{p.Pid()}, Config{})
 	p.WriteLine("go")
 	p.ReadAll()
 	p.WaitOK()
@@ -339,7 +338,7 @@ func TestCountedNames(t *testing.T) {
 func TestCountedPostgresErrors(t *testing.T) {
 	const statements, every = 2000, 10
 	client := pgtest.Start(t).Connect()
-	b := attachBoth(t, Options{PIDs: []int{client.Backend}})
+	b := attachBoth(t, []int{client.Backend}, Config{})
 	client.Do(failing(statements, every) + "begin;\nselect 1;\nrollback;\n")
 	client.Close()
 	_, sum := b.wait(t)
@@ -352,7 +351,7 @@ func TestCountedPostgresErrors(t *testing.T) {
 func TestCountedPostgresFollow(t *testing.T) {
 	const clients = 4
 	server := pgtest.Start(t)
-	tr := attach(t, Options{PIDs: []int{server.Pid()}, Follow: true, Aggregate: true})
+	tr := attach(t, []int{server.Pid()}, Config{Follow: true, Count: true})
 	backends := make(map[int]uint64)
 	for i := range clients {
 		c := server.Connect() // its first query asks for the backend's pid

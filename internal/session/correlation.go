@@ -25,7 +25,7 @@ type correlation struct {
 	procReads []gpu.ProcessReading
 }
 
-func newGPU(s *gpu.Sampler) *correlation {
+func newCorrelation(s *gpu.Sampler) *correlation {
 	return &correlation{
 		sampler: s,
 		corr:    gpu.NewCorrelator(gpu.CorrelatorOptions{}),

@@ -4,8 +4,6 @@ package session
 
 import (
 	"cmp"
-	"errors"
-	"fmt"
 	"slices"
 
 	"github.com/phasetrace/phasetrace/internal/engine"
@@ -17,37 +15,6 @@ import (
 	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/usdt"
 )
-
-// errKeyed refuses what the kernel does not count.
-var errKeyed = errors.New("phases matched by a key may change threads, and each thread counts for itself: leave out key= or trace without --aggregate")
-
-// checkCounted refuses what was asked for and cannot be counted.
-func checkCounted(pairs []usdt.PairSpec) error {
-	for _, p := range pairs {
-		if p.KeyArg != usdt.NoArg {
-			return fmt.Errorf("--aggregate with --pair %s: %w", p.String(), errKeyed)
-		}
-	}
-	return nil
-}
-
-// skipCounted leaves a pair of the default choice out that cannot be counted,
-// and warns of it.
-func (c *choice) skipCounted(p usdt.PairSpec) bool {
-	if !c.counted || p.KeyArg == usdt.NoArg {
-		return false
-	}
-	c.warn([]string{fmt.Sprintf("pair %s is left out: %v", p.String(), errKeyed)})
-	return true
-}
-
-// layOut returns what lays out the sites of this session.
-func (c *choice) layOut() func(*pair, probe.Effect, probe.Arch, *usdt.Site) (*site, probe.Site, []string) {
-	if c.counted {
-		return planCounted
-	}
-	return planSite
-}
 
 // planCounted lays out a site that is counted in the kernel: of a phase nothing
 // but its name is kept, and of the name first its address.
@@ -70,10 +37,7 @@ func planCounted(p *pair, effect probe.Effect, arch probe.Arch, in *usdt.Site) (
 
 // constants returns the largest parts of a file that are mapped read-only, as
 // seen from an address in it.
-func (c *choice) constants(f *usdt.File, from uint64) (out [2]loader.RelativeRange) {
-	if !c.counted {
-		return out
-	}
+func constants(f *usdt.File, from uint64) (out [2]loader.RelativeRange) {
 	parts := slices.SortedFunc(slices.Values(f.Constant), func(a, b usdt.Range) int {
 		return cmp.Compare(b.End-b.Start, a.End-a.Start)
 	})

@@ -24,7 +24,10 @@ const (
 // pair is a traced pair.
 type pair struct {
 	*engine.Pair
-	spec usdt.PairSpec
+	spec  usdt.PairSpec
+	sites int // that it has
+	// Hits of sites that have been let go of.
+	enters, exits uint64
 }
 
 func newPair(spec usdt.PairSpec, lane uint8) *pair {
@@ -44,6 +47,7 @@ func newPair(spec usdt.PairSpec, lane uint8) *pair {
 // site is a planned site.
 type site struct {
 	*engine.Site
+	id   uint32
 	pair *pair
 	over []*pair // as engine.Site.Over
 	// attached: for some process, or for all.

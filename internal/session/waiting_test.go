@@ -30,7 +30,7 @@ func TestQueueOverflow(t *testing.T) {
 		}
 	})
 	sink := &collector{}
-	q := &queue{sink: sink, figures: figures.New(), clock: clock.NewUnix(nil), gpu: newGPU(sampler)}
+	q := &waiting{sink: sink, figures: figures.New(), clock: clock.NewUnix(nil), gpu: newCorrelation(sampler)}
 	for len(q.gpu.fresh) == 0 {
 		q.gpu.take(clock.Monotonic()) // the correlator has one sample, and waits for later ones
 	}
@@ -173,7 +173,7 @@ func TestQueuedRecordsAreFrozen(t *testing.T) {
 	sampler := gpu.Start(fake, gpu.Options{})
 	defer sampler.Close()
 	c := &collector{}
-	q := &queue{sink: c, figures: figures.New(), clock: clock.NewUnix(nil), gpu: newGPU(sampler)}
+	q := &waiting{sink: c, figures: figures.New(), clock: clock.NewUnix(nil), gpu: newCorrelation(sampler)}
 	th := &stream.Thread{TID: 5, HostTID: 5, Process: &stream.Process{PID: 5, Comm: "old"}}
 	rec := recorder.New(recorder.Limits{})
 	batch := rec.Acquire()

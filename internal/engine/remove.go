@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import "github.com/phasetrace/phasetrace/internal/stream"
+
+// RemoveSite forgets a site whose probes have been removed and whose markers have
+// all been handled. Its number may be given to another site.
+func (e *Engine) RemoveSite(id uint32) {
+	s := e.sites[id]
+	if s == nil {
+		return
+	}
+	for _, p := range e.processes {
+		delete(p.gates, s)
+	}
+	e.sites[id] = nil
+	e.free = append(e.free, id)
+}
+
+// RemoveProcess ends the tracing of a process that goes on: what it has open is
+// closed. started is its Process.StartTime, 0 when that is not known.
+func (e *Engine) RemoveProcess(pid int, started uint64, time int64) {
+	p := e.processes[pid]
+	if p == nil || started != 0 && p.StartTime != 0 && p.StartTime != started {
+		return
+	}
+	e.closeProcess(p, time, stream.ReasonSessionEnd)
+	e.endProcess(p, &stream.ProcessChange{Time: time, Removed: true})
+}

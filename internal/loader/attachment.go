@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+)
+
+// Attachment is a set of probes that were attached together and are removed
+// together.
+type Attachment struct {
+	links    []link.Link
+	programs []*ebpf.Program // that serve them, each once
+}
+
+// attachments are the probes of a tracer. Safe for concurrent use.
+type attachments struct {
+	mu      sync.Mutex
+	current map[*Attachment]bool
+	users   map[*ebpf.Program]int // attachments that a program serves
+	closing sync.WaitGroup        // attachments that are being removed
+	slots   chan struct{}         // bounds the links that are closed at a time
+}
+
+// closers bounds how many links are closed at once: each waits for the kernel's
+// grace period, so that waiting side by side is what helps.
+const closers = 64
+
+func newAttachments() *attachments {
+	return &attachments{
+		current: make(map[*Attachment]bool), users: make(map[*ebpf.Program]int), slots: make(chan struct{}, closers),
+	}
+}
+
+// keep registers a new attachment.
+func (a *attachments) keep(at *Attachment) *Attachment {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.current[at] = true
+	for _, p := range at.programs {
+		a.users[p]++
+	}
+	return at
+}
+
+// take forgets an attachment and returns whether it was there, and the programs
+// that serve nothing any more.
+func (a *attachments) take(at *Attachment) (found bool, idle []*ebpf.Program) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.current[at] {
+		return false, nil
+	}
+	delete(a.current, at)
+	for _, p := range at.programs {
+		if a.users[p]--; a.users[p] == 0 {
+			delete(a.users, p)
+			idle = append(idle, p)
+		}
+	}
+	return true, idle
+}
+
+// all returns the attachments that there are.
+func (a *attachments) all() []*Attachment {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	out := make([]*Attachment, 0, len(a.current))
+	for at := range a.current {
+		out = append(out, at)
+	}
+	return out
+}
+
+// links returns the number of links that there are.
+func (a *attachments) links() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	n := 0
+	for at := range a.current {
+		n += len(at.links)
+	}
+	return n
+}
+
+// close closes links side by side and returns when all are closed. progress, if
+// not nil, is called after each, from one goroutine at a time.
+func (a *attachments) close(links []link.Link, progress func()) error {
+	var (
+		wg   sync.WaitGroup
+		mu   sync.Mutex
+		errs []error
+	)
+	for _, l := range links {
+		wg.Go(func() {
+			a.slots <- struct{}{}
+			err := l.Close()
+			<-a.slots
+			mu.Lock()
+			defer mu.Unlock()
+			errs = append(errs, err)
+			if progress != nil {
+				progress()
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// Release removes the probes of an attachment and does not wait for it: the
+// kernel does the removing first and then waits until no program runs, which may
+// be one that ReleaseExec has to let go. removed, if not nil, is called once no
+// hit of theirs can come any more. Releasing twice does nothing.
+func (t *Tracer) Release(at *Attachment, removed func()) {
+	found, idle := t.attached.take(at)
+	if !found {
+		return
+	}
+	t.dropPrograms(idle)
+	t.attached.closing.Go(func() {
+		// A descriptor's: nothing can be done about an error.
+		_ = t.attached.close(at.links, nil)
+		for _, p := range idle {
+			t.retire(p)
+		}
+		if removed != nil {
+			removed()
+		}
+	})
+}
+
+// Links returns how many links hold the attached probes.
+func (t *Tracer) Links() int { return t.attached.links() }
+
+// Detach removes every probe; the programs run no more when it returns.
+// progress, if not nil, is called with the number of links removed and their
+// total, from one goroutine at a time. Unread records stay readable.
+func (t *Tracer) Detach(progress func(done, total int)) error {
+	links := t.hooks
+	t.hooks = nil
+	for _, at := range t.attached.all() {
+		if found, _ := t.attached.take(at); found {
+			links = append(links, at.links...)
+		}
+	}
+	done := 0
+	err := t.attached.close(links, func() {
+		if done++; progress != nil {
+			progress(done, len(links))
+		}
+	})
+	t.attached.closing.Wait()
+	if err != nil {
+		return fmt.Errorf("detach: %w", err)
+	}
+	return nil
+}

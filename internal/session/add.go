@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/phasetrace/phasetrace/internal/clock"
+	"github.com/phasetrace/phasetrace/internal/process"
+)
+
+// checkLibraries reads the files that the user named.
+func (w *watcher) checkLibraries() error {
+	for _, path := range w.cfg.Libraries {
+		f, err := w.files.read(path, func() (*os.File, error) { return openPath(path) })
+		if err != nil {
+			return &LibraryError{path, err}
+		}
+		f.handle.Close()
+		if len(f.elf.Sites) == 0 {
+			return &LibraryError{path, fmt.Errorf("%s: %w in it", path, ErrNoMarkers)}
+		}
+		f.pinned = true
+	}
+	return nil
+}
+
+// add makes a process a target. Until something has been attached for it, it
+// leaves nothing behind.
+func (w *watcher) add(ctx context.Context, in Target) error {
+	pid := in.pid()
+	if t := w.targets[pid]; t != nil && t.proc != nil {
+		return nil
+	}
+	proc, err := process.Open(pid)
+	if err != nil {
+		return err // names the process
+	}
+	starting := in.Spawned != nil
+	v, err := w.look(ctx, request{proc: proc, starting: starting})
+	if err != nil {
+		proc.Close()
+		return fmt.Errorf("process %d: %w", pid, err)
+	}
+	defer v.close()
+	t := &target{pid: pid, proc: proc, reach: newReach()}
+	if err := w.addSeen(ctx, t, v, in); err != nil {
+		delete(w.targets, pid)
+		if w.tracer != nil {
+			w.release(t)
+			return err
+		}
+		proc.Close()
+		return err
+	}
+	return nil
+}
+
+// addSeen attaches to a process that has been looked at.
+func (w *watcher) addSeen(ctx context.Context, t *target, v *view, in Target) error {
+	// What the user got wrong is said before anything is loaded.
+	if _, err := w.plan.add(v.open); err != nil {
+		return err
+	}
+	if planned := slices.ContainsFunc(v.open, func(f openFile) bool { return len(f.plan) > 0 }); !planned && !w.mayComeLater(v) {
+		return w.noMarkers(&v.looked)
+	}
+	if err := w.load(); err != nil {
+		return err
+	}
+	w.targets[t.pid] = t
+	p := w.processOf(t.proc, v)
+	p.Parent = 0
+	w.core.addProcess(p, true)
+	if err := w.tracer.AddTarget(t.pid); err != nil {
+		return err
+	}
+	if err := w.attachTo(t, v); err != nil {
+		return err
+	}
+	w.watchEnd(t)
+	if in.Spawned != nil {
+		w.spawned = append(w.spawned, in.Spawned)
+	}
+	if w.cfg.Follow {
+		return w.adopt(ctx, t.pid)
+	}
+	return nil
+}
+
+// mayComeLater reports whether markers are to be expected although there is
+// none yet: followed processes run other programs, and a program that is only
+// starting loads more libraries, as the java launcher does its virtual machine.
+func (w *watcher) mayComeLater(v *view) bool {
+	if w.cfg.Follow {
+		return true
+	}
+	if v.starting && len(v.linkers) > 0 {
+		w.say("no USDT markers in the program yet; watching the libraries it loads")
+		return true
+	}
+	return false
+}
+
+func (w *watcher) noMarkers(l *looked) error {
+	return &NoMarkersError{Files: l.names, Skipped: l.skipped, Pairs: w.cfg.Pairs, Refused: w.plan.refused}
+}
+
+// letGo lets held programs run.
+func (w *watcher) letGo() error {
+	var errs []error
+	for _, s := range w.spawned {
+		errs = append(errs, s.Release())
+	}
+	w.spawned = nil
+	return errors.Join(errs...)
+}
+
+// remove stops tracing a process. Its last records come first.
+func (w *watcher) remove(pid int) error {
+	t := w.targets[pid]
+	if t == nil {
+		return fmt.Errorf("remove process %d: it is not traced", pid)
+	}
+	if err := w.tracer.RemoveTarget(pid); err != nil {
+		return err
+	}
+	p, ok := w.core.process(pid)
+	delete(w.targets, pid)
+	w.release(t)
+	if ok {
+		w.core.endSoon(ending{pid: pid, started: p.StartTime, at: clock.Monotonic(), removed: true})
+	}
+	return nil
+}
+
+// attachedMessage says what has been attached.
+func (w *watcher) attachedMessage() string {
+	var who []string
+	for _, p := range w.core.processes() {
+		who = append(who, fmt.Sprintf("%s (pid %d)", p.Comm, p.PID))
+	}
+	took := elapsed(w.loaded, clock.Monotonic()).Round(1e6)
+	if w.attached.sites == 0 {
+		return fmt.Sprintf("watching %s, where nothing is to be attached yet, in %s", list(who), took)
+	}
+	return fmt.Sprintf("attached to %s: %s, %s in %s, in %s", list(who),
+		count(len(w.plan.pairs), "pair"), count(w.attached.sites, "site"), count(w.attached.files, "file"), took)
+}

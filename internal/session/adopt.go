@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package session
+
+import (
+	"context"
+	"os"
+
+	"github.com/phasetrace/phasetrace/internal/process"
+	"github.com/phasetrace/phasetrace/internal/stream"
+)
+
+// adopt makes the children that a target already has targets too. Children that
+// are born meanwhile are told of by the kernel: their parent is a target. Who
+// follows the shell that it was started from does not follow itself.
+func (w *watcher) adopt(ctx context.Context, pid int) error {
+	mine := ownLine()
+	for found := true; found; {
+		found = false
+		below, err := process.Descendants(pid)
+		if err != nil {
+			return nil // it has ended; its handle tells
+		}
+		for _, child := range below {
+			if w.targets[child] != nil || mine[child] {
+				continue
+			}
+			adopted, err := w.adoptChild(ctx, child)
+			if err != nil {
+				return err
+			}
+			found = found || adopted
+		}
+	}
+	return nil
+}
+
+// adoptChild makes one process a target; false: it is none of ours, or over.
+func (w *watcher) adoptChild(ctx context.Context, pid int) (bool, error) {
+	proc, err := process.Open(pid)
+	if err != nil {
+		return false, nil // a kernel thread, or ended meanwhile
+	}
+	defer proc.Close()
+	v, err := w.look(ctx, request{proc: proc})
+	if err != nil {
+		return false, ctx.Err()
+	}
+	defer v.close()
+	t := &target{pid: pid, reach: newReach()}
+	w.targets[pid] = t
+	w.core.addProcess(w.processOf(proc, v), false)
+	if err := w.tracer.AddTarget(pid); err != nil {
+		return false, err
+	}
+	return true, w.attachTo(t, v)
+}
+
+// processOf describes a process that a look has found.
+func (w *watcher) processOf(proc *process.Process, v *view) stream.Process {
+	return stream.Process{
+		PID: proc.PID, ContainerPID: v.who.ContainerPID, Comm: v.who.Comm, Exe: v.who.Exe,
+		Rank: v.who.Rank, RankSource: v.who.RankSource, Parent: proc.Parent, StartTime: v.who.StartTime,
+	}
+}
+
+// ownLine returns this process and those it descends from.
+func ownLine() map[int]bool {
+	line := make(map[int]bool)
+	for pid := os.Getpid(); pid > 0 && !line[pid]; {
+		line[pid] = true
+		proc, err := process.Open(pid)
+		if err != nil {
+			break
+		}
+		pid = proc.Parent
+		proc.Close()
+	}
+	return line
+}

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package session
+
+import (
+	"time"
+
+	"github.com/phasetrace/phasetrace/internal/engine"
+	"github.com/phasetrace/phasetrace/internal/gpu"
+	"github.com/phasetrace/phasetrace/internal/loader"
+	"github.com/phasetrace/phasetrace/internal/process"
+	"github.com/phasetrace/phasetrace/internal/stream"
+	"github.com/phasetrace/phasetrace/internal/usdt"
+)
+
+// Config of a Session.
+type Config struct {
+	SessionID string
+	Version   string          // of phasetrace, for stream.Start
+	Pairs     []usdt.PairSpec // empty: the default choice
+	// Follow traces children of targets too, from their first instruction.
+	Follow bool
+	// UnsafeNops attaches to five-byte nops although the kernel rewrites them
+	// unsafely; see loader.Rewriting.
+	UnsafeNops bool
+	// Libraries are files to attach to although no process maps them yet.
+	Libraries []string
+	// Duration ends Run; 0: it goes on until the targets end or its context does.
+	Duration   time.Duration
+	Rank       int32  // of processes whose rank nobody says
+	RankSource string // who gave Rank, if it goes before the environment; else ""
+	Policy     engine.Policy
+	RingBytes  int // 0: the loader's default
+	Without    loader.Without
+	// Sink takes the records. It is called from Run's goroutine, which reads what
+	// the kernel tells: one that can block belongs behind a stream.Async.
+	Sink stream.Sink
+	// GPU is the sampler of device memory, nil for none. The session does not
+	// close it.
+	GPU       *gpu.Sampler
+	GPUStatus string // why GPU is nil
+	// Count counts phases in the kernel, by path, instead of recording their
+	// boundaries: sinks get no Boundary and no Orphan.
+	Count bool
+	// Attached is called by Run once every probe is in place. An error ends the
+	// session. It may be nil.
+	Attached func(Attached) error
+	// Message tells the user something on the way, from any goroutine; it must
+	// not be nil.
+	Message func(string)
+}
+
+// Target is a process to trace.
+type Target struct {
+	PID int
+	// Spawned is set for a program that is held before its first instruction;
+	// Run lets it go once every probe is in place. PID is then ignored.
+	Spawned *process.Spawned
+}
+
+func (t Target) pid() int {
+	if t.Spawned != nil {
+		return t.Spawned.PID
+	}
+	return t.PID
+}
+
+// Attached is what there is to know once every probe is in place.
+type Attached struct {
+	Message string // a sentence that says what was attached
+	// NeedsAdmin: more probes, as for a library that is loaded later, can only be
+	// made with CAP_SYS_ADMIN here.
+	NeedsAdmin bool
+}

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package session
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/phasetrace/phasetrace/internal/usdt"
+)
+
+// ErrNoMarkers is what a *NoMarkersError is.
+var ErrNoMarkers = errors.New("no USDT markers to trace")
+
+// ErrCountKeyed refuses to count in the kernel what it cannot: phases matched by
+// a key may change threads, and each thread counts for itself.
+var ErrCountKeyed = errors.New("phases matched by a key are not counted in the kernel")
+
+// NoMarkersError says that a target, or a library, has nothing to trace.
+type NoMarkersError struct {
+	Files   []string        // that were looked at
+	Skipped []string        // that could not be read, and why
+	Pairs   []usdt.PairSpec // that were asked for; none: the default choice
+	// Refused are the sites that were left alone because this kernel cannot
+	// probe their nops safely.
+	Refused int
+}
+
+// Error names what was looked at.
+func (e *NoMarkersError) Error() string {
+	var b strings.Builder
+	b.WriteString(ErrNoMarkers.Error() + ": ")
+	if e.Refused > 0 {
+		fmt.Fprintf(&b, "%s left alone because this kernel cannot probe their nops safely: ", count(e.Refused, "site"))
+	}
+	if len(e.Pairs) > 0 {
+		names := make([]string, len(e.Pairs))
+		for i, p := range e.Pairs {
+			names[i] = p.String()
+		}
+		fmt.Fprintf(&b, "none of the probes of %s in ", strings.Join(names, ", "))
+	} else {
+		b.WriteString("looked at ")
+	}
+	b.WriteString(list(e.Files))
+	if len(e.Skipped) > 0 {
+		fmt.Fprintf(&b, "; could not read %s", list(e.Skipped))
+	}
+	return b.String()
+}
+
+// Unwrap returns ErrNoMarkers.
+func (e *NoMarkersError) Unwrap() error { return ErrNoMarkers }
+
+// LibraryError is about one of Config.Libraries.
+type LibraryError struct {
+	Path string
+	Err  error
+}
+
+func (e *LibraryError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *LibraryError) Unwrap() error { return e.Err }
+
+// list names a few things and counts the rest.
+func list(names []string) string {
+	const shown = 8
+	slices.Sort(names)
+	names = slices.Compact(names)
+	if len(names) == 0 {
+		return "no file"
+	}
+	if len(names) > shown {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:shown], ", "), len(names)-shown)
+	}
+	return strings.Join(names, ", ")
+}
+
+// count is a number with its noun.
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

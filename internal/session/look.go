@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/phasetrace/phasetrace/internal/engine"
+	"github.com/phasetrace/phasetrace/internal/process"
+)
+
+const (
+	// lookTime bounds a look at a process while tracing: a program that has run
+	// exec waits for it, and it waits no longer.
+	lookTime = 200 * time.Millisecond
+	// maxStuck bounds the looks that were given up and still hang, as on a file
+	// system that does not answer.
+	maxStuck = 16
+)
+
+// errLookTime says that a look took too long.
+var errLookTime = errors.New("its files did not answer in time")
+
+// view is what a look at a process has found. Its open files belong to whoever
+// has it.
+type view struct {
+	looked
+	modules  []process.Module // all that are mapped now
+	added    int              // of them: not known from the last look
+	linkers  []linker
+	who      engine.Description
+	gone     bool // it has ended, or has nothing mapped any more
+	starting bool
+	cut      bool // more files are mapped than are looked at
+}
+
+// request says what to look at.
+type request struct {
+	proc     *process.Process
+	earlier  []process.Module
+	starting bool // its libraries are not mapped yet: look for those it will load
+}
+
+func (v *view) close() {
+	v.looked.close()
+	for _, l := range v.linkers {
+		l.handle.Close()
+	}
+}
+
+// look looks at a process, for as long as the context allows. What hangs is left
+// behind. The caller closes the view.
+func (w *watcher) look(ctx context.Context, r request) (*view, error) {
+	if w.stuck.Load() >= maxStuck {
+		return nil, fmt.Errorf("%w, like %d before", errLookTime, maxStuck)
+	}
+	type result struct {
+		v   *view
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		v, err := w.see(ctx, r)
+		done <- result{v, err}
+	}()
+	select {
+	case r := <-done:
+		return r.v, r.err
+	case <-ctx.Done():
+	}
+	w.stuck.Add(1)
+	go func() {
+		if r := <-done; r.v != nil {
+			r.v.close()
+		}
+		w.stuck.Add(-1)
+	}()
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return nil, errLookTime
+	}
+	return nil, ctx.Err()
+}
+
+// see reads what there is to see of a process. It changes nothing but the cache
+// of files.
+func (w *watcher) see(ctx context.Context, r request) (*view, error) {
+	v := &view{starting: r.starting}
+	_ = r.proc.Refresh() // if it has ended, the next line finds out
+	added, modules, err := r.proc.ModulesSince(r.earlier)
+	v.cut = errors.Is(err, process.ErrTruncated)
+	if err != nil && !v.cut {
+		return nil, err
+	}
+	v.modules, v.added, v.gone = modules, len(added), len(modules) == 0
+	v.who = w.describe(r.proc)
+	v.looked = w.files.look(ctx, modules)
+	if r.starting {
+		w.lookAhead(ctx, &v.looked, r.proc)
+	}
+	for _, path := range w.cfg.Libraries {
+		w.files.lookPath(&v.looked, path, path)
+	}
+	if len(v.unread) > 0 && ended(r.proc) {
+		v.unread = nil // that is why they could not be read
+	}
+	v.linkers = linkersOf(modules)
+	return v, ctx.Err()
+}
+
+// ended reports whether a process has ended, or is about to: while it hands its
+// memory back, it lives and has nothing mapped.
+func ended(proc *process.Process) bool {
+	mapped, err := proc.Modules()
+	return err != nil && !errors.Is(err, process.ErrTruncated) || len(mapped) == 0
+}
+
+// describe says who a process is.
+func (w *watcher) describe(proc *process.Process) engine.Description {
+	d := engine.Description{Comm: proc.Comm, Exe: proc.Exe, StartTime: proc.StartTime}
+	if n := len(proc.NSPIDs); n > 0 {
+		d.ContainerPID = proc.NSPIDs[n-1]
+	}
+	if w.cfg.RankSource != "" {
+		d.Rank, d.RankSource = w.cfg.Rank, w.cfg.RankSource
+		return d
+	}
+	if rank, source, ok := proc.Rank(); ok {
+		d.Rank, d.RankSource = int32(rank), source
+	}
+	return d
+}
+
+// lookAhead reads the libraries that a program that starts is about to load,
+// so that their markers are attached before they are mapped.
+func (w *watcher) lookAhead(_ context.Context, l *looked, proc *process.Process) {
+	env, _ := proc.Environ("LD_LIBRARY_PATH", "LD_PRELOAD")
+	search := process.Search{
+		Root:        fmt.Sprintf("/proc/%d/root", proc.PID),
+		LibraryPath: env["LD_LIBRARY_PATH"],
+		Preload:     strings.FieldsFunc(env["LD_PRELOAD"], func(r rune) bool { return r == ' ' || r == ':' }),
+		Read:        readDynamic,
+	}
+	libs, err := search.ResolveLibraries(proc.Exe)
+	if err != nil {
+		l.skipped = append(l.skipped, err.Error())
+	}
+	for _, lib := range libs {
+		if lib.Err == nil && lib.HostPath != "" {
+			w.files.lookPath(l, lib.Path, lib.HostPath)
+		}
+	}
+}

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package session
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/phasetrace/phasetrace/internal/engine"
+	"github.com/phasetrace/phasetrace/internal/loader"
+	"github.com/phasetrace/phasetrace/internal/probe"
+	"github.com/phasetrace/phasetrace/internal/stream"
+	"github.com/phasetrace/phasetrace/internal/usdt"
+)
+
+// plan says which pairs a session traces. It owns the table of sites.
+type plan struct {
+	cfg      *Config
+	core     *core
+	mode     mode
+	pairs    []*pair
+	bySpec   map[string]*pair
+	lanes    [probe.MaxLanes]lane
+	sites    map[uint32]*site // by probe.Site.ID
+	resets   map[resetSite]*site
+	warnings warnings
+	// What the kernel does with long nops.
+	rewriting loader.Rewriting
+	refused   int // sites left alone because of it
+	past      past
+}
+
+// lane is a lane's name, and how many pairs are on it.
+type lane struct {
+	name  string
+	pairs int
+}
+
+func newPlan(cfg *Config, core *core, m mode) plan {
+	return plan{
+		cfg: cfg, core: core, mode: m, rewriting: loader.NopRewriting(),
+		bySpec: make(map[string]*pair), sites: make(map[uint32]*site), resets: make(map[resetSite]*site),
+	}
+}
+
+// add plans the sites of the files of one process: those that a chosen pair uses
+// and that are in no plan for it yet. It returns what pairs the files call for.
+func (c *plan) add(open []openFile) ([]*pair, error) {
+	all := sitesOf(open)
+	var pairs []*pair
+	for _, ch := range usdt.Choose(all.sites, c.cfg.Pairs) {
+		if !ch.Chosen {
+			continue
+		}
+		if err := c.mode.refuses(ch.Pair); err != nil {
+			c.warnings.add(fmt.Sprintf("pair %s is left out: %v", ch.Pair.String(), err))
+			continue
+		}
+		p, err := c.pair(ch.Pair)
+		if err != nil {
+			return pairs, err
+		}
+		c.warnings.add(ch.Warnings...)
+		pairs = append(pairs, p)
+		c.addSites(p, probe.Enter, ch.EnterSites, &all)
+		c.addSites(p, probe.Exit, ch.ExitSites, &all)
+		c.addResets(p, ch.ResetSites, &all)
+	}
+	c.linkResets()
+	return pairs, nil
+}
+
+func (c *plan) addSites(p *pair, effect probe.Effect, indexes []int, all *allSites) {
+	for _, i := range indexes {
+		f, in := all.owner[i], &all.sites[i]
+		if !f.newUse(use{p, effect, i - all.first[f]}) || c.refuse(f, in) {
+			continue
+		}
+		s, out, missing := c.mode.layOut(p, effect, f.elf.Arch, in)
+		s.Path = f.path
+		s.constant = constants(f.elf, out.Location)
+		out.ID = c.register(s)
+		f.plan = append(f.plan, out)
+		c.warnings.add(missing...)
+	}
+}
+
+// refuse reports whether a site is left alone because of the instruction that
+// is there, and warns of it.
+func (c *plan) refuse(f *file, in *usdt.Site) bool {
+	why := c.rewriting.Refuses(in.Nop)
+	if why == "" {
+		return false
+	}
+	name := fmt.Sprintf("%s:%s at %s+%#x", in.Provider, in.Name, f.path, in.Offset)
+	if c.cfg.UnsafeNops && in.Nop == probe.Nop5 {
+		c.warnings.add(name + ": attached as was asked for, although " + why)
+		return false
+	}
+	c.refused++
+	c.warnings.add(name + " is not attached: " + why)
+	return true
+}
+
+// addResets adds the sites that prove a pair to be over, one for all pairs that
+// share it. Where the probe is the enter of a traced pair, that does it.
+func (c *plan) addResets(p *pair, indexes []int, all *allSites) {
+	for _, i := range indexes {
+		f, in := all.owner[i], &all.sites[i]
+		if !f.newUse(use{p, probe.Point, i - all.first[f]}) || c.refuse(f, in) {
+			continue
+		}
+		key := resetSite{f, in.Offset}
+		if s := c.resets[key]; s != nil {
+			s.over = append(s.over, p)
+			c.core.closes(s.Site, p.Pair)
+			continue
+		}
+		s := newSite(p, probe.Point)
+		s.over, s.Over = []*pair{p}, []*engine.Pair{p.Pair}
+		s.Marker = stream.Marker{Provider: in.Provider, Probe: in.Name, Path: f.path, Offset: in.Offset}
+		c.resets[key] = s
+		f.plan = append(f.plan, probe.Site{
+			ID: c.register(s), Arch: f.elf.Arch, Location: in.Location,
+			Offset: in.Offset, RefCtr: in.RefCtr, Effect: probe.Point, Lane: probe.NoLane,
+		})
+	}
+}
+
+// register gives a site its number.
+func (c *plan) register(s *site) uint32 {
+	id := c.core.addSite(s.Site)
+	s.id, c.sites[id] = id, s
+	s.pair.sites++
+	return id
+}
+
+// resetSite names a reset site.
+type resetSite struct {
+	file   *file
+	offset uint64
+}
+
+// pair returns the runtime form of a pair, made once.
+func (c *plan) pair(spec usdt.PairSpec) (*pair, error) {
+	id := spec.String()
+	if p := c.bySpec[id]; p != nil {
+		return p, nil
+	}
+	at := uint8(0)
+	if spec.KeyArg == usdt.NoArg {
+		n := c.lane(spec.Lane)
+		if n < 0 {
+			return nil, fmt.Errorf("pair %s: more than %d lanes; let some pairs share one (lane=NAME)", id, probe.MaxLanes)
+		}
+		at = uint8(n)
+		c.lanes[n].name = spec.Lane
+		c.lanes[n].pairs++
+	}
+	p := newPair(spec, at)
+	c.bySpec[id] = p
+	c.pairs = append(c.pairs, p)
+	return p, nil
+}
+
+// lane returns the number of a lane, or of one that is free; negative when there
+// is none.
+func (c *plan) lane(name string) int {
+	named := func(l lane) bool { return l.pairs > 0 && l.name == name }
+	if n := slices.IndexFunc(c.lanes[:], named); n >= 0 {
+		return n
+	}
+	return slices.IndexFunc(c.lanes[:], func(l lane) bool { return l.pairs == 0 })
+}
+
+// linkResets tells every pair which others cannot be open when it is entered.
+func (c *plan) linkResets() {
+	for _, p := range c.pairs {
+		var resets []*engine.Pair
+		for _, other := range c.pairs {
+			if other != p && other.spec.Provider == p.spec.Provider && other.Lane == p.Lane &&
+				slices.Contains(other.spec.Resets, p.spec.Enter) {
+				resets = append(resets, other.Pair)
+			}
+		}
+		c.core.resets(p.Pair, resets)
+	}
+}
+
+// infos describes the pairs for sinks.
+func (c *plan) infos() []stream.PairInfo {
+	count := make(map[*pair]int)
+	for _, s := range c.sites {
+		if s.over == nil {
+			count[s.pair]++
+		}
+	}
+	var out []stream.PairInfo
+	for _, p := range c.pairs {
+		out = append(out, p.info(count[p]))
+	}
+	return out
+}

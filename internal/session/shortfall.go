@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package session
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/phasetrace/phasetrace/internal/stream"
+)
+
+// shortfall counts what the watcher could not do as promised.
+type shortfall struct {
+	lateExecs, lateLibraries delay
+	missedExecs              uint64 // programs that ended before they could be looked at
+	slowLooks                uint64 // looks that took too long
+	unread                   int    // files of living processes that could not be read
+}
+
+// delay counts files that were attached after they had been mapped.
+type delay struct {
+	times int
+	worst time.Duration
+}
+
+func (d *delay) add(by time.Duration) {
+	d.times++
+	d.worst = max(d.worst, by)
+}
+
+// notes tells what may have been missed.
+func (t *shortfall) notes() []stream.Note {
+	var out []stream.Note
+	for _, n := range []struct {
+		d    delay
+		what string
+	}{{t.lateExecs, "programs run by exec"}, {t.lateLibraries, "libraries loaded while tracing"}} {
+		if n.d.times > 0 {
+			out = append(out, stream.Note{
+				What:  fmt.Sprintf("%s that were attached up to %v after they were mapped: their markers before are missing", n.what, roundTime(n.d.worst)),
+				Count: uint64(n.d.times),
+			})
+		}
+	}
+	return append(out, present(
+		stream.Note{What: "programs run by exec that ended before they could be looked at", Count: t.missedExecs},
+		stream.Note{What: "looks for markers that were given up because a file did not answer in time", Count: t.slowLooks},
+		stream.Note{What: "files that could not be read: markers in them, if any, are not traced", Count: uint64(t.unread)},
+	)...)
+}
+
+// present returns the notes that count something.
+func present(notes ...stream.Note) []stream.Note {
+	out := notes[:0]
+	for _, n := range notes {
+		if n.Count > 0 {
+			out = append(out, n)
+		}
+	}
+	return out
+}
