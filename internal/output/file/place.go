@@ -113,7 +113,7 @@ func (p *place) check() error {
 	theirs := p.lends(p.dir.st.Uid) || p.lent != ""
 	switch planted := p.dir.planted; {
 	case planted != nil && !p.trusts(p.st.Uid):
-		return &refusal{p.dir.join(p.name), errForeignFile, planted}
+		return &refusal{p.dir.join(p.name), fmt.Errorf("%w (user %d)", errForeignFile, p.st.Uid), planted}
 	case planted != nil && p.st.Nlink > 1:
 		return &refusal{p.dir.join(p.name), errHardLink, planted}
 	case !theirs || p.lends(p.st.Uid) || p.st.Mode&unix.S_IWOTH != 0:

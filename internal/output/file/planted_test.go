@@ -192,7 +192,7 @@ func TestPlanted(t *testing.T) {
 		{"file of another user in a shared directory", true, func(s *scene) {
 			s.mkdir("d", os.Geteuid(), 0o1777)
 			s.file("bait", attacker, "d/out")
-		}, "d/out", errForeignFile, "d/out is another user's file"},
+		}, "d/out", errForeignFile, "d/out is another user's file (user 65534), in or below "},
 		{"file of another user in their directory", true, func(s *scene) {
 			s.mkdir("d", attacker, 0o755)
 			s.file("bait", attacker, "d/out")

@@ -21,9 +21,9 @@ type directory struct {
 	fd   int // O_PATH
 	path string
 	st   unix.Stat_t
-	// planted: others can put names into this directory. moved: they can besides
-	// put other directories in the place of it or of those in it, so nothing below
-	// is better than it is. Both nil: only trusted users can.
+	// planted: others can put names into this directory. moved: they can also swap
+	// it, or directories in it, for others, so nothing below it can be trusted
+	// either. nil: only trusted users can.
 	planted, moved *exposure
 }
 
