@@ -63,7 +63,7 @@ func (o *traceOptions) register(f *pflag.FlagSet, which int) {
 	f.StringArrayVar(&o.libraries, "library", nil, "file with markers that is not loaded yet; repeatable")
 	f.DurationVarP(&o.duration, "duration", "d", 0, "stop after this time, such as 10s")
 	f.StringVarP(&o.output, "output", "o", "-", "file to write to; - is standard output")
-	f.StringVar(&o.format, "format", "", "text, jsonl or summary (default: by the file's ending, else text)")
+	f.StringVar(&o.format, "format", "", "text, jsonl or summary (default: jsonl for a file that ends in .jsonl, .ndjson or .json, else text)")
 	f.StringVar(&o.sessionID, "session-id", "", "name of the session in scope ids (default: a fresh one)")
 	f.IntVar(&o.rank, "rank", 0, "rank of the processes (default: from the marker, else from RANK, OMPI_COMM_WORLD_RANK, PMI_RANK or SLURM_PROCID, else 0)")
 	f.StringVar(&o.gpu, "gpu", "auto", "memory of NVIDIA GPUs: auto, off or require")
@@ -72,7 +72,7 @@ func (o *traceOptions) register(f *pflag.FlagSet, which int) {
 	f.StringVar(&o.onViolation, "on-violation", "unwind", "after a break of strict nesting: unwind the stack, or reject the exit")
 	f.BoolVar(&o.aggregate, "aggregate", false, "for phases too frequent to record: count them in the kernel, by path, and show only the summary")
 	f.BoolVar(&o.strict, "strict", false, "exit with 3 when nesting was violated, with 4 when records were lost")
-	f.StringVar(&o.readyFile, "ready-file", "", "file to create once every probe is attached")
+	f.StringVar(&o.readyFile, "ready-file", "", "file to create once every probe is attached; it must not exist, be empty, or be left from an earlier trace")
 	f.StringVar(&o.ringSize, "ring-size", "", "size of the ring buffer, such as 64M (default 16M)")
 	f.BoolVar(&o.unsafeNops, "unsafe-nops", false, "attach also to markers on five-byte nops where the kernel rewrites those unsafely: the program may crash")
 	f.SortFlags = false
@@ -97,7 +97,7 @@ func (o *traceOptions) parse() (session.Options, error) {
 	if out.SessionID == "" {
 		out.SessionID = freshID()
 	}
-	for _, check := range []func(*session.Options) error{o.parsePIDs, o.parsePairs, o.parseWords, o.parseRing} {
+	for _, check := range []func(*session.Options) error{o.parsePIDs, o.parsePairs, o.parseWords, o.parseOutput, o.parseRing} {
 		if err := check(&out); err != nil {
 			return out, err
 		}

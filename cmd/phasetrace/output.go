@@ -3,18 +3,21 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"io"
 	"os"
+	"slices"
 	"strings"
-
-	"github.com/phasetrace/phasetrace/internal/stream"
 
 	"github.com/phasetrace/phasetrace/internal/output/file"
 	"github.com/phasetrace/phasetrace/internal/output/human"
 	"github.com/phasetrace/phasetrace/internal/output/jsonl"
 	"github.com/phasetrace/phasetrace/internal/output/summary"
 	"github.com/phasetrace/phasetrace/internal/output/text"
+	"github.com/phasetrace/phasetrace/internal/session"
+	"github.com/phasetrace/phasetrace/internal/stream"
 )
 
 // output is where a session goes.
@@ -27,13 +30,14 @@ type output struct {
 	afterOptions summary.Options
 }
 
-// openOutput opens what -o and --format ask for, before anything is attached.
-func openOutput(o *traceOptions, s *streams) (*output, error) {
+// openOutput opens what -o and --format ask for, before anything is attached. Where
+// that is a pipe it waits for the reader until ctx ends.
+func openOutput(ctx context.Context, o *traceOptions, s *streams, say func(string)) (*output, error) {
 	out := &output{}
 	var w io.Writer = s.out
 	name := "standard output"
 	if o.output != "-" {
-		f, err := file.Create(o.output)
+		f, err := file.Create(ctx, o.output, say)
 		if err != nil {
 			return nil, err
 		}
@@ -57,17 +61,36 @@ func openOutput(o *traceOptions, s *streams) (*output, error) {
 	return out, nil
 }
 
+// Endings of file names. Every other name gets text.
+var (
+	jsonlEndings = []string{".jsonl", ".ndjson", ".json"}
+	// compressed files cannot be written yet. Without the ending's promise kept,
+	// no program would read the file.
+	compressedEndings = []string{".gz", ".zst", ".bz2", ".xz", ".lz4", ".zip"}
+)
+
 // outputFormat is --format, or what the file's ending says.
 func (o *traceOptions) outputFormat() string {
-	if o.format != "" {
-		return o.format
+	if o.format == "" && hasEnding(o.output, jsonlEndings) {
+		return "jsonl"
 	}
-	for _, ending := range []string{".jsonl", ".ndjson", ".json"} {
-		if strings.HasSuffix(o.output, ending) {
-			return "jsonl"
-		}
+	return cmp.Or(o.format, "text")
+}
+
+// parseOutput refuses names of which the result would be another than they say.
+func (o *traceOptions) parseOutput(*session.Options) error {
+	if hasEnding(strings.ToLower(o.output), compressedEndings) {
+		return usageError("--output %q: compressed files cannot be written yet: end the name in %s for JSON lines, or in .txt for text",
+			o.output, strings.Join(jsonlEndings, ", "))
 	}
-	return "text"
+	if o.readyFile != "" && o.readyFile == o.output && o.output != file.Stdout && !strings.HasPrefix(o.output, "/dev/") {
+		return usageError("--ready-file %q: that is the file of --output: name another", o.readyFile)
+	}
+	return nil
+}
+
+func hasEnding(name string, endings []string) bool {
+	return slices.ContainsFunc(endings, func(e string) bool { return strings.HasSuffix(name, e) })
 }
 
 // finish closes the file and shows the summary to a person.

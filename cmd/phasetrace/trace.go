@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/signal"
 	"sync/atomic"
-	"time"
 
 	"github.com/phasetrace/phasetrace/internal/stream"
 
@@ -31,13 +30,18 @@ func trace(ctx context.Context, o *traceOptions, s *streams) error {
 	}
 	ctx, caught, stop := untilSignal(ctx)
 	defer stop()
-	out, err := openOutput(o, s)
+	opts.Message = func(m string) { fmt.Fprintf(s.err, "phasetrace: %s\n", human.Escape(m)) }
+	ready, err := o.newReady()
+	if err != nil {
+		return &statusError{statusFailed, err}
+	}
+	defer ready.close()
+	out, err := openOutput(ctx, o, s, opts.Message)
 	if err != nil {
 		return &statusError{statusFailed, err}
 	}
 	opts.Sink = out.sink
-	opts.Message = func(m string) { fmt.Fprintf(s.err, "phasetrace: %s\n", human.Escape(m)) }
-	opts.Attached = func(a session.Attached) error { return o.attached(a, s, opts.Message) }
+	opts.Attached = func(a session.Attached) error { return o.attached(ctx, a, ready, s, opts.Message) }
 	stopGPU, err := o.startGPU(ctx, &opts)
 	if err != nil {
 		return &statusError{statusFailed, errors.Join(err, out.abandon())}
@@ -45,9 +49,6 @@ func trace(ctx context.Context, o *traceOptions, s *streams) error {
 	defer stopGPU()
 	if ctx.Err() != nil {
 		return &statusError{statusFailed, errors.Join(errors.New("interrupted before anything was attached: nothing was traced"), out.abandon())}
-	}
-	if err := o.clearReady(); err != nil {
-		return &statusError{statusFailed, errors.Join(err, out.abandon())}
 	}
 
 	var command *process.Spawned
@@ -60,7 +61,7 @@ func trace(ctx context.Context, o *traceOptions, s *streams) error {
 	}
 	sum, err := session.Run(ctx, opts)
 	if sum == nil {
-		err = errors.Join(err, out.abandon())
+		err = errors.Join(err, ready.withdraw(), out.abandon())
 		if command != nil {
 			err = errors.Join(err, command.Kill())
 			_, _ = command.Wait()
@@ -75,9 +76,9 @@ func trace(ctx context.Context, o *traceOptions, s *streams) error {
 }
 
 // attached is called when every probe is in place.
-func (o *traceOptions) attached(a session.Attached, s *streams, say func(string)) error {
+func (o *traceOptions) attached(ctx context.Context, a session.Attached, ready *readyFile, s *streams, say func(string)) error {
 	say(a.Message)
-	return o.ready(func() {
+	return ready.announce(ctx, say, func() {
 		if !s.ownProcess {
 			return
 		}
@@ -182,36 +183,6 @@ func untilSignal(ctx context.Context) (_ context.Context, caught func() os.Signa
 		close(done)
 		cancel()
 	}
-}
-
-// clearReady removes the ready file of an earlier trace.
-func (o *traceOptions) clearReady() error {
-	info, err := os.Lstat(o.readyFile)
-	if o.readyFile == "" || err != nil || !info.Mode().IsRegular() {
-		return nil // ready says what is wrong
-	}
-	if err := os.Remove(o.readyFile); err != nil {
-		return fmt.Errorf("remove the ready file of an earlier trace: %w", err)
-	}
-	return nil
-}
-
-// ready creates the file that tells scripts that tracing has begun, and calls
-// before in between: when it has contents, that is done.
-func (o *traceOptions) ready(before func()) error {
-	if o.readyFile == "" {
-		before()
-		return nil
-	}
-	f, err := file.Create(o.readyFile)
-	if err != nil {
-		return fmt.Errorf("ready file: %w", err)
-	}
-	before()
-	if _, err := fmt.Fprintf(f, "%s\n", time.Now().Format(time.RFC3339Nano)); err != nil {
-		return fmt.Errorf("write the ready file: %w", errors.Join(err, f.Close()))
-	}
-	return f.Close()
 }
 
 // isTerminal reports whether a stream is one.

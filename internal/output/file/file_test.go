@@ -14,9 +14,12 @@ import (
 	"github.com/phasetrace/phasetrace/internal/testenv"
 )
 
+// silent takes what is said and drops it.
+func silent(string) {}
+
 func create(t *testing.T, path string) *File {
 	t.Helper()
-	f, err := Create(path)
+	f, err := Create(t.Context(), path, silent)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,6 +110,9 @@ func TestInvoker(t *testing.T) {
 
 func TestLinks(t *testing.T) {
 	private, public := t.TempDir(), t.TempDir()
+	if err := os.Chmod(private, 0o755); err != nil { // whatever the umask is
+		t.Fatal(err)
+	}
 	if err := os.Chmod(public, 0o777|fs.ModeSticky); err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +135,7 @@ func TestLinks(t *testing.T) {
 	if err := os.WriteFile(target, []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Create(link(public, target)); !errors.Is(err, errForeignLink) {
+	if _, err := Create(t.Context(), link(public, target), silent); !errors.Is(err, errForeignLink) {
 		t.Errorf("link in a public directory: %v", err)
 	}
 	if contents, err := os.ReadFile(target); err != nil || string(contents) != "precious" {
@@ -150,7 +156,7 @@ func TestForeignFile(t *testing.T) {
 	if err := os.Chown(path, 12345, 12345); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Create(path); !errors.Is(err, errForeignFile) {
+	if _, err := Create(t.Context(), path, silent); !errors.Is(err, errForeignFile) {
 		t.Errorf("another user's file: %v", err)
 	}
 	t.Setenv("SUDO_UID", "12345")
@@ -164,7 +170,10 @@ func TestDevices(t *testing.T) {
 }
 
 func TestStdout(t *testing.T) {
-	f := create(t, Stdout)
+	f, err := Create(t.Context(), Stdout, silent) // not create, which closes it
+	if err != nil {
+		t.Fatal(err)
+	}
 	if !f.stdout || f.Name() != "standard output" || f.file != os.Stdout {
 		t.Errorf("%+v", f)
 	}
@@ -189,7 +198,7 @@ func TestErrors(t *testing.T) {
 		{filepath.Join(dir, strings.Repeat("x", 300)), "choose a shorter name"},
 		{"", "create the directory first"},
 	} {
-		_, err := Create(test.path)
+		_, err := Create(t.Context(), test.path, silent)
 		if err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%q: error %v, want %q", test.path, err, test.want)
 		}
@@ -205,7 +214,7 @@ func TestAbandon(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, path := range []string{old, fresh} {
-		f, err := Create(path)
+		f, err := Create(t.Context(), path, silent)
 		if err != nil {
 			t.Fatal(err)
 		}
