@@ -43,6 +43,7 @@ type traceOptions struct {
 	aggregate   bool
 	unsafeNops  bool
 	command     []string
+	targets     []int // pids, parsed
 }
 
 func newTraceOptions() *traceOptions { return &traceOptions{} }
@@ -79,11 +80,13 @@ func (o *traceOptions) register(f *pflag.FlagSet, which int) {
 }
 
 // parse checks the flags and turns them into options of a session.
-func (o *traceOptions) parse() (session.Options, error) {
-	out := session.Options{
+func (o *traceOptions) parse() (session.Config, error) {
+	out := session.Config{
 		Follow: o.follow, UnsafeNops: o.unsafeNops, Libraries: o.libraries, Duration: o.duration,
-		SessionID: o.sessionID, Version: version(), Aggregate: o.aggregate,
-		Rank: int32(o.rank), RankGiven: o.flags.Changed("rank"),
+		SessionID: o.sessionID, Version: version(), Count: o.aggregate, Rank: int32(o.rank),
+	}
+	if o.flags.Changed("rank") {
+		out.RankSource = "--rank"
 	}
 	if err := checkLibrary(o.nvmlLibrary); err != nil {
 		return out, err
@@ -97,7 +100,7 @@ func (o *traceOptions) parse() (session.Options, error) {
 	if out.SessionID == "" {
 		out.SessionID = freshID()
 	}
-	for _, check := range []func(*session.Options) error{o.parsePIDs, o.parsePairs, o.parseWords, o.parseOutput, o.parseRing} {
+	for _, check := range []func(*session.Config) error{o.parsePIDs, o.parsePairs, o.parseWords, o.parseOutput, o.parseRing} {
 		if err := check(&out); err != nil {
 			return out, err
 		}
@@ -109,25 +112,25 @@ func (o *traceOptions) parse() (session.Options, error) {
 	return out, nil
 }
 
-func (o *traceOptions) parsePIDs(out *session.Options) error {
+func (o *traceOptions) parsePIDs(*session.Config) error {
 	for _, word := range o.pids {
 		for part := range strings.SplitSeq(word, ",") {
 			pid, err := strconv.Atoi(part)
 			if err != nil || pid <= 0 {
 				return usageError("--pid %q: want the number of a process", word)
 			}
-			if !slices.Contains(out.PIDs, pid) {
-				out.PIDs = append(out.PIDs, pid)
+			if !slices.Contains(o.targets, pid) {
+				o.targets = append(o.targets, pid)
 			}
 		}
 	}
-	if len(out.PIDs) == 0 && len(o.command) == 0 {
+	if len(o.targets) == 0 && len(o.command) == 0 {
 		return usageError("nothing to trace: give a process with -p PID, or a command with \"phasetrace run -- CMD\"")
 	}
 	return nil
 }
 
-func (o *traceOptions) parsePairs(out *session.Options) error {
+func (o *traceOptions) parsePairs(out *session.Config) error {
 	for _, text := range o.pairs {
 		p, err := usdt.ParsePair(text)
 		if err != nil {
@@ -139,7 +142,7 @@ func (o *traceOptions) parsePairs(out *session.Options) error {
 }
 
 // parseWords checks the flags that take one of a few words.
-func (o *traceOptions) parseWords(out *session.Options) error {
+func (o *traceOptions) parseWords(out *session.Config) error {
 	for _, w := range []struct {
 		flag, value string
 		allowed     []string
@@ -158,7 +161,7 @@ func (o *traceOptions) parseWords(out *session.Options) error {
 	return nil
 }
 
-func (o *traceOptions) parseRing(out *session.Options) error {
+func (o *traceOptions) parseRing(out *session.Config) error {
 	if o.ringSize == "" {
 		return nil
 	}

@@ -34,7 +34,7 @@ func checkLibrary(path string) error {
 }
 
 // startGPU starts to sample device memory as --gpu says.
-func (o *traceOptions) startGPU(ctx context.Context, out *session.Options) (stop func(), err error) {
+func (o *traceOptions) startGPU(ctx context.Context, out *session.Config) (stop func(), err error) {
 	if o.gpu == "off" {
 		out.GPUStatus = "off"
 		return func() {}, nil
@@ -42,7 +42,7 @@ func (o *traceOptions) startGPU(ctx context.Context, out *session.Options) (stop
 	sampler := gpu.StartOpening(
 		func() (gpu.Source, error) { return nvsample.Open(o.nvmlLibrary) },
 		gpu.Options{
-			Interval: o.gpuInterval, PIDs: out.PIDs,
+			Interval: o.gpuInterval, PIDs: o.targets,
 			Report: func(p gpu.Problem) {
 				if o.gpu == "require" || o.nvmlLibrary != "" || p.Kind != "library" {
 					out.Message(p.Message)

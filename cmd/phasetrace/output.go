@@ -78,7 +78,7 @@ func (o *traceOptions) outputFormat() string {
 }
 
 // parseOutput refuses names of which the result would be another than they say.
-func (o *traceOptions) parseOutput(*session.Options) error {
+func (o *traceOptions) parseOutput(*session.Config) error {
 	if hasEnding(strings.ToLower(o.output), compressedEndings) {
 		return usageError("--output %q: compressed files cannot be written yet: end the name in %s for JSON lines, or in .txt for text",
 			o.output, strings.Join(jsonlEndings, ", "))

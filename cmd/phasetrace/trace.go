@@ -56,10 +56,9 @@ func trace(ctx context.Context, o *traceOptions, s *streams) error {
 		if command, err = process.Spawn(o.command, nil, nil); err != nil {
 			return &statusError{commandStatus(err), errors.Join(err, out.abandon())}
 		}
-		opts.Spawned = command
 		defer command.ForwardSignals(unix.SIGHUP, unix.SIGUSR1, unix.SIGUSR2)()
 	}
-	sum, err := session.Run(ctx, opts)
+	sum, err := o.run(ctx, opts, command)
 	if sum == nil {
 		err = errors.Join(err, ready.withdraw(), out.abandon())
 		if command != nil {
@@ -73,6 +72,48 @@ func trace(ctx context.Context, o *traceOptions, s *streams) error {
 		passOn(caught(), command, opts.Message)
 	}
 	return o.finish(sum, err, command)
+}
+
+// run traces the targets and the command, if there is one, to the end of the
+// session.
+func (o *traceOptions) run(ctx context.Context, cfg session.Config, command *process.Spawned) (sum *stream.Summary, err error) {
+	s, err := session.Open(cfg)
+	if err != nil {
+		return nil, advise(err)
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	if err := o.add(ctx, s, command, cfg.Message); err != nil {
+		return nil, err
+	}
+	return s.Run(ctx)
+}
+
+// add adds the targets. Some may have nothing to trace, but not all.
+func (o *traceOptions) add(ctx context.Context, s *session.Session, command *process.Spawned, say func(string)) error {
+	var targets []session.Target
+	for _, pid := range o.targets {
+		targets = append(targets, session.Target{PID: pid})
+	}
+	if command != nil {
+		targets = append(targets, session.Target{Spawned: command})
+	}
+	var blank []error
+	for _, t := range targets {
+		err := s.Add(ctx, t)
+		if err != nil && !errors.Is(err, session.ErrNoMarkers) {
+			return err
+		}
+		if err != nil {
+			blank = append(blank, fmt.Errorf("process %d: %w", t.PID, advise(err)))
+		}
+	}
+	if len(blank) == len(targets) {
+		return errors.Join(blank...)
+	}
+	for _, err := range blank {
+		say("warning: " + err.Error())
+	}
+	return nil
 }
 
 // attached is called when every probe is in place.
