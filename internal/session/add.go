@@ -47,7 +47,7 @@ func (w *watcher) add(ctx context.Context, in Target) error {
 		return fmt.Errorf("process %d: %w", pid, err)
 	}
 	defer v.close()
-	t := &target{pid: pid, proc: proc, reach: newReach()}
+	t := &target{pid: pid, proc: proc, started: proc.StartTime, reach: newReach()}
 	if err := w.addSeen(ctx, t, v, in); err != nil {
 		delete(w.targets, pid)
 		if w.tracer != nil {
@@ -70,6 +70,9 @@ func (w *watcher) addSeen(ctx context.Context, t *target, v *view, in Target) er
 		return w.noMarkers(&v.looked)
 	}
 	if err := w.load(); err != nil {
+		return err
+	}
+	if err := w.core.settle(ctx, t.pid); err != nil {
 		return err
 	}
 	w.targets[t.pid] = t

@@ -47,7 +47,7 @@ func (w *watcher) adoptChild(ctx context.Context, pid int) (bool, error) {
 		return false, ctx.Err()
 	}
 	defer v.close()
-	t := &target{pid: pid, reach: newReach()}
+	t := &target{pid: pid, started: proc.StartTime, reach: newReach()}
 	w.targets[pid] = t
 	w.core.addProcess(w.processOf(proc, v), false)
 	if err := w.tracer.AddTarget(pid); err != nil {

@@ -125,7 +125,7 @@ func (w *watcher) openChanged(c change) (*target, *process.Process, error) {
 		return nil, nil, err
 	}
 	if t == nil {
-		t = &target{pid: c.pid, reach: newReach()}
+		t = &target{pid: c.pid, started: proc.StartTime, reach: newReach()}
 		w.targets[c.pid] = t
 	}
 	return t, proc, nil

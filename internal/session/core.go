@@ -3,6 +3,9 @@
 package session
 
 import (
+	"context"
+	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -26,6 +29,7 @@ type core struct {
 	ending  []ending
 	retired []retired
 	last    int64 // time of the last event handled
+	running bool  // somebody reads
 }
 
 // ending is a process that has ended. What it did before may still be unread.
@@ -34,6 +38,7 @@ type ending struct {
 	started uint64 // stream.Process.StartTime
 	at      int64  // ns, CLOCK_MONOTONIC: when its end was noticed
 	removed bool   // it goes on, and is not traced any more
+	done    chan struct{}
 }
 
 // retired are sites whose probes have been removed. Their last records may still
@@ -59,7 +64,7 @@ func (c *core) begin() {
 // done ends a batch and unlocks. All records up to the time read are in it or
 // were before. It returns the first error of the sink, and the processes that
 // are over.
-func (c *core) done(now, read int64) (gone []int, err error) {
+func (c *core) done(now, read int64) (gone []ending, err error) {
 	defer c.mu.Unlock()
 	gone = c.endProcesses(read)
 	c.engine.End()
@@ -70,8 +75,8 @@ func (c *core) done(now, read int64) (gone []int, err error) {
 }
 
 // endProcesses tells the engine of processes that have ended and of which
-// everything has been read.
-func (c *core) endProcesses(read int64) (gone []int) {
+// everything has been read, and returns those that are over.
+func (c *core) endProcesses(read int64) (gone []ending) {
 	rest := c.ending[:0]
 	for _, e := range c.ending {
 		if e.at > read {
@@ -82,9 +87,10 @@ func (c *core) endProcesses(read int64) (gone []int) {
 			c.engine.RemoveProcess(e.pid, e.started, e.at)
 		} else {
 			c.engine.ProcessGone(e.pid, e.started, e.at)
+			gone = append(gone, e)
 		}
 		delete(c.users, e.pid)
-		gone = append(gone, e.pid)
+		close(e.done)
 	}
 	c.ending = rest
 	return gone
@@ -114,7 +120,42 @@ func (c *core) endSoon(e ending) {
 			return
 		}
 	}
+	e.done = make(chan struct{})
 	c.ending = append(c.ending, e)
+}
+
+// settle waits until a process that was removed is over for the engine, so that
+// it can be added again.
+func (c *core) settle(ctx context.Context, pid int) error {
+	for {
+		c.mu.Lock()
+		i := slices.IndexFunc(c.ending, func(e ending) bool { return e.pid == pid })
+		if i < 0 {
+			c.mu.Unlock()
+			return nil
+		}
+		if !c.running { // nothing will be read before what is added
+			c.engine.Begin()
+			c.endProcesses(math.MaxInt64)
+			c.engine.End()
+			c.mu.Unlock()
+			return nil
+		}
+		done := c.ending[i].done
+		c.mu.Unlock()
+		select {
+		case <-done:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// setRunning says whether somebody reads.
+func (c *core) setRunning(is bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.running = is
 }
 
 // retire notes that the probes of sites have been removed. forget is called, with

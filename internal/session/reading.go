@@ -68,8 +68,8 @@ func (s *Session) read() error {
 		read = s.core.last // more is unread
 	}
 	gone, sinkErr := s.core.done(now, read)
-	for _, pid := range gone {
-		s.watcher.inbox.post(func() { s.watcher.gone(pid) })
+	for _, e := range gone {
+		s.watcher.inbox.post(func() { s.watcher.gone(e) })
 	}
 	if s.core.checkClocks(now) {
 		s.tellSampler()

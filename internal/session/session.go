@@ -123,7 +123,9 @@ func (s *Session) Run(ctx context.Context) (*stream.Summary, error) {
 	stop := make(chan struct{})
 	var watching sync.WaitGroup
 	watching.Go(func() { w.run(stop) })
+	s.core.setRunning(true)
 	reason, err := s.loop(ctx)
+	s.core.setRunning(false)
 	close(stop)
 	w.cancel() // a look that is under way ends
 	watching.Wait()

@@ -14,7 +14,8 @@ type target struct {
 	// proc is a handle on the process, kept for those that the user named; nil for
 	// followed ones, of which there can be many.
 	proc    *process.Process
-	reach   reach // what is attached for it alone
+	started uint64 // process.Process.StartTime
+	reach   reach  // what is attached for it alone
 	modules []process.Module
 	files   map[*file]bool // with sites, that it uses
 	unread  int            // files that the last look could not read

@@ -157,12 +157,12 @@ func (w *watcher) sweep() {
 }
 
 // gone lets go of a process that is over and of what it alone used.
-func (w *watcher) gone(pid int) {
-	t := w.targets[pid]
-	if t == nil {
-		return
+func (w *watcher) gone(e ending) {
+	t := w.targets[e.pid]
+	if t == nil || t.started != 0 && t.started != e.started {
+		return // or its id is another process's by now
 	}
-	delete(w.targets, pid)
+	delete(w.targets, e.pid)
 	w.release(t)
 }
 
