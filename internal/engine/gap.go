@@ -137,7 +137,7 @@ func (e *Engine) Attached(pid int, sites []probe.Site, time int64, boot uint64) 
 	*last = gate{time, boot}
 	for i := range sites {
 		s := e.sites[sites[i].ID]
-		if time > s.gate.time {
+		if time > s.gate.time || s.gate.time == math.MaxInt64 {
 			s.gate = *last
 		}
 		if p != nil {
@@ -145,7 +145,7 @@ func (e *Engine) Attached(pid int, sites []probe.Site, time int64, boot uint64) 
 				p.gates = make(map[*Site]gate)
 			}
 			p.gates[s] = *last
-		} else if s.gateAll.time == 0 {
+		} else if s.gateAll.time == 0 || s.gateAll.time == math.MaxInt64 {
 			s.gateAll = *last
 		}
 	}

@@ -2,7 +2,26 @@
 
 package engine
 
-import "github.com/phasetrace/phasetrace/internal/stream"
+import (
+	"math"
+
+	"github.com/phasetrace/phasetrace/internal/probe"
+	"github.com/phasetrace/phasetrace/internal/stream"
+)
+
+// Attaching says that sites are about to be attached: their markers are passed
+// over until Attached says that they are, except in processes for which they are
+// attached already. Attached must follow, whatever became of the attaching.
+func (e *Engine) Attaching(sites []probe.Site) {
+	never := gate{math.MaxInt64, math.MaxUint64}
+	for i := range sites {
+		s := e.sites[sites[i].ID]
+		s.gate = never
+		if s.gateAll == (gate{}) {
+			s.gateAll = never
+		}
+	}
+}
 
 // RemoveSite forgets a site whose probes have been removed and whose markers have
 // all been handled. Its number may be given to another site.

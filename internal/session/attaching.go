@@ -82,8 +82,10 @@ func (w *watcher) attachFile(t *target, f openFile, pairs []*pair) error {
 	if len(todo) == 0 {
 		return nil
 	}
+	w.core.attaching(todo)
 	at, failed, err := w.tracer.Attach(pid, f.attachPath(), todo)
 	if err != nil {
+		w.core.attached(pid, todo)
 		return err
 	}
 	reach.files[f.file] = append(reach.files[f.file], at)

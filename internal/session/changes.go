@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/phasetrace/phasetrace/internal/clock"
@@ -22,6 +24,7 @@ type change struct {
 	// place; probes that were attached for the process are gone with the old.
 	replaced bool
 	file     event.File // of an exec: to let the process go on
+	halted   bool       // it has been stopped
 }
 
 // changeOf returns the change that an event tells of, if it does.
@@ -35,14 +38,114 @@ func changeOf(ev event.Event) (c change, ok bool) {
 	return c, c.pid != 0 // a process without an id here cannot be looked at
 }
 
-// changed notes a change, one for each process that waits to be looked at.
+// changes are those that nobody has looked at yet, one for each process.
+type changes struct {
+	mu   sync.Mutex
+	list []change
+}
+
+// add notes a change.
+func (l *changes) add(c change) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range l.list {
+		if old := &l.list[i]; old.pid == c.pid {
+			if c.exec {
+				c.replaced = c.replaced || old.replaced
+				*old = c // what came before is gone
+			}
+			return
+		}
+	}
+	l.list = append(l.list, c)
+}
+
+// next takes the change to look at first: programs that wait come before
+// libraries. It returns with it those of other programs that run the same file.
+func (l *changes) next() (first change, same []change, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.list) == 0 {
+		return change{}, nil, false
+	}
+	i := max(slices.IndexFunc(l.list, func(c change) bool { return c.exec }), 0)
+	first = l.list[i]
+	l.list = slices.DeleteFunc(slices.Delete(l.list, i, i+1), func(c change) bool {
+		if !first.exec || !c.exec || c.file != first.file {
+			return false
+		}
+		same = append(same, c)
+		return true
+	})
+	return first, same, true
+}
+
+// changed notes a change; the watcher looks when it comes to it. It never waits.
 func (w *watcher) changed(c change) {
-	w.inbox.post(func() {
-		if err := w.follow(c); err != nil {
-			w.say("warning: process %d: %v", c.pid, err)
+	note := func() {
+		w.changes.add(c)
+		w.inbox.post(w.followAll)
+	}
+	if !c.exec || w.halter == nil {
+		note()
+		return
+	}
+	go func() {
+		c.halted = w.halt(c)
+		note()
+	}()
+}
+
+// halt stops a program that waits in the kernel, where it uses up its CPU and
+// delays the attaching that it waits for. False: it goes on waiting there.
+func (w *watcher) halt(c change) bool {
+	if err := w.halter.Halt(c.pid); err != nil {
+		return false
+	}
+	if err := w.tracer.ReleaseExec(c.pid, c.file, false); err != nil {
+		w.halter.Release(c.pid)
+		return false
+	}
+	return true
+}
+
+// letRun lets a program go on that waits, whichever way.
+func (w *watcher) letRun(c change, seen bool) error {
+	err := w.tracer.ReleaseExec(c.pid, c.file, seen)
+	if c.halted {
+		w.halter.Release(c.pid)
+	}
+	return err
+}
+
+// followAll looks at what has changed. Programs that run the same file, as the
+// ranks of a job do, wait for one look: what is attached is attached for all.
+func (w *watcher) followAll() {
+	for first, same, ok := w.changes.next(); ok; first, same, ok = w.changes.next() {
+		seen := w.followOne(first)
+		for _, c := range same {
+			if c.halted || !seen {
+				continue
+			}
+			// It uses the CPU that looking at the others needs.
+			if err := w.letRun(c, true); err != nil {
+				w.say("warning: process %d: %v", c.pid, err)
+			}
+		}
+		for _, c := range same {
+			w.followOne(c)
 		}
 		w.report()
-	})
+	}
+}
+
+// followOne looks at one process, and reports whether it was seen.
+func (w *watcher) followOne(c change) bool {
+	seen, err := w.follow(c)
+	if err != nil {
+		w.say("warning: process %d: %v", c.pid, err)
+	}
+	return seen
 }
 
 // maxKnown bounds the executables that are known to have been looked at.
@@ -50,12 +153,12 @@ const maxKnown = 1 << 16
 
 // follow attaches to what has appeared in a process, and lets it go on if it
 // waits for that.
-func (w *watcher) follow(c change) error {
-	seen, err := w.followChange(c)
+func (w *watcher) follow(c change) (seen bool, err error) {
+	seen, err = w.followChange(c)
 	if c.exec {
-		return errors.Join(err, w.releaseExec(c, seen))
+		err = errors.Join(err, w.releaseExec(c, seen))
 	}
-	return err
+	return seen, err
 }
 
 // releaseExec lets a process go on that ran exec. seen: its file has been looked
@@ -75,7 +178,7 @@ func (w *watcher) releaseExec(c change, seen bool) error {
 			f.execs[c.file] = true
 		}
 	}
-	return w.tracer.ReleaseExec(c.pid, c.file, seen)
+	return w.letRun(c, seen)
 }
 
 // followChange attaches to what a process has mapped now. seen: its files were
@@ -142,7 +245,7 @@ func (w *watcher) attachChange(t *target, v *view, c change) error {
 	after := elapsed(c.since, clock.Monotonic())
 	what := fmt.Sprintf("attached %d more sites in process %d, ", n, c.pid)
 	switch {
-	case c.exec && w.tracer.Waiting(c.pid):
+	case c.exec && (c.halted || w.tracer.Waiting(c.pid)):
 		what += fmt.Sprintf("which waited %v for it at its first instruction", roundTime(after))
 	case c.exec:
 		what += fmt.Sprintf("%v after it ran another program", roundTime(after))

@@ -189,6 +189,13 @@ func (c *core) described(pid int, d engine.Description) {
 	c.engine.End()
 }
 
+// attaching tells the engine that sites are about to be attached.
+func (c *core) attaching(sites []probe.Site) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.engine.Attaching(sites)
+}
+
 // attached tells the engine that sites are attached, for one process or for all
 // (pid 0), from the time of the call on.
 func (c *core) attached(pid int, sites []probe.Site) (now int64, boot uint64) {

@@ -57,6 +57,7 @@ func (s *Session) read() error {
 		}
 		s.core.handle(ev)
 		if c, ok := changeOf(ev); ok {
+			s.describe(c)
 			s.watcher.changed(c)
 		}
 	})
@@ -75,6 +76,16 @@ func (s *Session) read() error {
 		s.tellSampler()
 	}
 	return errors.Join(err, s.mode.poll(now), sinkErr)
+}
+
+// describe completes a process that has run another program. The core is locked.
+func (s *Session) describe(c change) {
+	if !c.exec {
+		return
+	}
+	if d, ok := s.describer.ask(c.pid); ok {
+		s.core.engine.Described(c.pid, d)
+	}
 }
 
 // finish detaches, drains and sums up.

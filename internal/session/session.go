@@ -24,12 +24,13 @@ import (
 // Session traces the phases of processes that are added to it. Add, Remove and
 // Snapshot may be called at any time and from any goroutine, also while Run runs.
 type Session struct {
-	cfg     Config
-	mode    mode
-	core    *core
-	watcher *watcher
-	started int64 // ns, CLOCK_MONOTONIC; 0 before Run
-	end     sync.Once
+	cfg       Config
+	mode      mode
+	core      *core
+	watcher   *watcher
+	describer describer
+	started   int64 // ns, CLOCK_MONOTONIC; 0 before Run
+	end       sync.Once
 }
 
 // rssCounters is how many of the kernel's counters make up the resident set.
@@ -58,6 +59,7 @@ func Open(cfg Config) (*Session, error) {
 		}
 	}
 	s.watcher = newWatcher(&s.cfg, c, s.mode)
+	s.describer.describe = s.watcher.describe
 	if err := s.watcher.checkLibraries(); err != nil {
 		return nil, err
 	}
@@ -90,6 +92,9 @@ func (s *Session) Close() error {
 	w.cancel()
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.halter != nil {
+		w.halter.Close()
+	}
 	var err error
 	if w.tracer != nil {
 		err = w.tracer.Close()

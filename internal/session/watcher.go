@@ -40,9 +40,11 @@ type watcher struct {
 
 	attached  attachedCount
 	shortfall shortfall
-	stuck     atomic.Int32 // looks that were given up and still hang
+	halter    *process.Halter // nil: programs wait in the kernel
+	stuck     atomic.Int32    // looks that were given up and still hang
 
-	inbox inbox
+	inbox   inbox
+	changes changes
 }
 
 // attachedCount sums up what has been attached.
@@ -137,6 +139,9 @@ func (w *watcher) load() error {
 		return err
 	}
 	w.tracer = t
+	if w.cfg.Follow && t.HoldsExecs() {
+		w.halter = process.NewHalter(loader.HoldTime)
+	}
 	w.mode.use(t)
 	return nil
 }

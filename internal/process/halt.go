@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package process
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Halter stops programs that have just begun to run, for a bounded time, as a
+// debugger does: they use no CPU meanwhile. The kernel lets them go on when this
+// process dies, whatever it dies of.
+type Halter struct {
+	limit time.Duration
+	calls chan func()
+	once  sync.Once
+	done  chan struct{}
+	halts map[int]*halt // by PID; of the thread that traces them
+}
+
+// halt is one program that is stopped, or about to be.
+type halt struct {
+	until    time.Time
+	released bool
+}
+
+// haltPoll is how often a program that is to stop, or to go on, is looked at.
+const haltPoll = 200 * time.Microsecond
+
+// NewHalter returns a halter that stops nobody for longer than limit. The caller
+// must Close it.
+func NewHalter(limit time.Duration) *Halter {
+	h := &Halter{limit: limit, calls: make(chan func()), done: make(chan struct{}), halts: make(map[int]*halt)}
+	go h.run()
+	return h
+}
+
+// run makes every ptrace call: the kernel knows one thread as the tracer.
+func (h *Halter) run() {
+	runtime.LockOSThread() // and ends it with the goroutine
+	for {
+		var poll <-chan time.Time
+		if len(h.halts) > 0 {
+			poll = time.After(haltPoll)
+		}
+		select {
+		case call := <-h.calls:
+			call()
+		case <-poll:
+			h.look()
+		case <-h.done:
+			return // the thread's end lets everybody go
+		}
+	}
+}
+
+// Halt makes a process stop before it runs another instruction in user space. It
+// must have one thread, and must not be a child of this process. The error says
+// why it cannot be stopped; it goes on then.
+func (h *Halter) Halt(pid int) error {
+	return h.call(func() error {
+		if h.halts[pid] != nil {
+			return nil
+		}
+		if st, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); err == nil {
+			if s, err := parseStat(st); err == nil && s.Parent == os.Getpid() {
+				return fmt.Errorf("halt process %d: it is a child of this process", pid)
+			}
+		}
+		if err := unix.PtraceSeize(pid); err != nil {
+			return fmt.Errorf("halt process %d: %w", pid, err)
+		}
+		h.halts[pid] = &halt{until: time.Now().Add(h.limit)}
+		if err := unix.PtraceInterrupt(pid); err != nil {
+			return fmt.Errorf("halt process %d: %w", pid, err) // it is ending: look sees it
+		}
+		return nil
+	})
+}
+
+// Release lets a process go on; it is no error when it is not halted.
+func (h *Halter) Release(pid int) {
+	_ = h.call(func() error {
+		if halt := h.halts[pid]; halt != nil {
+			halt.released = true
+			h.step(pid, halt)
+		}
+		return nil
+	})
+}
+
+func (h *Halter) call(f func() error) error {
+	result := make(chan error, 1)
+	select {
+	case h.calls <- func() { result <- f() }:
+		return <-result
+	case <-h.done:
+		return ErrClosed
+	}
+}
+
+// Close lets everybody go on.
+func (h *Halter) Close() { h.once.Do(func() { close(h.done) }) }
+
+func (h *Halter) look() {
+	for pid, halt := range h.halts {
+		h.step(pid, halt)
+	}
+}
+
+// step lets a process go once it has stopped and may go, and takes notice of its
+// end: until then its parent would not learn of that.
+func (h *Halter) step(pid int, halt *halt) {
+	if !halt.released && time.Now().Before(halt.until) {
+		return
+	}
+	var ws unix.WaitStatus
+	got, err := unix.Wait4(pid, &ws, unix.WALL|unix.WNOHANG, nil)
+	switch {
+	case errors.Is(err, unix.EINTR), got == 0 && err == nil:
+		return // not stopped yet
+	case err != nil, !ws.Stopped():
+		delete(h.halts, pid) // it has ended
+		return
+	}
+	signal := 0
+	if ws>>16 == 0 { // not a stop of ours
+		signal = int(ws.StopSignal()) // one that was on its way to it
+	}
+	_ = ptraceDetach(pid, signal)
+	delete(h.halts, pid)
+}
+
+// ptraceDetach detaches and passes a signal on, 0 for none.
+func ptraceDetach(pid, signal int) error {
+	_, _, errno := unix.Syscall6(unix.SYS_PTRACE, unix.PTRACE_DETACH, uintptr(pid), 0, uintptr(signal), 0, 0)
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
