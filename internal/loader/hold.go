@@ -57,6 +57,13 @@ func (t *Tracer) HoldExecs(path string, offset uint64) (*Attachment, error) {
 	return t.attached.keep(&Attachment{links: []link.Link{l}}), nil
 }
 
+// Held reports whether a process is to wait after exec, whether or not it has
+// begun to. pid is in phasetrace's own PID namespace.
+func (t *Tracer) Held(pid int) bool {
+	var key bpf.PhasetraceExeKey
+	return t.maps[bpf.PhasetraceMapHeld].Lookup(uint32(pid), &key) == nil
+}
+
 // Waiting reports whether a process has begun to wait after exec and still
 // does: then it has run no instruction of its own. pid is in phasetrace's own
 // PID namespace.

@@ -20,10 +20,10 @@ type describer struct {
 
 const (
 	// describeTime is how long the reader waits for one description. It takes
-	// some 150 µs.
-	describeTime = 2 * time.Millisecond
+	// some 150 µs on a machine that has a CPU free.
+	describeTime = 50 * time.Millisecond
 	// maxVain bounds the waits that were in vain.
-	maxVain = 32
+	maxVain = 16
 )
 
 // ask describes a process. false: it has ended, or does not answer in time; then

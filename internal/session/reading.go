@@ -80,8 +80,8 @@ func (s *Session) read() error {
 
 // describe completes a process that has run another program. The core is locked.
 func (s *Session) describe(c change) {
-	if !c.exec {
-		return
+	if !c.exec || s.watcher.tracer.Held(c.pid) {
+		return // it waits until the watcher has looked at it
 	}
 	if d, ok := s.describer.ask(c.pid); ok {
 		s.core.engine.Described(c.pid, d)
