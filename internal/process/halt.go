@@ -95,6 +95,18 @@ func (h *Halter) Release(pid int) {
 	})
 }
 
+// Halted reports whether a process is stopped, or about to be: since Halt it has
+// run no instruction in user space.
+func (h *Halter) Halted(pid int) bool {
+	is := false
+	_ = h.call(func() error {
+		halt := h.halts[pid]
+		is = halt != nil && !halt.released && time.Now().Before(halt.until)
+		return nil
+	})
+	return is
+}
+
 func (h *Halter) call(f func() error) error {
 	result := make(chan error, 1)
 	select {

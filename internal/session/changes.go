@@ -99,7 +99,14 @@ func (w *watcher) changed(c change) {
 // halt stops a program that waits in the kernel, where it uses up its CPU and
 // delays the attaching that it waits for. False: it goes on waiting there.
 func (w *watcher) halt(c change) bool {
+	if !w.tracer.Held(c.pid) {
+		return false // it need not wait, or has waited for too long
+	}
 	if err := w.halter.Halt(c.pid); err != nil {
+		return false
+	}
+	if !w.tracer.Held(c.pid) { // it has waited for too long, and begun to run
+		w.halter.Release(c.pid)
 		return false
 	}
 	if err := w.tracer.ReleaseExec(c.pid, c.file, false); err != nil {
@@ -107,6 +114,14 @@ func (w *watcher) halt(c change) bool {
 		return false
 	}
 	return true
+}
+
+// waits reports whether a program that ran exec has waited until now.
+func (w *watcher) waits(c change) bool {
+	if c.halted {
+		return w.halter.Halted(c.pid)
+	}
+	return w.tracer.Waiting(c.pid)
 }
 
 // letRun lets a program go on that waits, whichever way.
@@ -164,11 +179,14 @@ func (w *watcher) follow(c change) (seen bool, err error) {
 // releaseExec lets a process go on that ran exec. seen: its file has been looked
 // at; if it has not, now or earlier, its markers may have been missed.
 func (w *watcher) releaseExec(c change, seen bool) error {
-	switch known := w.known[c.file]; {
-	case seen && !known && len(w.known) < maxKnown:
-		w.known[c.file] = true
+	since, known := w.known[c.file]
+	switch {
 	case !seen && !known:
 		w.shortfall.missedExecs++
+	case known && since > c.since && !w.waits(c): // attached for another, and too late for this one
+		w.shortfall.lateExecs.add(elapsed(c.since, since))
+	case seen && !known && len(w.known) < maxKnown:
+		w.known[c.file] = clock.Monotonic()
 	}
 	if t := w.targets[c.pid]; seen && t != nil {
 		for f := range t.files {
@@ -245,7 +263,7 @@ func (w *watcher) attachChange(t *target, v *view, c change) error {
 	after := elapsed(c.since, clock.Monotonic())
 	what := fmt.Sprintf("attached %d more sites in process %d, ", n, c.pid)
 	switch {
-	case c.exec && (c.halted || w.tracer.Waiting(c.pid)):
+	case c.exec && w.waits(c):
 		what += fmt.Sprintf("which waited %v for it at its first instruction", roundTime(after))
 	case c.exec:
 		what += fmt.Sprintf("%v after it ran another program", roundTime(after))

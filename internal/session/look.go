@@ -15,7 +15,7 @@ import (
 
 const (
 	// lookTime bounds a look at a process while tracing: a program that has run
-	// exec waits for it, and it waits no longer.
+	// exec waits for it.
 	lookTime = 200 * time.Millisecond
 	// maxStuck bounds the looks that were given up and still hang, as on a file
 	// system that does not answer.

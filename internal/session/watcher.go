@@ -30,13 +30,13 @@ type watcher struct {
 
 	plan    plan
 	files   files
-	targets map[int]*target // by PID
-	shared  reach           // with Config.Follow: of every process
-	holding map[fileID]bool // dynamic linkers in which new programs wait
-	known   map[event.File]bool
-	idle    []*file            // that no target uses, the longest idle first
-	spawned []*process.Spawned // that wait for Run
-	loaded  int64              // when the programs began to be loaded
+	targets map[int]*target      // by PID
+	shared  reach                // with Config.Follow: of every process
+	holding map[fileID]bool      // dynamic linkers in which new programs wait
+	known   map[event.File]int64 // since when their markers are attached, ns CLOCK_MONOTONIC
+	idle    []*file              // that no target uses, the longest idle first
+	spawned []*process.Spawned   // that wait for Run
+	loaded  int64                // when the programs began to be loaded
 
 	attached  attachedCount
 	shortfall shortfall
@@ -82,13 +82,18 @@ func (in *inbox) take() []func() {
 func newWatcher(cfg *Config, core *core, m mode) *watcher {
 	w := &watcher{
 		cfg: cfg, core: core, mode: m, targets: make(map[int]*target), shared: newReach(),
-		holding: make(map[fileID]bool), known: make(map[event.File]bool),
+		holding: make(map[fileID]bool), known: make(map[event.File]int64),
 		inbox: inbox{wake: make(chan struct{}, 1)},
 	}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	w.plan = newPlan(cfg, core, m)
 	return w
 }
+
+// haltTime bounds how long a program that has run exec stays stopped. It is longer
+// than loader.HoldTime, because such a program uses no CPU; only on a machine that
+// is very busy does it take more than a tenth of it.
+const haltTime = time.Second
 
 // sweepInterval is how often the watcher looks for processes of whose end nobody
 // told, and for files that nobody uses.
@@ -140,7 +145,7 @@ func (w *watcher) load() error {
 	}
 	w.tracer = t
 	if w.cfg.Follow && t.HoldsExecs() {
-		w.halter = process.NewHalter(loader.HoldTime)
+		w.halter = process.NewHalter(haltTime)
 	}
 	w.mode.use(t)
 	return nil
