@@ -5,6 +5,7 @@ package loader
 import (
 	"encoding/binary"
 	"errors"
+	"strings"
 	"testing"
 	"unsafe"
 
@@ -143,6 +144,9 @@ func TestDecode(t *testing.T) {
 			}
 			if diff := cmp.Diff(c.want, got); diff != "" {
 				t.Error(diff)
+			}
+			if text, err := event.Append(nil, got); err != nil || strings.Fields(string(text))[1] != r.event {
+				t.Errorf("its text is %q, error %v", text, err)
 			}
 			for n := range r.size {
 				if ev, err := d.decode(c.raw[:n]); !errors.Is(err, errShortRecord) || ev != nil {

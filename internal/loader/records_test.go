@@ -5,6 +5,7 @@ package loader
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"unsafe"
@@ -12,6 +13,7 @@ import (
 	"github.com/cilium/ebpf/btf"
 
 	"github.com/phasetrace/phasetrace/bpf"
+	"github.com/phasetrace/phasetrace/internal/event"
 	"github.com/phasetrace/phasetrace/internal/probe"
 )
 
@@ -167,6 +169,11 @@ func TestEveryRecordHasARow(t *testing.T) {
 	}
 	if !reflect.DeepEqual(want, got) {
 		t.Errorf("the programs have %v, the table %v", want, got)
+	}
+	for _, name := range event.Kinds() {
+		if !slices.ContainsFunc(records[:], func(r recordType) bool { return r.event == name }) {
+			t.Errorf("no record makes a %s", name)
+		}
 	}
 }
 
