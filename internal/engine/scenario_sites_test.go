@@ -65,6 +65,16 @@ func (w *words) number(name string, otherwise int) int {
 	return n
 }
 
+// flag takes NAME=yes or NAME=no.
+func (w *words) flag(name string, otherwise bool) bool {
+	w.t.Helper()
+	value, ok := w.field(name)
+	if ok && value != "yes" && value != "no" {
+		w.fatal(name + " is yes or no")
+	}
+	return value == "yes" || !ok && otherwise
+}
+
 // done fails when something is left.
 func (w *words) done() {
 	w.t.Helper()
@@ -130,17 +140,14 @@ func parseSites(t *testing.T, text string) (sites []*engine.Site) {
 }
 
 func parsePair(w *words, name string, pairs map[string]*engine.Pair) *engine.Pair {
-	p := &engine.Pair{ID: "t:" + name, Reentrant: true, Lane: uint8(w.number("lane", 0))}
+	p := &engine.Pair{ID: "t:" + name, Reentrant: w.flag("reentrant", true), Lane: uint8(w.number("lane", 0))}
 	if phase, ok := w.field("phase"); ok {
 		p.Name = []byte(phase)
 	}
 	if p.Lane > 0 {
 		p.LaneName = name
 	}
-	if _, ok := w.field("reentrant"); ok {
-		p.Reentrant = false
-	}
-	_, p.Keyed = w.field("keyed")
+	p.Keyed = w.flag("keyed", false)
 	p.Resets = pairsNamed(w, "resets", pairs)
 	return p
 }

@@ -123,20 +123,21 @@ func (s *scenario) run() {
 		s.set("want", s.said.String())
 		s.set("stats", stats)
 	}
-	if diff := cmp.Diff(s.section("events"), events.String()); diff != "" {
-		s.t.Errorf("these are not the events that a kernel would have sent (-file +kernel; -update corrects them):\n%s", diff)
-	}
-	if diff := cmp.Diff(s.section("want"), s.said.String()); diff != "" {
-		s.t.Errorf("records (-want +engine):\n%s", diff)
-	}
-	if diff := cmp.Diff(s.section("violations"), violations(s.engine.Violations())); diff != "" {
-		s.t.Errorf("violations (-expected +found):\n%s", diff)
-	}
-	if diff := cmp.Diff(s.section("stats"), stats); diff != "" {
-		s.t.Errorf("stats (-want +engine):\n%s", diff)
-	}
+	s.compare("events", events.String(), "these are not what a kernel would have sent: -update corrects them")
+	s.compare("want", s.said.String(), "the engine says something else")
+	s.compare("violations", violations(s.engine.Violations()), "the defects that were found are others")
+	s.compare("stats", stats, "the engine counts otherwise")
 	if st := s.engine.Stats(); st.Internal() != 0 {
 		s.t.Errorf("the engine mishandled %d events: %+v", st.Internal(), st)
+	}
+}
+
+// compare holds a section against what it should be, line by line.
+func (s *scenario) compare(name, got, what string) {
+	s.t.Helper()
+	want := strings.Split(s.section(name), "\n")
+	if diff := cmp.Diff(want, strings.Split(got, "\n")); diff != "" {
+		s.t.Errorf("%s: %s (-file +found):\n%s", name, what, diff)
 	}
 }
 
