@@ -17,7 +17,7 @@
 #define PAYLOAD_SIZE (MAX_CAPTURES * 8 + DATA_MAX + STR_MAX + 8)
 
 enum record_type {
-	RECORD_ENTER = 1,	 /* markers: struct marker_record */
+	RECORD_ENTER = 1,	 /* markers: struct marker_record; numbered as probe.Effect */
 	RECORD_EXIT = 2,
 	RECORD_POINT = 3,
 	RECORD_THREAD = 4,	 /* a thread's identity; precedes its first marker */

@@ -17,7 +17,7 @@ import (
 
 var (
 	errShortRecord  = errors.New("record is shorter than its type says")
-	errStrayString  = errors.New("record has a string that lies outside of it")
+	errOtherLayout  = errors.New("record does not hold what its site captures")
 	errUnknownSite  = errors.New("record names a site that was never planned")
 	errUnknownEvent = errors.New("record has an unknown type")
 )
@@ -56,24 +56,9 @@ func head(time uint64, tgid, tid uint32) event.Head {
 	return event.Head{Time: int64(time), PID: tgid, TID: tid}
 }
 
-func (d *decoder) enter(r *bpf.PhasetraceMarkerRecord, payload []byte) (event.Event, error) {
-	d.marker.Effect = probe.Enter
-	return d.hit(r, payload)
-}
-
-func (d *decoder) exit(r *bpf.PhasetraceMarkerRecord, payload []byte) (event.Event, error) {
-	d.marker.Effect = probe.Exit
-	return d.hit(r, payload)
-}
-
-func (d *decoder) point(r *bpf.PhasetraceMarkerRecord, payload []byte) (event.Event, error) {
-	d.marker.Effect = probe.Point
-	return d.hit(r, payload)
-}
-
-// hit decodes a marker but for its effect.
 func (d *decoder) hit(r *bpf.PhasetraceMarkerRecord, payload []byte) (event.Event, error) {
 	e := &d.marker
+	e.Effect = probe.Effect(r.Type) // see markerType
 	e.Head = head(r.Time, r.Tgid, r.Tid)
 	e.Site, e.Lane = r.Site, r.Lane
 	e.Program, e.Seq = r.Program, r.Seq
@@ -91,27 +76,30 @@ func (d *decoder) hit(r *bpf.PhasetraceMarkerRecord, payload []byte) (event.Even
 	return e, nil
 }
 
+// decodeValues decodes the slots and the strings behind them, which follow one
+// another in the order of their slots: a record with more or less is not of a
+// site with this shape.
 func decodeValues(payload []byte, unreadable uint16, e *event.Marker, shape shape) error {
 	n := int(shape.n)
-	slots := n * slotSize
-	if len(payload) < slots {
+	end := n * slotSize // of the string before
+	if len(payload) < end {
 		return errShortRecord
 	}
 	e.NumValues = shape.n
 	for i := range n {
 		v := &e.Values[i]
-		at := i * slotSize
+		slot := payload[i*slotSize : (i+1)*slotSize]
 		if shape.strings>>i&1 == 0 {
-			*v = event.Value{Int: binary.LittleEndian.Uint64(payload[at:]), Unreadable: unreadable>>i&1 != 0}
+			*v = event.Value{Int: binary.LittleEndian.Uint64(slot), Unreadable: unreadable>>i&1 != 0}
 			continue
 		}
-		s := (*bpf.PhasetraceStringSlot)(unsafe.Pointer(&payload[at]))
-		begin, end := int(s.Offset), int(s.Offset)+int(s.Len)
-		if s.Len == 0 {
-			begin, end = slots, slots
-		}
-		if begin < slots || end > len(payload) {
-			return errStrayString
+		s := (*bpf.PhasetraceStringSlot)(unsafe.Pointer(unsafe.SliceData(slot)))
+		begin := end
+		if s.Len > 0 {
+			end += int(s.Len)
+			if int(s.Offset) != begin || end > len(payload) {
+				return errOtherLayout
+			}
 		}
 		*v = event.Value{
 			Str:         payload[begin:end:end],
@@ -119,6 +107,9 @@ func decodeValues(payload []byte, unreadable uint16, e *event.Marker, shape shap
 			Unreadable:  s.Flags&stringUnreadable != 0,
 			NullPointer: s.Flags&stringNull != 0,
 		}
+	}
+	if end != len(payload) {
+		return errOtherLayout
 	}
 	return nil
 }

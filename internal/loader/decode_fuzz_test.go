@@ -22,7 +22,7 @@ func FuzzDecode(f *testing.F) {
 		f.Add(append(c.raw[:len(c.raw):len(c.raw)], "more than the type says"...))
 	}
 	enter := bpf.PhasetraceMarkerRecord{Type: uint8(bpf.PhasetraceRecordTypeRECORD_ENTER)}
-	f.Add(wire(enter, payload("xxabc", 0, textAt(18, 3, stringTruncated))...))
+	f.Add(wire(enter, payload("abc", 0, textAt(16, 3, stringTruncated))...))
 	f.Add(wire(enter, payload("short", 7, textAt(0xffff, 0xffff, 0))...))
 	enter.Site, enter.Unreadable = 3, 0xffff
 	f.Add(wire(enter, make([]byte, probe.MaxCaptures*slotSize)...))
@@ -46,7 +46,7 @@ func FuzzDecode(f *testing.F) {
 			t.Fatal("the thread's name lies outside the record")
 		}
 		if e, ok := ev.(*event.Marker); ok {
-			if markerTypes[e.Effect] != number {
+			if markerType(e.Effect) != number {
 				t.Fatalf("a record of type %d is a %v", number, e.Effect)
 			}
 			checkValues(t, e, raw)

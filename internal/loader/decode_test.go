@@ -76,7 +76,7 @@ func decodeCases() map[uint8]decodeCase {
 		InvoluntarySwitches: 7, MinorFaults: 8, MajorFaults: 9, ResidentPages: 10, Program: 13, NumValues: 2,
 	}
 	hit.Values[0], hit.Values[1] = event.Value{Int: 7}, event.Value{Str: []byte("phase"), Truncated: true}
-	enter := wire(marker, payload("xxphase", 7, textAt(18, 5, stringTruncated))...)
+	enter := wire(marker, payload("phase", 7, textAt(16, 5, stringTruncated))...)
 
 	exit, point := hit, hit
 	marker.Type, marker.Site, marker.Unreadable = uint8(bpf.PhasetraceRecordTypeRECORD_EXIT), 4, 1
@@ -173,8 +173,11 @@ func TestDecodeRefuses(t *testing.T) {
 		{"a site never planned", enter(1, nil), errUnknownSite},
 		{"a site beyond all", enter(1<<31, nil), errUnknownSite},
 		{"too few slots", enter(0, payload("", 7)), errShortRecord},
-		{"a string that ends beyond the record", enter(0, payload("phase", 7, textAt(16, 6, 0))), errStrayString},
-		{"a string in the slots", enter(0, payload("phase", 7, textAt(15, 2, 0))), errStrayString},
+		{"a string that ends beyond the record", enter(0, payload("phase", 7, textAt(16, 6, 0))), errOtherLayout},
+		{"a string in the slots", enter(0, payload("phase", 7, textAt(15, 5, 0))), errOtherLayout},
+		{"a string that ends too early", enter(0, payload("phase", 7, textAt(16, 4, 0))), errOtherLayout},
+		{"a string that begins too late", enter(0, payload("phase", 7, textAt(17, 4, 0))), errOtherLayout},
+		{"a value too many", enter(4, payload("", 7, 8)), errOtherLayout},
 	} {
 		d := decoder{shapes: testShapes}
 		if ev, err := d.decode(c.raw); !errors.Is(err, c.want) || ev != nil {

@@ -45,7 +45,7 @@ const (
 // lie in one word, which one store fills.
 func (s *siteSpec) header() int64 {
 	const laneBits = 8 * (unsafe.Offsetof(bpf.PhasetraceMarkerRecord{}.Lane) - unsafe.Offsetof(bpf.PhasetraceMarkerRecord{}.Type))
-	return int64(markerTypes[s.effect]) | int64(s.lane)<<laneBits
+	return int64(markerType(s.effect)) | int64(s.lane)<<laneBits
 }
 
 // Registers of the generated body. The first two hold over calls.

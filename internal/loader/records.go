@@ -15,9 +15,9 @@ import (
 // records is the table of what comes through the rings, by the type number of
 // bpf/event.h.
 var records = [...]recordType{
-	bpf.PhasetraceRecordTypeRECORD_ENTER:        record("enter", "marker_record", (*decoder).enter),
-	bpf.PhasetraceRecordTypeRECORD_EXIT:         record("exit", "marker_record", (*decoder).exit),
-	bpf.PhasetraceRecordTypeRECORD_POINT:        record("point", "marker_record", (*decoder).point),
+	bpf.PhasetraceRecordTypeRECORD_ENTER:        record("enter", "marker_record", (*decoder).hit),
+	bpf.PhasetraceRecordTypeRECORD_EXIT:         record("exit", "marker_record", (*decoder).hit),
+	bpf.PhasetraceRecordTypeRECORD_POINT:        record("point", "marker_record", (*decoder).hit),
 	bpf.PhasetraceRecordTypeRECORD_THREAD:       record("thread", "thread_record", (*decoder).threadTold),
 	bpf.PhasetraceRecordTypeRECORD_THREAD_EXIT:  record("thread_exit", "thread_exit_record", (*decoder).threadEnded),
 	bpf.PhasetraceRecordTypeRECORD_PROCESS_EXIT: record("process_exit", "process_exit_record", (*decoder).processEnded),
@@ -66,9 +66,6 @@ const (
 	stringNull       = uint16(bpf.PhasetraceStringFlagSTRING_NULL)
 )
 
-// markerTypes are the record types of the effects of a site.
-var markerTypes = [...]uint8{
-	probe.Enter: uint8(bpf.PhasetraceRecordTypeRECORD_ENTER),
-	probe.Exit:  uint8(bpf.PhasetraceRecordTypeRECORD_EXIT),
-	probe.Point: uint8(bpf.PhasetraceRecordTypeRECORD_POINT),
-}
+// markerType is the type of the records of sites with an effect: the programs
+// number them as package probe does.
+func markerType(e probe.Effect) uint8 { return uint8(e) }
