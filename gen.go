@@ -9,5 +9,5 @@
 // the BPF programs as data. The second object is the benchmark's own.
 package phasetrace
 
-//go:generate go run github.com/cilium/ebpf/cmd/bpf2go -go-package bpf -output-dir bpf -target bpfel -tags "amd64 || arm64" -strip llvm-strip -type record -type thread_state -type identity -type thread_record -type ring_header -type string_slot -type loss_key -type exe_key -type record_type -type site_role -type string_flag -type drop_counter Phasetrace bpf/phasetrace.bpf.c -- -O2 -g -Wall -Wextra -Wno-unused-parameter -mcpu=v3
+//go:generate go run github.com/cilium/ebpf/cmd/bpf2go -go-package bpf -output-dir bpf -target bpfel -tags "amd64 || arm64" -strip llvm-strip -type marker_record -type thread_record -type thread_exit_record -type process_exit_record -type exec_record -type fork_record -type library_record -type identity -type thread_state -type ring_header -type string_slot -type loss_key -type exe_key -type record_type -type site_role -type string_flag -type drop_counter Phasetrace bpf/phasetrace.bpf.c -- -O2 -g -Wall -Wextra -Wno-unused-parameter -mcpu=v3
 //go:generate go run github.com/cilium/ebpf/cmd/bpf2go -go-package parts -output-dir bench/parts -target bpfel -tags "amd64 || arm64" -strip llvm-strip Parts bench/parts/parts.bpf.c -- -O2 -g -Wall -Wextra -Wno-unused-parameter -mcpu=v3

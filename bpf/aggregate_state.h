@@ -42,6 +42,11 @@ enum aggregate_defect_kind { /* as recorder.Kind */
 	DEFECT_UNKNOWN = 4,
 };
 
+enum site_role { /* as probe.Effect */
+	ROLE_ENTER = 1,
+	ROLE_EXIT = 2,
+};
+
 enum aggregate_name {
 	NAME_LITERAL = 0,
 	NAME_STRING = 1, /* a slot holds its address */
@@ -57,7 +62,7 @@ struct aggregate_site {
 	__u16 literal;
 	__u8 pair;
 	__u8 lane;
-	__u8 role;
+	__u8 role;    /* enum site_role */
 	__u8 token;   /* 1: slot 0 holds the scope's token */
 	__u8 name;    /* enum aggregate_name */
 	__u8 name_slot;

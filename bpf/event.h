@@ -16,45 +16,119 @@
 #define COMM_LEN 16	  /* TASK_COMM_LEN, include/linux/sched.h */
 #define PAYLOAD_SIZE (MAX_CAPTURES * 8 + DATA_MAX + STR_MAX + 8)
 
-enum site_role {
-	ROLE_ENTER = 1,
-	ROLE_EXIT = 2,
-};
-
 enum record_type {
-	RECORD_MARKER = 1,
-	RECORD_THREAD = 2,	 /* a thread's identity; precedes its first marker */
-	RECORD_THREAD_EXIT = 3,
-	RECORD_PROCESS_EXIT = 4, /* the last thread of a process ended */
-	RECORD_EXEC = 5,
-	RECORD_FORK = 6,
-	RECORD_LIBRARY = 7,	 /* the dynamic linker changed its list */
+	RECORD_ENTER = 1,	 /* markers: struct marker_record; numbered as probe.Effect */
+	RECORD_EXIT = 2,
+	RECORD_POINT = 3,
+	RECORD_THREAD = 4,	 /* a thread's identity; precedes its first marker */
+	RECORD_THREAD_EXIT = 5,
+	RECORD_PROCESS_EXIT = 6, /* the last thread of a process ended */
+	RECORD_EXEC = 7,
+	RECORD_FORK = 8,
+	RECORD_LIBRARY = 9,	 /* the dynamic linker changed its list */
 };
 
-/* 64 bytes; a marker's captures follow: one 8-byte slot each, then the bytes
- * of the strings.
+/* How every record begins; readers merge by the time. */
+#define RECORD_HEAD                                                    \
+	__u64 time; /* ns, CLOCK_MONOTONIC */                          \
+	__u32 tgid; /* of the thread that the record is of, in the */  \
+	__u32 tid;  /* initial pid namespace */                        \
+	__u8 type
+
+/* A hit of a site. One 8-byte slot for each of its captures follows, then the
+ * bytes of the strings.
  */
-struct record {
-	__u64 time; /* ns, CLOCK_MONOTONIC */
-	__u64 seq;  /* markers: number of this one on its thread, from 0, lost ones counted;
-		     * exits and execs: how many the thread has produced */
-	__u32 tgid; /* of the initial pid namespace */
-	__u32 tid;
-	__u32 site; /* markers: its id in the low 20 bits, above them a bit for each integer that could
-		     * not be read; forks: id of the parent in the tracer's pid namespace;
-		     * execs: device of the new program's file */
-	__u8 type;
-	__u8 lane;
-	__u8 nslots;
-	__u8 role;
-	__s32 depth; /* enters minus exits of this lane, this marker included; exits and execs: the present aux of markers */
-	__s32 low;   /* lowest depth of this lane from its last delivered marker to before this one; execs: the former aux of markers */
+struct marker_record {
+	RECORD_HEAD;
+	__u8 lane;	  /* NO_LANE for keyed pairs and points */
+	__u16 unreadable; /* a bit for each slot whose integer could not be read */
+	__u32 site;
+	__u64 seq;	  /* number of this one on its thread, from 0, lost ones counted */
+	__s32 depth;	  /* enters minus exits of this lane, this marker included; points: 0 */
+	__s32 low;	  /* lowest depth of this lane from its last delivered marker to before this one; points: 0 */
 	__u32 voluntary_switches; /* of the thread; low 32 bits of the kernel's counters */
 	__u32 involuntary_switches;
-	__u32 minor_faults; /* execs: inode number of the new program's file, low half */
-	__u32 major_faults; /* execs: its high half */
-	__u32 rss_pages; /* of the process; approximate where the kernel counts per CPU */
-	__u32 aux;	 /* markers: tells the programs apart that this thread ran; exits: exit code; forks: host pid of the child */
+	__u32 minor_faults;
+	__u32 major_faults;
+	__u32 rss_pages;  /* of the process; approximate where the kernel counts per CPU */
+	__u32 program;	  /* tells the programs apart that this thread has run; 0 for the first */
+};
+
+_Static_assert(sizeof(struct marker_record) == 64, "a marker's record is eight words");
+
+enum string_flag {
+	STRING_TRUNCATED = 1,
+	STRING_UNREADABLE = 2,
+	STRING_NULL = 4,
+};
+
+/* A string's slot. */
+struct string_slot {
+	__u16 len;
+	__u16 offset; /* of its bytes from the first slot; means nothing where there are none */
+	__u16 flags;
+	__u16 pad;
+};
+
+/* Who a thread is. */
+struct identity {
+	__u64 start_time; /* ns since boot: tells reused ids apart */
+	char comm[COMM_LEN];
+	__u32 view_tgid;  /* ids in the pid namespace of the tracer */
+	__u32 view_tid;
+	__u32 inner_tgid; /* ids in the thread's own pid namespace */
+	__u32 inner_tid;
+};
+
+struct thread_record {
+	RECORD_HEAD;
+	__u8 pad[7];
+	struct identity who;
+};
+
+struct thread_exit_record {
+	RECORD_HEAD;
+	__u8 pad[3];
+	__u32 program; /* of its last markers */
+	struct identity who;
+	__u64 markers; /* that the thread has produced, lost ones counted */
+};
+
+struct process_exit_record {
+	struct thread_exit_record thread; /* the last one */
+	__u32 status;			  /* as wait(2) gives it */
+	__u32 pad;
+};
+
+/* Its head is of the process as it goes on. */
+struct exec_record {
+	RECORD_HEAD;
+	__u8 pad[3];
+	__u32 program;	    /* of the thread's markers from now on */
+	struct identity who;
+	__u64 markers;	    /* that the thread has produced, lost ones counted */
+	__u64 former_start; /* of the thread that ran exec, as last told; 0: it was never told of */
+	__u32 former_tid;   /* the same thread's id before it took the process's */
+	__u32 before;	    /* program of the thread's markers until now */
+	__u64 ino;	    /* the new program's file, as in struct exe_key */
+	__u32 dev;
+	__u32 pad2;
+};
+
+/* Its head is the parent's. */
+struct fork_record {
+	RECORD_HEAD;
+	__u8 pad[3];
+	__u32 child;	     /* process id of the child in the initial pid namespace */
+	struct identity who; /* the child */
+	__u32 parent;	     /* process id of the parent in the pid namespace of the tracer */
+	__u32 pad2;
+};
+
+struct library_record {
+	RECORD_HEAD;
+	__u8 pad[7];
+	struct identity who;
 };
 
 /* A ring of one CPU (ring.h): this, then the records. Positions only grow; the
@@ -68,35 +142,6 @@ struct ring_header {
 	__u64 pad[255];
 	__u64 tail; /* up to where the reader is done */
 	__u64 pad2[255];
-};
-
-enum string_flag {
-	STRING_TRUNCATED = 1,
-	STRING_UNREADABLE = 2,
-	STRING_NULL = 4,
-};
-
-/* A string's slot: its bytes lie at `offset` from the end of the slots. */
-struct string_slot {
-	__u16 len;
-	__u16 offset;
-	__u16 flags;
-	__u16 pad;
-};
-
-/* Follows struct record in RECORD_THREAD, _EXEC and _FORK: who it is. */
-struct identity {
-	__u64 start_time;  /* ns since boot: tells reused ids apart */
-	char comm[COMM_LEN];
-	__u32 view_tgid;   /* ids in the pid namespace of the tracer */
-	__u32 view_tid;
-	__u32 inner_tgid;  /* ids in the thread's own pid namespace */
-	__u32 inner_tid;
-};
-
-struct thread_record {
-	struct record rec;
-	struct identity who;
 };
 
 struct lane_state {
@@ -117,9 +162,10 @@ struct thread_state {
 	__u64 window; /* position in the ring of the first of its records that share counts */
 	__u64 share;  /* bytes of its records in the ring, about */
 	struct lane_state lanes[MAX_LANES];
-	struct record rec;
+	struct marker_record rec;
 	__u8 payload[PAYLOAD_SIZE]; /* slots, then strings; sent together with rec */
-	struct thread_record own;   /* being sent: who the thread is, or that it has loaded a library */
+	struct thread_record thread; /* being sent, as is the next */
+	struct library_record library;
 };
 
 /* Loss by thread: touched only when a record is lost. */

@@ -37,7 +37,7 @@ static __always_inline int set_slot(struct thread_state *st, __u32 i, __u32 len,
 {
 	struct string_slot slot = {
 		.len = len,
-		.offset = st->used - st->rec.nslots * 8,
+		.offset = st->used,
 		.flags = flags,
 	};
 
@@ -99,7 +99,7 @@ static __noinline int copy_bytes(struct thread_state *st, __u32 i, __u64 addr, _
 
 /*
  * Fetches what a site captures: fills the payload's slots, st->used, and type,
- * lane, nslots and role of the record. `spec` is the number, in its program, of
+ * lane and unreadable of the record. `spec` is the number, in its program, of
  * the way in which the site is read.
  *
  * This body is never loaded; internal/loader/generate.go writes the one that

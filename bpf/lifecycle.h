@@ -20,16 +20,16 @@ int library_change(void *ctx)
 		count_drop(DROP_LIFECYCLE);
 		return 0;
 	}
-	stamp(&st->own.rec, task, RECORD_LIBRARY);
-	identify(task, &st->own.who);
-	send_lifecycle(&st->own);
+	stamp(&st->library, task, RECORD_LIBRARY);
+	identify(task, &st->library.who);
+	send_lifecycle(&st->library, sizeof(st->library));
 	return 0;
 }
 
 SEC("tp_btf/sched_process_fork")
 int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child)
 {
-	struct thread_record tr = {};
+	struct fork_record rec = {};
 	__u32 tgid;
 	__u8 one = 1;
 
@@ -38,11 +38,11 @@ int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child
 	tgid = view_tgid(child);
 	if (bpf_map_update_elem(&targets, &tgid, &one, BPF_ANY))
 		count_drop(DROP_LIFECYCLE);
-	stamp(&tr.rec, parent, RECORD_FORK);
-	identify(child, &tr.who);
-	tr.rec.aux = child->tgid;
-	tr.rec.site = view_tgid(parent);
-	send_lifecycle(&tr);
+	stamp(&rec, parent, RECORD_FORK);
+	identify(child, &rec.who);
+	rec.child = child->tgid;
+	rec.parent = view_tgid(parent);
+	send_lifecycle(&rec, sizeof(rec));
 	return 0;
 }
 
@@ -50,36 +50,32 @@ SEC("tp_btf/sched_process_exec")
 int BPF_PROG(process_exec, struct task_struct *task, int old_pid)
 {
 	struct thread_state *st = bpf_task_storage_get(&threads, task, 0, 0);
-	struct thread_record tr = {};
+	struct exec_record rec = {};
 	struct exe_key key = {};
-	__u64 start = 0;
 
 	/* A thread that execs takes its process's first id: it has to be told anew.
 	 * What was open is over, and markers say so should this record be lost.
 	 */
 	if (st) {
 		st->told = 0;
-		tr.rec.low = st->rec.aux;
-		st->rec.aux = bpf_ktime_get_ns();
-		start = st->start_time;
+		rec.before = st->rec.program;
+		st->rec.program = bpf_ktime_get_ns();
+		rec.program = st->rec.program;
+		rec.markers = st->seq;
+		rec.former_start = st->start_time;
 		__builtin_memset(st->lanes, 0, sizeof(st->lanes));
 	}
 	if (!is_target(task))
 		return 0;
-	stamp(&tr.rec, task, RECORD_EXEC);
-	identify(task, &tr.who);
+	stamp(&rec, task, RECORD_EXEC);
+	identify(task, &rec.who);
 	if (st)
-		st->start_time = tr.who.start_time;
-	prepare_hold(task, tr.who.view_tgid, &key);
-	tr.rec.aux = old_pid;
-	tr.rec.seq = st ? st->seq : 0;
-	tr.rec.depth = st ? st->rec.aux : 0;
-	tr.rec.voluntary_switches = start;
-	tr.rec.involuntary_switches = start >> 32;
-	tr.rec.site = key.dev;
-	tr.rec.minor_faults = key.ino;
-	tr.rec.major_faults = key.ino >> 32;
-	send_lifecycle(&tr);
+		st->start_time = rec.who.start_time;
+	prepare_hold(task, rec.who.view_tgid, &key);
+	rec.former_tid = old_pid;
+	rec.ino = key.ino;
+	rec.dev = key.dev;
+	send_lifecycle(&rec, sizeof(rec));
 	return 0;
 }
 
@@ -87,23 +83,27 @@ SEC("tp_btf/sched_process_exit")
 int BPF_PROG(process_exit, struct task_struct *task)
 {
 	struct thread_state *st = bpf_task_storage_get(&threads, task, 0, 0);
-	struct thread_record tr = {};
+	struct process_exit_record rec = {};
 	bool last = task->signal->live.counter == 0;
 	__u32 tgid;
 
 	if (!st && !(last && is_target(task)))
 		return 0;
-	stamp(&tr.rec, task, last ? RECORD_PROCESS_EXIT : RECORD_THREAD_EXIT);
-	identify(task, &tr.who);
-	tr.rec.seq = st ? st->seq : 0;
-	tr.rec.depth = st ? st->rec.aux : 0;
-	tr.rec.aux = task->exit_code;
-	if (last) {
-		tgid = tr.who.view_tgid;
-		bpf_map_delete_elem(&targets, &tgid);
-		bpf_map_delete_elem(&held, &tgid);
+	stamp(&rec.thread, task, last ? RECORD_PROCESS_EXIT : RECORD_THREAD_EXIT);
+	identify(task, &rec.thread.who);
+	if (st) {
+		rec.thread.program = st->rec.program;
+		rec.thread.markers = st->seq;
 	}
-	send_lifecycle(&tr);
+	if (!last) {
+		send_lifecycle(&rec.thread, sizeof(rec.thread));
+		return 0;
+	}
+	rec.status = task->exit_code;
+	tgid = rec.thread.who.view_tgid;
+	bpf_map_delete_elem(&targets, &tgid);
+	bpf_map_delete_elem(&held, &tgid);
+	send_lifecycle(&rec, sizeof(rec));
 	return 0;
 }
 

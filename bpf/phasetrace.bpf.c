@@ -29,7 +29,9 @@ const volatile __u8 follow_forks = 0;
 #include "ring.h"
 
 /* Types of event.h reach the Go side through BTF only when something global uses them. */
-const struct thread_record *unused_thread_record __attribute__((unused));
+const struct fork_record *unused_fork_record __attribute__((unused));
+const struct exec_record *unused_exec_record __attribute__((unused));
+const struct process_exit_record *unused_process_exit_record __attribute__((unused));
 const struct ring_header *unused_ring_header __attribute__((unused));
 const struct string_slot *unused_string_slot __attribute__((unused));
 const enum site_role *unused_site_role __attribute__((unused));
@@ -53,27 +55,29 @@ static __always_inline __u32 resident_pages(struct mm_struct *mm)
 	       mm->rss_stat[MM_SHMEMPAGES].count;
 }
 
-/* Counts the marker in its lane; rec->low is the lane's lowest depth before it. */
-static __always_inline struct lane_state *advance(struct record *rec, struct thread_state *st,
-						  __u8 lane, __u8 role)
+/* Counts the marker in its lane; rec->low is the lane's lowest depth before it.
+ * NULL for one that takes no part in depths.
+ */
+static __always_inline struct lane_state *advance(struct marker_record *rec, struct thread_state *st,
+						  __u8 lane, __u8 type)
 {
 	struct lane_state *ls;
 
-	if (lane >= MAX_LANES) {
+	if (lane >= MAX_LANES || type == RECORD_POINT) {
 		rec->depth = 0;
 		rec->low = 0;
 		return NULL;
 	}
 	ls = &st->lanes[lane];
 	rec->low = ls->low;
-	ls->depth += role == ROLE_ENTER ? 1 : -1;
+	ls->depth += type == RECORD_ENTER ? 1 : -1;
 	if (ls->depth < ls->low)
 		ls->low = ls->depth;
 	rec->depth = ls->depth;
 	return ls;
 }
 
-static __always_inline void fill(struct record *rec, struct task_struct *task)
+static __always_inline void fill(struct marker_record *rec, struct task_struct *task)
 {
 	rec->voluntary_switches = task->nvcsw;
 	rec->involuntary_switches = task->nivcsw;
@@ -101,7 +105,7 @@ int marker(void *ctx)
 			approach(r);
 	}
 	fetch_arguments(ctx, st, cookie >> 32);
-	ls = advance(&st->rec, st, st->rec.lane, st->rec.role);
+	ls = advance(&st->rec, st, st->rec.lane, st->rec.type);
 	st->rec.seq = st->seq++;
 	fill(&st->rec, task);
 	if (!is_told(st, task) && tell_thread(st))

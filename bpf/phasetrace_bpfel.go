@@ -184,6 +184,37 @@ type PhasetraceExeKey struct {
 	Waiting uint32
 }
 
+type PhasetraceExecRecord struct {
+	_           structs.HostLayout
+	Time        uint64
+	Tgid        uint32
+	Tid         uint32
+	Type        uint8
+	Pad         [3]uint8
+	Program     uint32
+	Who         PhasetraceIdentity
+	Markers     uint64
+	FormerStart uint64
+	FormerTid   uint32
+	Before      uint32
+	Ino         uint64
+	Dev         uint32
+	Pad2        uint32
+}
+
+type PhasetraceForkRecord struct {
+	_      structs.HostLayout
+	Time   uint64
+	Tgid   uint32
+	Tid    uint32
+	Type   uint8
+	Pad    [3]uint8
+	Child  uint32
+	Who    PhasetraceIdentity
+	Parent uint32
+	Pad2   uint32
+}
+
 type PhasetraceIdentity struct {
 	_         structs.HostLayout
 	StartTime uint64
@@ -194,6 +225,16 @@ type PhasetraceIdentity struct {
 	InnerTid  uint32
 }
 
+type PhasetraceLibraryRecord struct {
+	_    structs.HostLayout
+	Time uint64
+	Tgid uint32
+	Tid  uint32
+	Type uint8
+	Pad  [7]uint8
+	Who  PhasetraceIdentity
+}
+
 type PhasetraceLossKey struct {
 	_         structs.HostLayout
 	StartTime uint64
@@ -201,17 +242,16 @@ type PhasetraceLossKey struct {
 	Tid       uint32
 }
 
-type PhasetraceRecord struct {
+type PhasetraceMarkerRecord struct {
 	_                   structs.HostLayout
 	Time                uint64
-	Seq                 uint64
 	Tgid                uint32
 	Tid                 uint32
-	Site                uint32
 	Type                uint8
 	Lane                uint8
-	Nslots              uint8
-	Role                uint8
+	Unreadable          uint16
+	Site                uint32
+	Seq                 uint64
 	Depth               int32
 	Low                 int32
 	VoluntarySwitches   uint32
@@ -219,19 +259,28 @@ type PhasetraceRecord struct {
 	MinorFaults         uint32
 	MajorFaults         uint32
 	RssPages            uint32
-	Aux                 uint32
+	Program             uint32
+}
+
+type PhasetraceProcessExitRecord struct {
+	_      structs.HostLayout
+	Thread PhasetraceThreadExitRecord
+	Status uint32
+	Pad    uint32
 }
 
 type PhasetraceRecordType uint32
 
 const (
-	PhasetraceRecordTypeRECORD_MARKER       PhasetraceRecordType = 1
-	PhasetraceRecordTypeRECORD_THREAD       PhasetraceRecordType = 2
-	PhasetraceRecordTypeRECORD_THREAD_EXIT  PhasetraceRecordType = 3
-	PhasetraceRecordTypeRECORD_PROCESS_EXIT PhasetraceRecordType = 4
-	PhasetraceRecordTypeRECORD_EXEC         PhasetraceRecordType = 5
-	PhasetraceRecordTypeRECORD_FORK         PhasetraceRecordType = 6
-	PhasetraceRecordTypeRECORD_LIBRARY      PhasetraceRecordType = 7
+	PhasetraceRecordTypeRECORD_ENTER        PhasetraceRecordType = 1
+	PhasetraceRecordTypeRECORD_EXIT         PhasetraceRecordType = 2
+	PhasetraceRecordTypeRECORD_POINT        PhasetraceRecordType = 3
+	PhasetraceRecordTypeRECORD_THREAD       PhasetraceRecordType = 4
+	PhasetraceRecordTypeRECORD_THREAD_EXIT  PhasetraceRecordType = 5
+	PhasetraceRecordTypeRECORD_PROCESS_EXIT PhasetraceRecordType = 6
+	PhasetraceRecordTypeRECORD_EXEC         PhasetraceRecordType = 7
+	PhasetraceRecordTypeRECORD_FORK         PhasetraceRecordType = 8
+	PhasetraceRecordTypeRECORD_LIBRARY      PhasetraceRecordType = 9
 )
 
 type PhasetraceRingHeader struct {
@@ -265,10 +314,26 @@ type PhasetraceStringSlot struct {
 	Pad    uint16
 }
 
+type PhasetraceThreadExitRecord struct {
+	_       structs.HostLayout
+	Time    uint64
+	Tgid    uint32
+	Tid     uint32
+	Type    uint8
+	Pad     [3]uint8
+	Program uint32
+	Who     PhasetraceIdentity
+	Markers uint64
+}
+
 type PhasetraceThreadRecord struct {
-	_   structs.HostLayout
-	Rec PhasetraceRecord
-	Who PhasetraceIdentity
+	_    structs.HostLayout
+	Time uint64
+	Tgid uint32
+	Tid  uint32
+	Type uint8
+	Pad  [7]uint8
+	Who  PhasetraceIdentity
 }
 
 type PhasetraceThreadState struct {
@@ -285,66 +350,69 @@ type PhasetraceThreadState struct {
 		Depth int32
 		Low   int32
 	}
-	Rec     PhasetraceRecord
+	Rec     PhasetraceMarkerRecord
 	Payload [4200]uint8
-	Own     PhasetraceThreadRecord
+	Thread  PhasetraceThreadRecord
+	Library PhasetraceLibraryRecord
 }
 
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	PhasetraceMapAggBlocks          = "agg_blocks"
-	PhasetraceMapAggCells           = "agg_cells"
-	PhasetraceMapAggDefects         = "agg_defects"
-	PhasetraceMapAggIndex           = "agg_index"
-	PhasetraceMapAggNodes           = "agg_nodes"
-	PhasetraceMapAggPaths           = "agg_paths"
-	PhasetraceMapAggSites           = "agg_sites"
-	PhasetraceMapAggThreads         = "agg_threads"
-	PhasetraceMapAggTotals          = "agg_totals"
-	PhasetraceMapAggUntil           = "agg_until"
-	PhasetraceMapDrops              = "drops"
-	PhasetraceMapHeld               = "held"
-	PhasetraceMapKnownFiles         = "known_files"
-	PhasetraceMapLost               = "lost"
-	PhasetraceMapRing               = "ring"
-	PhasetraceMapRings              = "rings"
-	PhasetraceMapTargets            = "targets"
-	PhasetraceMapThreads            = "threads"
-	PhasetraceProgAggregateExec     = "aggregate_exec"
-	PhasetraceProgAggregateExit     = "aggregate_exit"
-	PhasetraceProgExchange          = "exchange"
-	PhasetraceProgExecHold          = "exec_hold"
-	PhasetraceProgLibraryChange     = "library_change"
-	PhasetraceProgLocateTracer      = "locate_tracer"
-	PhasetraceProgMarker            = "marker"
-	PhasetraceProgMarkerAggregate   = "marker_aggregate"
-	PhasetraceProgMarkerEmpty       = "marker_empty"
-	PhasetraceProgProcessExec       = "process_exec"
-	PhasetraceProgProcessExit       = "process_exit"
-	PhasetraceProgProcessFork       = "process_fork"
-	PhasetraceVarAggregateArm64     = "aggregate_arm64"
-	PhasetraceVarAggregateReject    = "aggregate_reject"
-	PhasetraceVarFilterProcesses    = "filter_processes"
-	PhasetraceVarFollowForks        = "follow_forks"
-	PhasetraceVarHoldTime           = "hold_time"
-	PhasetraceVarLastWake           = "last_wake"
-	PhasetraceVarRingBytes          = "ring_bytes"
-	PhasetraceVarRingCount          = "ring_count"
-	PhasetraceVarSleepable          = "sleepable"
-	PhasetraceVarStoresInOrder      = "stores_in_order"
-	PhasetraceVarTracerLevel        = "tracer_level"
-	PhasetraceVarTracerNs           = "tracer_ns"
-	PhasetraceVarUnusedDropCounter  = "unused_drop_counter"
-	PhasetraceVarUnusedRecordType   = "unused_record_type"
-	PhasetraceVarUnusedRingHeader   = "unused_ring_header"
-	PhasetraceVarUnusedSiteRole     = "unused_site_role"
-	PhasetraceVarUnusedStringFlag   = "unused_string_flag"
-	PhasetraceVarUnusedStringSlot   = "unused_string_slot"
-	PhasetraceVarUnusedThreadRecord = "unused_thread_record"
-	PhasetraceVarWakeBytes          = "wake_bytes"
-	PhasetraceVarWakeInterval       = "wake_interval"
+	PhasetraceMapAggBlocks               = "agg_blocks"
+	PhasetraceMapAggCells                = "agg_cells"
+	PhasetraceMapAggDefects              = "agg_defects"
+	PhasetraceMapAggIndex                = "agg_index"
+	PhasetraceMapAggNodes                = "agg_nodes"
+	PhasetraceMapAggPaths                = "agg_paths"
+	PhasetraceMapAggSites                = "agg_sites"
+	PhasetraceMapAggThreads              = "agg_threads"
+	PhasetraceMapAggTotals               = "agg_totals"
+	PhasetraceMapAggUntil                = "agg_until"
+	PhasetraceMapDrops                   = "drops"
+	PhasetraceMapHeld                    = "held"
+	PhasetraceMapKnownFiles              = "known_files"
+	PhasetraceMapLost                    = "lost"
+	PhasetraceMapRing                    = "ring"
+	PhasetraceMapRings                   = "rings"
+	PhasetraceMapTargets                 = "targets"
+	PhasetraceMapThreads                 = "threads"
+	PhasetraceProgAggregateExec          = "aggregate_exec"
+	PhasetraceProgAggregateExit          = "aggregate_exit"
+	PhasetraceProgExchange               = "exchange"
+	PhasetraceProgExecHold               = "exec_hold"
+	PhasetraceProgLibraryChange          = "library_change"
+	PhasetraceProgLocateTracer           = "locate_tracer"
+	PhasetraceProgMarker                 = "marker"
+	PhasetraceProgMarkerAggregate        = "marker_aggregate"
+	PhasetraceProgMarkerEmpty            = "marker_empty"
+	PhasetraceProgProcessExec            = "process_exec"
+	PhasetraceProgProcessExit            = "process_exit"
+	PhasetraceProgProcessFork            = "process_fork"
+	PhasetraceVarAggregateArm64          = "aggregate_arm64"
+	PhasetraceVarAggregateReject         = "aggregate_reject"
+	PhasetraceVarFilterProcesses         = "filter_processes"
+	PhasetraceVarFollowForks             = "follow_forks"
+	PhasetraceVarHoldTime                = "hold_time"
+	PhasetraceVarLastWake                = "last_wake"
+	PhasetraceVarRingBytes               = "ring_bytes"
+	PhasetraceVarRingCount               = "ring_count"
+	PhasetraceVarSleepable               = "sleepable"
+	PhasetraceVarStoresInOrder           = "stores_in_order"
+	PhasetraceVarTracerLevel             = "tracer_level"
+	PhasetraceVarTracerNs                = "tracer_ns"
+	PhasetraceVarUnusedDropCounter       = "unused_drop_counter"
+	PhasetraceVarUnusedExecRecord        = "unused_exec_record"
+	PhasetraceVarUnusedForkRecord        = "unused_fork_record"
+	PhasetraceVarUnusedProcessExitRecord = "unused_process_exit_record"
+	PhasetraceVarUnusedRecordType        = "unused_record_type"
+	PhasetraceVarUnusedRingHeader        = "unused_ring_header"
+	PhasetraceVarUnusedSiteRole          = "unused_site_role"
+	PhasetraceVarUnusedStringFlag        = "unused_string_flag"
+	PhasetraceVarUnusedStringSlot        = "unused_string_slot"
+	PhasetraceVarWakeBytes               = "wake_bytes"
+	PhasetraceVarWakeInterval            = "wake_interval"
 )
 
 // LoadPhasetrace returns the embedded CollectionSpec for Phasetrace.
@@ -431,27 +499,29 @@ type PhasetraceMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type PhasetraceVariableSpecs struct {
-	AggregateArm64     *ebpf.VariableSpec `ebpf:"aggregate_arm64"`
-	AggregateReject    *ebpf.VariableSpec `ebpf:"aggregate_reject"`
-	FilterProcesses    *ebpf.VariableSpec `ebpf:"filter_processes"`
-	FollowForks        *ebpf.VariableSpec `ebpf:"follow_forks"`
-	HoldTime           *ebpf.VariableSpec `ebpf:"hold_time"`
-	LastWake           *ebpf.VariableSpec `ebpf:"last_wake"`
-	RingBytes          *ebpf.VariableSpec `ebpf:"ring_bytes"`
-	RingCount          *ebpf.VariableSpec `ebpf:"ring_count"`
-	Sleepable          *ebpf.VariableSpec `ebpf:"sleepable"`
-	StoresInOrder      *ebpf.VariableSpec `ebpf:"stores_in_order"`
-	TracerLevel        *ebpf.VariableSpec `ebpf:"tracer_level"`
-	TracerNs           *ebpf.VariableSpec `ebpf:"tracer_ns"`
-	UnusedDropCounter  *ebpf.VariableSpec `ebpf:"unused_drop_counter"`
-	UnusedRecordType   *ebpf.VariableSpec `ebpf:"unused_record_type"`
-	UnusedRingHeader   *ebpf.VariableSpec `ebpf:"unused_ring_header"`
-	UnusedSiteRole     *ebpf.VariableSpec `ebpf:"unused_site_role"`
-	UnusedStringFlag   *ebpf.VariableSpec `ebpf:"unused_string_flag"`
-	UnusedStringSlot   *ebpf.VariableSpec `ebpf:"unused_string_slot"`
-	UnusedThreadRecord *ebpf.VariableSpec `ebpf:"unused_thread_record"`
-	WakeBytes          *ebpf.VariableSpec `ebpf:"wake_bytes"`
-	WakeInterval       *ebpf.VariableSpec `ebpf:"wake_interval"`
+	AggregateArm64          *ebpf.VariableSpec `ebpf:"aggregate_arm64"`
+	AggregateReject         *ebpf.VariableSpec `ebpf:"aggregate_reject"`
+	FilterProcesses         *ebpf.VariableSpec `ebpf:"filter_processes"`
+	FollowForks             *ebpf.VariableSpec `ebpf:"follow_forks"`
+	HoldTime                *ebpf.VariableSpec `ebpf:"hold_time"`
+	LastWake                *ebpf.VariableSpec `ebpf:"last_wake"`
+	RingBytes               *ebpf.VariableSpec `ebpf:"ring_bytes"`
+	RingCount               *ebpf.VariableSpec `ebpf:"ring_count"`
+	Sleepable               *ebpf.VariableSpec `ebpf:"sleepable"`
+	StoresInOrder           *ebpf.VariableSpec `ebpf:"stores_in_order"`
+	TracerLevel             *ebpf.VariableSpec `ebpf:"tracer_level"`
+	TracerNs                *ebpf.VariableSpec `ebpf:"tracer_ns"`
+	UnusedDropCounter       *ebpf.VariableSpec `ebpf:"unused_drop_counter"`
+	UnusedExecRecord        *ebpf.VariableSpec `ebpf:"unused_exec_record"`
+	UnusedForkRecord        *ebpf.VariableSpec `ebpf:"unused_fork_record"`
+	UnusedProcessExitRecord *ebpf.VariableSpec `ebpf:"unused_process_exit_record"`
+	UnusedRecordType        *ebpf.VariableSpec `ebpf:"unused_record_type"`
+	UnusedRingHeader        *ebpf.VariableSpec `ebpf:"unused_ring_header"`
+	UnusedSiteRole          *ebpf.VariableSpec `ebpf:"unused_site_role"`
+	UnusedStringFlag        *ebpf.VariableSpec `ebpf:"unused_string_flag"`
+	UnusedStringSlot        *ebpf.VariableSpec `ebpf:"unused_string_slot"`
+	WakeBytes               *ebpf.VariableSpec `ebpf:"wake_bytes"`
+	WakeInterval            *ebpf.VariableSpec `ebpf:"wake_interval"`
 }
 
 // PhasetraceObjects contains all objects after they have been loaded into the kernel.
@@ -521,27 +591,29 @@ func (m *PhasetraceMaps) Close() error {
 //
 // It can be passed to LoadPhasetraceObjects or ebpf.CollectionSpec.LoadAndAssign.
 type PhasetraceVariables struct {
-	AggregateArm64     *ebpf.Variable `ebpf:"aggregate_arm64"`
-	AggregateReject    *ebpf.Variable `ebpf:"aggregate_reject"`
-	FilterProcesses    *ebpf.Variable `ebpf:"filter_processes"`
-	FollowForks        *ebpf.Variable `ebpf:"follow_forks"`
-	HoldTime           *ebpf.Variable `ebpf:"hold_time"`
-	LastWake           *ebpf.Variable `ebpf:"last_wake"`
-	RingBytes          *ebpf.Variable `ebpf:"ring_bytes"`
-	RingCount          *ebpf.Variable `ebpf:"ring_count"`
-	Sleepable          *ebpf.Variable `ebpf:"sleepable"`
-	StoresInOrder      *ebpf.Variable `ebpf:"stores_in_order"`
-	TracerLevel        *ebpf.Variable `ebpf:"tracer_level"`
-	TracerNs           *ebpf.Variable `ebpf:"tracer_ns"`
-	UnusedDropCounter  *ebpf.Variable `ebpf:"unused_drop_counter"`
-	UnusedRecordType   *ebpf.Variable `ebpf:"unused_record_type"`
-	UnusedRingHeader   *ebpf.Variable `ebpf:"unused_ring_header"`
-	UnusedSiteRole     *ebpf.Variable `ebpf:"unused_site_role"`
-	UnusedStringFlag   *ebpf.Variable `ebpf:"unused_string_flag"`
-	UnusedStringSlot   *ebpf.Variable `ebpf:"unused_string_slot"`
-	UnusedThreadRecord *ebpf.Variable `ebpf:"unused_thread_record"`
-	WakeBytes          *ebpf.Variable `ebpf:"wake_bytes"`
-	WakeInterval       *ebpf.Variable `ebpf:"wake_interval"`
+	AggregateArm64          *ebpf.Variable `ebpf:"aggregate_arm64"`
+	AggregateReject         *ebpf.Variable `ebpf:"aggregate_reject"`
+	FilterProcesses         *ebpf.Variable `ebpf:"filter_processes"`
+	FollowForks             *ebpf.Variable `ebpf:"follow_forks"`
+	HoldTime                *ebpf.Variable `ebpf:"hold_time"`
+	LastWake                *ebpf.Variable `ebpf:"last_wake"`
+	RingBytes               *ebpf.Variable `ebpf:"ring_bytes"`
+	RingCount               *ebpf.Variable `ebpf:"ring_count"`
+	Sleepable               *ebpf.Variable `ebpf:"sleepable"`
+	StoresInOrder           *ebpf.Variable `ebpf:"stores_in_order"`
+	TracerLevel             *ebpf.Variable `ebpf:"tracer_level"`
+	TracerNs                *ebpf.Variable `ebpf:"tracer_ns"`
+	UnusedDropCounter       *ebpf.Variable `ebpf:"unused_drop_counter"`
+	UnusedExecRecord        *ebpf.Variable `ebpf:"unused_exec_record"`
+	UnusedForkRecord        *ebpf.Variable `ebpf:"unused_fork_record"`
+	UnusedProcessExitRecord *ebpf.Variable `ebpf:"unused_process_exit_record"`
+	UnusedRecordType        *ebpf.Variable `ebpf:"unused_record_type"`
+	UnusedRingHeader        *ebpf.Variable `ebpf:"unused_ring_header"`
+	UnusedSiteRole          *ebpf.Variable `ebpf:"unused_site_role"`
+	UnusedStringFlag        *ebpf.Variable `ebpf:"unused_string_flag"`
+	UnusedStringSlot        *ebpf.Variable `ebpf:"unused_string_slot"`
+	WakeBytes               *ebpf.Variable `ebpf:"wake_bytes"`
+	WakeInterval            *ebpf.Variable `ebpf:"wake_interval"`
 }
 
 // PhasetracePrograms contains all programs after they have been loaded into the kernel.

@@ -145,30 +145,32 @@ static __always_inline bool wakes(__u64 now)
 	return false;
 }
 
-/* A record of fixed size. Returns 0, or negative when it is lost. */
-static __noinline long send_thread_record(struct thread_record *tr, __u64 flags)
+/* A record of a fixed size, a multiple of 8. Returns 0, or negative when it is lost. */
+static __noinline long send_record(const void *rec, __u32 size, __u64 flags)
 {
 	__u64 *to, head, unread;
 	struct ring_header *r;
 	__u32 i;
 
-	if (!tr)
+	if (!rec)
 		return -1;
 	if (!ring_bytes)
-		return bpf_ringbuf_output(&ring, tr, sizeof(*tr), flags);
+		return bpf_ringbuf_output(&ring, (void *)rec, size, flags);
 	r = cpu_ring();
 	if (!r)
 		return -1;
-	to = reserve(r, 8 + sizeof(*tr), ring_bytes, &head, &unread);
+	to = reserve(r, 8 + size, ring_bytes, &head, &unread);
 	if (!to)
 		return -1;
-	for (i = 0; i < sizeof(*tr) / 8; i++)
-		to[1 + i] = ((__u64 *)tr)[i];
-	commit(to, sizeof(*tr));
+	for (i = 0; i < size / 8; i++)
+		to[1 + i] = ((const __u64 *)rec)[i];
+	commit(to, size);
 	if (flags & BPF_RB_FORCE_WAKEUP)
 		wake_reader();
 	return 0;
 }
+
+#define MARKER_WORDS (sizeof(struct marker_record) / 8)
 
 /* Most records' payload is no longer, in words, and copied without a call. */
 #define INLINE_WORDS 12
@@ -190,28 +192,28 @@ static __always_inline long send_marker(struct thread_state *st, struct ring_hea
 		if (wakes(st->rec.time) ||
 		    ((st->rec.seq & 255) == 255 && bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) > wake_bytes))
 			flags = BPF_RB_FORCE_WAKEUP;
-		return bpf_ringbuf_output(&ring, &st->rec, sizeof(struct record) + used, flags);
+		return bpf_ringbuf_output(&ring, &st->rec, sizeof(st->rec) + used, flags);
 	}
 	if (!r)
 		return -1;
-	size = (8 + sizeof(struct record) + used + 7) & ~7u;
+	size = (8 + sizeof(st->rec) + used + 7) & ~7u;
 	to = reserve(r, size, room_for(st, r, size), &head, &unread);
 	if (!to)
 		return -1;
 	st->share += size;
 #pragma unroll
-	for (i = 0; i < sizeof(struct record) / 8; i++)
+	for (i = 0; i < MARKER_WORDS; i++)
 		to[1 + i] = ((__u64 *)&st->rec)[i];
 	if (used <= INLINE_WORDS * 8) {
 		for (i = 0; i < INLINE_WORDS; i++) {
 			if (i * 8 >= used)
 				break;
-			to[9 + i] = ((__u64 *)st->payload)[i];
+			to[1 + MARKER_WORDS + i] = ((__u64 *)st->payload)[i];
 		}
 	} else {
-		bpf_probe_read_kernel(to + 9, used, st->payload);
+		bpf_probe_read_kernel(to + 1 + MARKER_WORDS, used, st->payload);
 	}
-	commit(to, sizeof(struct record) + used);
+	commit(to, sizeof(st->rec) + used);
 	/* once each time that wake_bytes more are unread */
 	if (wakes(st->rec.time) || (unread > wake_bytes && ((head ^ (head + size)) & wake_bytes)))
 		wake_reader();

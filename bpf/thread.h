@@ -95,18 +95,19 @@ static __noinline int identify(struct task_struct *task, struct identity *who)
 	return 0;
 }
 
-static __always_inline void stamp(struct record *rec, struct task_struct *task, __u8 type)
-{
-	rec->time = bpf_ktime_get_ns();
-	rec->tgid = BPF_CORE_READ(task, tgid);
-	rec->tid = BPF_CORE_READ(task, pid);
-	rec->type = type;
-}
+/* Fills a record's head. */
+#define stamp(rec, task, kind)                            \
+	do {                                              \
+		(rec)->time = bpf_ktime_get_ns();         \
+		(rec)->tgid = BPF_CORE_READ(task, tgid);  \
+		(rec)->tid = BPF_CORE_READ(task, pid);    \
+		(rec)->type = (kind);                     \
+	} while (0)
 
 /* Lifecycle records are rare and wake the reader, so that it can act on them. */
-static __always_inline long send_lifecycle(struct thread_record *tr)
+static __always_inline long send_lifecycle(const void *rec, __u32 size)
 {
-	long err = send_thread_record(tr, BPF_RB_FORCE_WAKEUP);
+	long err = send_record(rec, size, BPF_RB_FORCE_WAKEUP);
 
 	if (err)
 		count_drop(DROP_LIFECYCLE);
@@ -125,14 +126,14 @@ static __noinline long tell_thread(struct thread_state *st)
 
 	if (!st)
 		return -1;
-	tr = &st->own;
-	stamp(&tr->rec, task, RECORD_THREAD);
+	tr = &st->thread;
+	stamp(tr, task, RECORD_THREAD);
 	identify(task, &tr->who);
 	st->start_time = tr->who.start_time;
-	st->rec.tgid = tr->rec.tgid;
-	st->rec.tid = tr->rec.tid;
+	st->rec.tgid = tr->tgid;
+	st->rec.tid = tr->tid;
 	__builtin_memcpy(st->comm, tr->who.comm, COMM_LEN);
-	if (send_thread_record(tr, BPF_RB_NO_WAKEUP))
+	if (send_record(tr, sizeof(*tr), BPF_RB_NO_WAKEUP))
 		return -1;
 	st->told = 1;
 	return 0;

@@ -27,14 +27,15 @@ type Marker struct {
 	Head
 	Site   uint32       // probe.Site.ID
 	Effect probe.Effect // of the site
-	Lane   uint8        // of the site; without meaning for probe.NoLane
+	Lane   uint8        // of the site, or probe.NoLane
 	// Program tells the programs apart that the thread has run, 0 for the first.
 	Program uint32
 	// Seq is the number of this marker on its thread, from 0, lost ones counted.
 	Seq uint64
 	// Depth is enters minus exits of the lane as the kernel counted them, this
 	// marker included. Low is the lowest Depth from the last marker of this lane
-	// that was delivered (its Depth counts) to just before this one.
+	// that was delivered (its Depth counts) to just before this one. Points, and
+	// markers without a lane, take no part: both are 0.
 	Depth, Low int32
 	// The thread's counters, low 32 bits: differences are exact modulo 2^32.
 	VoluntarySwitches   uint32

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"unsafe"
 
 	"github.com/phasetrace/phasetrace/internal/event"
 	"github.com/phasetrace/phasetrace/internal/probe"
@@ -14,35 +15,11 @@ import (
 	"github.com/phasetrace/phasetrace/bpf"
 )
 
-// Sizes of the wire structs in bytes; layout_test.go holds them against the
-// BTF of the compiled programs.
-const (
-	recordSize   = 64
-	identitySize = 40
-	slotSize     = 8
-)
-
-// siteBits is how many bits of a marker's site are its id; bit i above them
-// says that integer i could not be read. 12 integers at most leave 20 bits.
-const siteBits = 32 - probe.MaxCaptures
-
-var errShortRecord = errors.New("record is shorter than its type says")
-
-const (
-	stringTruncated  = uint16(bpf.PhasetraceStringFlagSTRING_TRUNCATED)
-	stringUnreadable = uint16(bpf.PhasetraceStringFlagSTRING_UNREADABLE)
-	stringNull       = uint16(bpf.PhasetraceStringFlagSTRING_NULL)
-)
-
-// The record types of bpf/event.h.
-const (
-	typeMarker      = uint8(bpf.PhasetraceRecordTypeRECORD_MARKER)
-	typeThread      = uint8(bpf.PhasetraceRecordTypeRECORD_THREAD)
-	typeThreadExit  = uint8(bpf.PhasetraceRecordTypeRECORD_THREAD_EXIT)
-	typeProcessExit = uint8(bpf.PhasetraceRecordTypeRECORD_PROCESS_EXIT)
-	typeExec        = uint8(bpf.PhasetraceRecordTypeRECORD_EXEC)
-	typeFork        = uint8(bpf.PhasetraceRecordTypeRECORD_FORK)
-	typeLibrary     = uint8(bpf.PhasetraceRecordTypeRECORD_LIBRARY)
+var (
+	errShortRecord  = errors.New("record is shorter than its type says")
+	errOtherLayout  = errors.New("record does not hold what its site captures")
+	errUnknownSite  = errors.New("record names a site that was never planned")
+	errUnknownEvent = errors.New("record has an unknown type")
 )
 
 // decoder turns records into events, which it reuses: an event is valid until
@@ -58,134 +35,140 @@ type decoder struct {
 	library     event.Library
 }
 
-// decode turns one ring buffer record into an event. Strings of the event point
+// decode turns one record of a ring into an event. Strings of the event point
 // into raw.
 func (d *decoder) decode(raw []byte) (event.Event, error) {
-	if len(raw) < recordSize {
+	if len(raw) < smallestRecord {
 		return nil, errShortRecord
 	}
-	r := raw[:recordSize:recordSize]
-	le := binary.LittleEndian
-	head := event.Head{Time: int64(le.Uint64(r[0:])), PID: le.Uint32(r[16:]), TID: le.Uint32(r[20:])}
-	if r[28] == typeMarker {
-		d.marker.Head = head
-		return &d.marker, d.decodeMarker(r, raw[recordSize:])
+	number := int(raw[offType])
+	if number >= len(records) || records[number].decode == nil {
+		return nil, fmt.Errorf("%w: %d", errUnknownEvent, number)
 	}
-	return d.decodeLife(r[28], head, r, raw[recordSize:])
+	t := &records[number]
+	if len(raw) < t.size {
+		return nil, errShortRecord
+	}
+	return t.decode(d, raw)
 }
 
-// decodeLife decodes what threads and processes live through.
-func (d *decoder) decodeLife(kind uint8, head event.Head, r, identity []byte) (event.Event, error) {
-	le := binary.LittleEndian
-	switch kind {
-	case typeThread:
-		d.thread.Head = head
-		return &d.thread, decodeIdentity(identity, &d.thread.Who)
-	case typeThreadExit, typeProcessExit:
-		e := &d.threadExit
-		if kind == typeProcessExit {
-			e = &d.processExit.ThreadExit
-		}
-		e.Head, e.Markers, e.Program = head, le.Uint64(r[8:]), le.Uint32(r[32:])
-		if kind == typeThreadExit {
-			return e, decodeIdentity(identity, &e.Who)
-		}
-		d.processExit.Status = le.Uint32(r[60:])
-		return &d.processExit, decodeIdentity(identity, &e.Who)
-	case typeExec:
-		e := &d.exec
-		e.Head, e.Markers, e.Program, e.Before = head, le.Uint64(r[8:]), le.Uint32(r[32:]), le.Uint32(r[36:])
-		e.FormerTID = le.Uint32(r[60:])
-		e.FormerStart = uint64(le.Uint32(r[44:]))<<32 | uint64(le.Uint32(r[40:]))
-		e.File = event.File{Device: le.Uint32(r[24:]), Inode: uint64(le.Uint32(r[52:]))<<32 | uint64(le.Uint32(r[48:]))}
-		return e, decodeIdentity(identity, &e.Who)
-	case typeFork:
-		e := &d.fork
-		e.Head, e.Parent, e.Child = head, int(le.Uint32(r[24:])), le.Uint32(r[60:])
-		return e, decodeIdentity(identity, &e.Who)
-	case typeLibrary:
-		d.library.Head = head
-		return &d.library, decodeIdentity(identity, &d.library.Who)
-	}
-	return nil, fmt.Errorf("unknown record type %d", kind)
+func head(time uint64, tgid, tid uint32) event.Head {
+	return event.Head{Time: int64(time), PID: tgid, TID: tid}
 }
 
-func (d *decoder) decodeMarker(r, payload []byte) error {
+func (d *decoder) hit(r *bpf.PhasetraceMarkerRecord, payload []byte) (event.Event, error) {
 	e := &d.marker
-	le := binary.LittleEndian
-	e.Seq = le.Uint64(r[8:])
-	site := le.Uint32(r[24:])
-	e.Site = site & (1<<siteBits - 1)
-	e.Lane, e.NumValues, e.Effect = r[29], r[30], probe.Effect(r[31])
-	e.Depth = int32(le.Uint32(r[32:]))
-	e.Low = int32(le.Uint32(r[36:]))
-	e.VoluntarySwitches = le.Uint32(r[40:])
-	e.InvoluntarySwitches = le.Uint32(r[44:])
-	e.MinorFaults = le.Uint32(r[48:])
-	e.MajorFaults = le.Uint32(r[52:])
-	e.ResidentPages = le.Uint32(r[56:])
-	e.Program = le.Uint32(r[60:])
-	shape, ok := d.shapes.of(e.Site)
+	e.Effect = probe.Effect(r.Type) // see markerType
+	e.Head = head(r.Time, r.Tgid, r.Tid)
+	e.Site, e.Lane = r.Site, r.Lane
+	e.Program, e.Seq = r.Program, r.Seq
+	e.Depth, e.Low = r.Depth, r.Low
+	e.VoluntarySwitches, e.InvoluntarySwitches = r.VoluntarySwitches, r.InvoluntarySwitches
+	e.MinorFaults, e.MajorFaults = r.MinorFaults, r.MajorFaults
+	e.ResidentPages = r.RssPages
+	shape, ok := d.shapes.of(r.Site)
 	if !ok {
-		return fmt.Errorf("record names site %d, which was never planned", e.Site)
+		return nil, fmt.Errorf("%w: %d", errUnknownSite, r.Site)
 	}
-	return decodeValues(payload, site>>siteBits, e, shape)
+	if err := decodeValues(payload, r.Unreadable, e, shape); err != nil {
+		return nil, err
+	}
+	return e, nil
 }
 
-func decodeValues(b []byte, unread uint32, e *event.Marker, shape shape) error {
-	n := int(e.NumValues)
-	if n > probe.MaxCaptures || n != int(shape.n) || len(b) < n*slotSize {
+// decodeValues decodes the slots and the strings behind them, which follow one
+// another in the order of their slots: a record with more or less is not of a
+// site with this shape.
+func decodeValues(payload []byte, unreadable uint16, e *event.Marker, shape shape) error {
+	n := int(shape.n)
+	end := n * slotSize // of the string before
+	if len(payload) < end {
 		return errShortRecord
 	}
-	text := b[n*slotSize:]
+	e.NumValues = shape.n
 	for i := range n {
-		slot := b[i*slotSize : i*slotSize+slotSize]
 		v := &e.Values[i]
-		if shape.strings&(1<<i) == 0 {
-			*v = event.Value{Int: binary.LittleEndian.Uint64(slot), Unreadable: unread>>i&1 != 0}
+		slot := payload[i*slotSize : (i+1)*slotSize]
+		if shape.strings>>i&1 == 0 {
+			*v = event.Value{Int: binary.LittleEndian.Uint64(slot), Unreadable: unreadable>>i&1 != 0}
 			continue
 		}
-		length := int(binary.LittleEndian.Uint16(slot[0:]))
-		offset := int(binary.LittleEndian.Uint16(slot[2:]))
-		flags := binary.LittleEndian.Uint16(slot[4:])
-		if offset+length > len(text) {
-			return errShortRecord
+		s := (*bpf.PhasetraceStringSlot)(unsafe.Pointer(unsafe.SliceData(slot)))
+		begin := end
+		if s.Len > 0 {
+			end += int(s.Len)
+			if int(s.Offset) != begin || end > len(payload) {
+				return errOtherLayout
+			}
 		}
 		*v = event.Value{
-			Str:         text[offset : offset+length : offset+length],
-			Truncated:   flags&stringTruncated != 0,
-			Unreadable:  flags&stringUnreadable != 0,
-			NullPointer: flags&stringNull != 0,
+			Str:         payload[begin:end:end],
+			Truncated:   s.Flags&stringTruncated != 0,
+			Unreadable:  s.Flags&stringUnreadable != 0,
+			NullPointer: s.Flags&stringNull != 0,
 		}
+	}
+	if end != len(payload) {
+		return errOtherLayout
 	}
 	return nil
 }
 
-func decodeIdentity(b []byte, who *event.Identity) error {
-	if len(b) < identitySize {
-		return errShortRecord
+func (d *decoder) threadTold(r *bpf.PhasetraceThreadRecord, _ []byte) (event.Event, error) {
+	d.thread = event.Thread{Head: head(r.Time, r.Tgid, r.Tid), Who: identity(&r.Who)}
+	return &d.thread, nil
+}
+
+func (d *decoder) threadEnded(r *bpf.PhasetraceThreadExitRecord, _ []byte) (event.Event, error) {
+	d.threadExit = threadExit(r)
+	return &d.threadExit, nil
+}
+
+func (d *decoder) processEnded(r *bpf.PhasetraceProcessExitRecord, _ []byte) (event.Event, error) {
+	d.processExit = event.ProcessExit{ThreadExit: threadExit(&r.Thread), Status: r.Status}
+	return &d.processExit, nil
+}
+
+func threadExit(r *bpf.PhasetraceThreadExitRecord) event.ThreadExit {
+	return event.ThreadExit{Head: head(r.Time, r.Tgid, r.Tid), Who: identity(&r.Who), Markers: r.Markers, Program: r.Program}
+}
+
+func (d *decoder) execed(r *bpf.PhasetraceExecRecord, _ []byte) (event.Event, error) {
+	d.exec = event.Exec{
+		Head: head(r.Time, r.Tgid, r.Tid), Who: identity(&r.Who),
+		FormerTID: r.FormerTid, FormerStart: r.FormerStart,
+		Markers: r.Markers, Before: r.Before, Program: r.Program,
+		File: event.File{Device: r.Dev, Inode: r.Ino},
 	}
-	le := binary.LittleEndian
-	comm := b[8:24:24]
+	return &d.exec, nil
+}
+
+func (d *decoder) forked(r *bpf.PhasetraceForkRecord, _ []byte) (event.Event, error) {
+	d.fork = event.Fork{Head: head(r.Time, r.Tgid, r.Tid), Parent: int(r.Parent), Child: r.Child, Who: identity(&r.Who)}
+	return &d.fork, nil
+}
+
+func (d *decoder) libraryChanged(r *bpf.PhasetraceLibraryRecord, _ []byte) (event.Event, error) {
+	d.library = event.Library{Head: head(r.Time, r.Tgid, r.Tid), Who: identity(&r.Who)}
+	return &d.library, nil
+}
+
+// identity tells who a thread is; its name points into r.
+func identity(r *bpf.PhasetraceIdentity) event.Identity {
+	comm := unsafe.Slice((*byte)(unsafe.Pointer(&r.Comm)), len(r.Comm))
 	if end := bytes.IndexByte(comm, 0); end >= 0 {
-		comm = comm[:end]
+		comm = comm[:end:end]
 	}
-	*who = event.Identity{
-		StartTime: le.Uint64(b[0:]),
-		Comm:      comm,
-		ViewPID:   int(le.Uint32(b[24:])),
-		ViewTID:   int(le.Uint32(b[28:])),
-		InnerPID:  int(le.Uint32(b[32:])),
-		InnerTID:  int(le.Uint32(b[36:])),
+	return event.Identity{
+		StartTime: r.StartTime, Comm: comm,
+		ViewPID: int(r.ViewTgid), ViewTID: int(r.ViewTid),
+		InnerPID: int(r.InnerTgid), InnerTID: int(r.InnerTid),
 	}
-	return nil
 }
 
 // shape is what decoding needs to know of a site.
 type shape struct {
 	known   bool
-	effect  probe.Effect
-	lane    uint8
 	n       uint8
 	strings uint16 // bit i: capture i is a string
 }

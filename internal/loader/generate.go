@@ -35,11 +35,18 @@ const specsPerProgram = 64
 
 // Offsets in struct thread_state.
 const (
-	offHeader  = int16(unsafe.Offsetof(bpf.PhasetraceThreadState{}.Rec) + unsafe.Offsetof(bpf.PhasetraceRecord{}.Type))
-	offSite    = int16(unsafe.Offsetof(bpf.PhasetraceThreadState{}.Rec) + unsafe.Offsetof(bpf.PhasetraceRecord{}.Site))
-	offUsed    = int16(unsafe.Offsetof(bpf.PhasetraceThreadState{}.Used))
-	offPayload = int16(unsafe.Offsetof(bpf.PhasetraceThreadState{}.Payload))
+	offHeader     = int16(unsafe.Offsetof(bpf.PhasetraceThreadState{}.Rec) + unsafe.Offsetof(bpf.PhasetraceMarkerRecord{}.Type))
+	offUnreadable = int16(unsafe.Offsetof(bpf.PhasetraceThreadState{}.Rec) + unsafe.Offsetof(bpf.PhasetraceMarkerRecord{}.Unreadable))
+	offUsed       = int16(unsafe.Offsetof(bpf.PhasetraceThreadState{}.Used))
+	offPayload    = int16(unsafe.Offsetof(bpf.PhasetraceThreadState{}.Payload))
 )
+
+// header is a marker's type, lane and an empty set of unreadable integers: they
+// lie in one word, which one store fills.
+func (s *siteSpec) header() int64 {
+	const laneBits = 8 * (unsafe.Offsetof(bpf.PhasetraceMarkerRecord{}.Lane) - unsafe.Offsetof(bpf.PhasetraceMarkerRecord{}.Type))
+	return int64(markerType(s.effect)) | int64(s.lane)<<laneBits
+}
 
 // Registers of the generated body. The first two hold over calls.
 const (
@@ -103,10 +110,9 @@ func (g *generator) search(specs []siteSpec, first int) {
 }
 
 func (g *generator) site(s *siteSpec) {
-	header := uint32(typeMarker) | uint32(s.lane)<<8 | uint32(s.n)<<16 | uint32(s.effect)<<24
 	g.emit(
-		asm.StoreImm(regState, offHeader, int64(int32(header)), asm.Word),
-		asm.StoreImm(regState, offUsed, int64(s.n)*slotSize, asm.Word),
+		asm.StoreImm(regState, offHeader, s.header(), asm.Word),
+		asm.StoreImm(regState, offUsed, int64(s.n)*int64(slotSize), asm.Word),
 	)
 	for i := range int(s.n) {
 		g.capture(&s.captures[i], i)
@@ -114,7 +120,7 @@ func (g *generator) site(s *siteSpec) {
 	g.emit(asm.Mov.Imm(asm.R0, 0), asm.Return())
 }
 
-func slotOffset(i int) int16 { return offPayload + int16(i)*slotSize }
+func slotOffset(i int) int16 { return offPayload + int16(i*slotSize) }
 
 // capture fills slot i. The slot also serves as the place that user memory is
 // read into.
@@ -157,7 +163,7 @@ func (g *generator) capture(c *captureSpec, i int) {
 }
 
 // integer stores an operand as 64 bits. One that cannot be read is 0 there, and
-// marked above the site's id.
+// marked in the record's unreadable.
 func (g *generator) integer(op *operand, i int) {
 	if op.kind == operandConst {
 		v := extend(op.value, op.size, op.signed)
@@ -231,9 +237,9 @@ func (g *generator) memory(op *operand, i int, bad string) {
 	} else {
 		g.emit(
 			storeConstant(i, 0),
-			asm.LoadMem(asm.R1, regState, offSite, asm.Word),
-			asm.Or.Imm(asm.R1, int32(uint32(1)<<(siteBits+i))),
-			asm.StoreMem(regState, offSite, asm.R1, asm.Word),
+			asm.LoadMem(asm.R1, regState, offUnreadable, asm.Half),
+			asm.Or.Imm(asm.R1, int32(1)<<i),
+			asm.StoreMem(regState, offUnreadable, asm.R1, asm.Half),
 		)
 	}
 	g.place(read)

@@ -11,8 +11,8 @@ import (
 // compile turns a site into what instructions are generated from.
 func compile(s probe.Site) (siteSpec, error) {
 	spec := siteSpec{effect: s.Effect, lane: s.Lane, n: uint8(len(s.Captures))}
-	if s.ID >= 1<<siteBits {
-		return spec, fmt.Errorf("plan site %d: at most %d sites in one session", s.ID, 1<<siteBits)
+	if s.Effect < probe.Enter || s.Effect > probe.Point {
+		return spec, fmt.Errorf("plan site %d: it has no effect that records can tell: %v", s.ID, s.Effect)
 	}
 	if len(s.Captures) > probe.MaxCaptures {
 		return spec, fmt.Errorf("plan site %d: %d values to capture, at most %d", s.ID, len(s.Captures), probe.MaxCaptures)
@@ -41,7 +41,7 @@ func compile(s probe.Site) (siteSpec, error) {
 }
 
 func shapeOf(s probe.Site) shape {
-	sh := shape{known: true, effect: s.Effect, lane: s.Lane, n: uint8(len(s.Captures))}
+	sh := shape{known: true, n: uint8(len(s.Captures))}
 	for i, c := range s.Captures {
 		if c.Type != probe.CaptureInt {
 			sh.strings |= 1 << i

@@ -234,7 +234,7 @@ func (c *cpuRing) peek(until int64) (int64, error) {
 		}
 		return min(until, c.floor), nil
 	}
-	if length < recordSize || length > ringOverhang-lengthSize {
+	if length < uint64(smallestRecord) || length > ringOverhang-lengthSize {
 		return until, fmt.Errorf("%w: length %d", errRing, length)
 	}
 	begin := at + lengthSize

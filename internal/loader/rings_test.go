@@ -10,6 +10,7 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/phasetrace/phasetrace/bpf"
 	"github.com/phasetrace/phasetrace/internal/event"
 )
 
@@ -62,7 +63,7 @@ func (k *kernel) advance(t *task, rng *rand.Rand) {
 		}
 		k.clock++
 		t.time, t.step = k.clock, 1
-		t.length = recordSize + rng.IntN(300)
+		t.length = smallestRecord + rng.IntN(300)
 	case 1:
 		at, ok := k.reserve(t.cpu, uint64(lengthSize+t.length+7)&^7)
 		if !ok {
@@ -145,7 +146,7 @@ func TestRingsMergeByTime(t *testing.T) {
 	r.now = func() int64 { return k.clock + clockSlack + 1 }
 	rng := rand.New(rand.NewPCG(1, 2))
 	for range 100 {
-		one := &task{cpu: rng.IntN(l.count), step: 1, time: k.clock, length: recordSize}
+		one := &task{cpu: rng.IntN(l.count), step: 1, time: k.clock, length: smallestRecord}
 		k.clock += 10
 		k.advance(one, rng)
 		if one.step == 2 {
@@ -167,7 +168,7 @@ func TestRingsMergeByTime(t *testing.T) {
 
 func TestRingsRefuseNonsense(t *testing.T) {
 	l := ringLayout{count: 1, bytes: 4096}
-	for _, length := range []uint64{1, recordSize - 1, ringOverhang, 1 << 40} {
+	for _, length := range []uint64{1, uint64(smallestRecord) - 1, ringOverhang, 1 << 40} {
 		k := newKernel(l)
 		r := newRings(k.memory, l)
 		*k.word(0, 0) = 128
@@ -202,33 +203,24 @@ func TestLayout(t *testing.T) {
 // four letters, exits with a token.
 func filled(l ringLayout, n int) (*rings, func(), shapes) {
 	k := newKernel(l)
-	put := func(site uint32, payload []byte) {
-		length := recordSize + len(payload)
-		at, ok := k.reserve(0, uint64(lengthSize+length+7)&^7)
+	put := func(raw []byte) {
+		at, ok := k.reserve(0, uint64(lengthSize+len(raw)+7)&^7)
 		if !ok {
 			panic("the ring is too small")
 		}
-		record := k.memory[int(at)+lengthSize:][:length]
+		record := k.memory[int(at)+lengthSize:]
+		copy(record, raw)
 		binary.LittleEndian.PutUint64(record, uint64(k.clock))
-		binary.LittleEndian.PutUint32(record[24:], site)
-		record[28] = typeMarker
-		copy(record[recordSize:], payload)
 		k.clock += 500
-		record[30] = 1
-		if site == 0 {
-			record[30] = 4
-		}
-		*k.word(0, at) = uint64(length)
+		*k.word(0, at) = uint64(len(raw))
 	}
-	enter := binary.LittleEndian.AppendUint64(nil, 7)
-	enter = binary.LittleEndian.AppendUint64(enter, ^uint64(0))
-	enter = binary.LittleEndian.AppendUint64(enter, 4)
-	enter = binary.LittleEndian.AppendUint64(enter, uint64(stringNull)<<32)
-	enter = append(enter, "spin"...)
+	values := payload("spin", 7, ^uint64(0), textAt(32, 4, 0), textAt(0, 0, stringNull))
+	enter := wire(bpf.PhasetraceMarkerRecord{Type: uint8(bpf.PhasetraceRecordTypeRECORD_ENTER)}, values...)
+	exit := wire(bpf.PhasetraceMarkerRecord{Type: uint8(bpf.PhasetraceRecordTypeRECORD_EXIT), Site: 1}, values[:slotSize]...)
 	refill := func() {
 		for range n / 2 {
-			put(0, enter)
-			put(1, enter[:8])
+			put(enter)
+			put(exit)
 		}
 	}
 	r := newRings(k.memory, l)
