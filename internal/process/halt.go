@@ -20,7 +20,8 @@ type Halter struct {
 	limit time.Duration
 	calls chan func()
 	once  sync.Once
-	done  chan struct{}
+	done  chan struct{} // closed by Close
+	over  chan struct{} // closed when nobody is halted any more
 	halts map[int]*halt // by PID; of the thread that traces them
 }
 
@@ -30,20 +31,40 @@ type halt struct {
 	released bool
 }
 
+// closeTime bounds how long Close waits for programs to stop.
+const closeTime = time.Second
+
 // haltPoll is how often a program that is to stop, or to go on, is looked at.
 const haltPoll = 200 * time.Microsecond
 
 // NewHalter returns a halter that stops nobody for longer than limit. The caller
 // must Close it.
 func NewHalter(limit time.Duration) *Halter {
-	h := &Halter{limit: limit, calls: make(chan func()), done: make(chan struct{}), halts: make(map[int]*halt)}
+	h := &Halter{limit: limit, calls: make(chan func()), done: make(chan struct{}), over: make(chan struct{}), halts: make(map[int]*halt)}
 	go h.run()
 	return h
 }
 
-// run makes every ptrace call: the kernel knows one thread as the tracer.
+// run makes every ptrace call: the kernel knows one thread as the tracer, and
+// lets everybody go when that thread ends, as it does with this goroutine.
 func (h *Halter) run() {
-	runtime.LockOSThread() // and ends it with the goroutine
+	runtime.LockOSThread()
+	if unix.Gettid() == os.Getpid() { // the main thread goes on whatever it runs
+		other := make(chan struct{})
+		go func() {
+			runtime.LockOSThread()
+			close(other)
+			h.loop()
+		}()
+		<-other
+		runtime.UnlockOSThread()
+		return
+	}
+	h.loop()
+}
+
+func (h *Halter) loop() {
+	defer close(h.over)
 	for {
 		var poll <-chan time.Time
 		if len(h.halts) > 0 {
@@ -55,8 +76,20 @@ func (h *Halter) run() {
 		case <-poll:
 			h.look()
 		case <-h.done:
-			return // the thread's end lets everybody go
+			h.letAllGo()
+			return
 		}
+	}
+}
+
+// letAllGo releases everybody. Who does not stop in time, so that it could be
+// released, is let go by the end of the thread.
+func (h *Halter) letAllGo() {
+	for _, halt := range h.halts {
+		halt.released = true
+	}
+	for until := time.Now().Add(closeTime); len(h.halts) > 0 && time.Now().Before(until); time.Sleep(haltPoll) {
+		h.look()
 	}
 }
 
@@ -117,8 +150,11 @@ func (h *Halter) call(f func() error) error {
 	}
 }
 
-// Close lets everybody go on.
-func (h *Halter) Close() { h.once.Do(func() { close(h.done) }) }
+// Close lets everybody go on, and returns when they do.
+func (h *Halter) Close() {
+	h.once.Do(func() { close(h.done) })
+	<-h.over
+}
 
 func (h *Halter) look() {
 	for pid, halt := range h.halts {
