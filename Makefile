@@ -14,7 +14,7 @@ export CGO_CFLAGS  ?= -O2 -g -Wno-deprecated-declarations
 
 MULTIARCH := $(shell $(CC) -print-multiarch 2>/dev/null)
 
-.PHONY: build demo test test-race bench generate check-generated lint fuzz soak hostile gpu-check test-kernels dist clean
+.PHONY: build demo test test-race bench generate check-generated lint structure fuzz soak hostile gpu-check test-kernels dist clean
 
 build: ## compile ./phasetrace
 	$(GO) build -o phasetrace ./cmd/phasetrace
@@ -53,6 +53,9 @@ lint: ## gofmt, vet, staticcheck
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "run gofmt -w on these" >&2; exit 1; }
 	$(GO) vet ./...
 	$(GO) tool -modfile=tools/go.mod staticcheck ./...
+
+structure: ## count how the files of each package refer to each other, and what is long
+	$(GO) run -C tools ./structure ./internal/... ./cmd/... ./bench
 
 FUZZTIME ?= 10s
 fuzz: ## run every fuzz target for FUZZTIME
