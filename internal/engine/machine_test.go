@@ -143,7 +143,7 @@ type task struct {
 }
 
 func newMachine(e *Engine) *machine {
-	m := &machine{engine: e, sites: e.sites, nextID: 100, lost: make(map[event.ThreadKey]event.ThreadLoss)}
+	m := &machine{engine: e, sites: e.sites.list, nextID: 100, lost: make(map[event.ThreadKey]event.ThreadLoss)}
 	m.full = func() bool { return false }
 	return m
 }
