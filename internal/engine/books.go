@@ -94,12 +94,13 @@ func (b *books) closeAbove(st *recorder.Stack, i int, time int64, why stream.Rea
 	}
 }
 
-// settle closes scopes that come to lie on top and that another thread has
-// closed before.
+// settle closes scopes that come to lie on top and that have ended before.
 func (b *books) settle(ln *lane, st *recorder.Stack, time int64) {
-	for sc := b.scopes.top(st); sc != nil && sc.closedElsewhere; sc = b.scopes.top(st) {
-		ln.count.left(1)
-		b.close(sc, ending{time: time, why: stream.ReasonUnwound})
+	for sc := b.scopes.top(st); sc != nil && sc.over != stream.ReasonNone; sc = b.scopes.top(st) {
+		if sc.over == stream.ReasonUnwound {
+			ln.count.left(1) // another thread's exit
+		}
+		b.close(sc, ending{time: time, why: sc.over})
 	}
 	if ln.count.owed > 0 && b.scopes.newest(ln) == nil {
 		ln.count.owed = 0

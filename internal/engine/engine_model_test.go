@@ -185,6 +185,17 @@ func (r *recording) Record(record stream.Record) {
 	r.said = append(r.said, fmt.Sprintf("%d exit %s after %d %s", b.Thread.HostTID, b.Path, b.Duration, b.Synthetic))
 }
 
+// miscounted returns what does not go together of the kernel's count of a lane and
+// the scopes that are open there, after a record of it.
+func miscounted(e *Engine, th *thread, lane int) string {
+	ln := &th.lanes[lane]
+	sc := e.scopes.newest(ln)
+	if sc == nil || ln.count.level(sc)+ln.count.due(sc)+int32(ln.overflow) == ln.count.depth {
+		return ""
+	}
+	return fmt.Sprintf("the kernel counts %d at level %d, %d due, %d in overflow: %+v", ln.count.depth, ln.count.level(sc), ln.count.due(sc), ln.overflow, ln.count)
+}
+
 // compareWithModel runs a program that does everything wrong through both.
 func compareWithModel(t testing.TB, c chooser, policy Policy) uint64 {
 	out := &recording{}
@@ -232,6 +243,13 @@ func compareWithModel(t testing.TB, c chooser, policy Policy) uint64 {
 			n.pop(th, 1, 0, m.now, stream.ReasonThreadExit)
 			n.threads = slices.Delete(n.threads, i, i+1)
 			m.freed = append(m.freed, th.tid)
+		}
+		if known := e.tasks.threads[th.tid]; known != nil {
+			for lane := range 2 {
+				if err := miscounted(e, known, lane); err != "" {
+					t.Fatalf("at %d: %s", m.now, err)
+				}
+			}
 		}
 		if !slices.Equal(out.said, n.said) {
 			t.Fatalf("at %d, %+v:\nengine %q\nmodel  %q", m.now, m.ev, out.said, n.said)

@@ -69,22 +69,24 @@ type keyedRepairer struct {
 func (r *keyedRepairer) enter(th *thread, s *Site, ev *event.Marker, v verdict) {
 	value := ev.Values[s.Key].Int
 	k := r.keys.find(idOf(th.process, s.Pair, value), value, s.keyBits())
-	outstanding := uint32(0)
+	if k == nil {
+		r.open(th, s, ev, 0)
+		return
+	}
+	outstanding := k.outstanding
+	k.outstanding = 0 // it goes over to the new scope
 	switch {
-	case v.scope != nil && v.doubt:
-		outstanding = k.outstanding
+	case v.scope == nil:
+		r.keys.drop(k)
+		if !r.keys.overlaps[s.Pair] {
+			outstanding = 0 // without a proof that phases of one key overlap, they were left
+		}
+	case v.doubt:
 		r.close(v.scope, ending{time: ev.Time, why: stream.ReasonLost})
-	case v.scope != nil:
-		outstanding = k.outstanding + 1
+	default:
+		outstanding++
 		r.keys.noteReuse(s.Pair)
 		r.close(v.scope, ending{time: ev.Time, why: stream.ReasonKeyReused})
-	case k != nil:
-		// Without a proof that phases of one key overlap, those before were left
-		// without an exit.
-		if r.keys.overlaps[s.Pair] {
-			outstanding = k.outstanding
-		}
-		r.keys.drop(k)
 	}
 	r.open(th, s, ev, outstanding)
 }

@@ -102,8 +102,8 @@ func (r *repairer) end(ln *lane, s *Site, ev *event.Marker, v verdict) {
 	switch {
 	case v.doubt:
 		why = stream.ReasonLost
-	case ln.count.owed > 0:
-		ln.count.writeOff(sc.token.Scope())
+	case ln.count.owed > 0 && ln.count.due(sc) == 0:
+		r.scopes.writeOff(ln) // the program has gone on without them
 	}
 	if ln.overflow > 0 {
 		ln.count.left(int(ln.overflow))
@@ -141,10 +141,7 @@ func (r *repairer) unwind(th *thread, ln *lane, s *Site, ev *event.Marker, v ver
 		r.close(top, ending{time: ev.Time, why: reason})
 	}
 	r.end(ln, s, ev, r.judge.found(th, ln, s, ev, sc))
-	if r.scopes.newest(ln) == nil {
-		known = 0 // nothing is left that their exits could be taken for
-	}
-	ln.count.owe(known, r.scopes.batch.Stats().Sequence)
+	r.scopes.owe(ln, known, r.scopes.batch.Stats().Sequence)
 }
 
 // either closes the scope that an exit means, or the instance inside it of which
@@ -170,7 +167,7 @@ func (r *repairer) foreign(th *thread, ln *lane, s *Site, ev *event.Marker, sc *
 	}
 	r.blame(th, s, ev, err, stream.RepairAtOwner)
 	st, owner := sc.stack, &sc.thread.lanes[s.Pair.Lane]
-	sc.closedElsewhere = true
+	sc.over = stream.ReasonUnwound
 	if sc == r.scopes.top(st) {
 		r.expect(owner, sc)
 		owner.count.left(1)
@@ -189,7 +186,8 @@ func (r *repairer) expected(th *thread, ln *lane, s *Site, ev *event.Marker) {
 		own = th.process.exits.take(k, &r.exits) == th.key.TID
 	}
 	if own {
-		ln.count.paid(1)
+		ln.count.comes = true
+		r.scopes.paid(ln, 1)
 	} else {
 		ln.count.unused()
 	}
@@ -204,6 +202,9 @@ func (r *repairer) realign(th *thread, ln *lane, s *Site, ev *event.Marker, a al
 	if a.closed < 0 {
 		ln.count.left(-a.closed)
 	}
+	if !ln.count.comes {
+		r.scopes.writeOff(ln)
+	}
 	beyond := min(max(a.closed, 0), int(ln.overflow))
 	ln.overflow -= uint32(beyond)
 	for a.closed -= beyond; a.closed > 0; a.closed-- {
@@ -212,7 +213,7 @@ func (r *repairer) realign(th *thread, ln *lane, s *Site, ev *event.Marker, a al
 			break
 		}
 		if !a.all && ln.count.level(sc) <= ev.Low {
-			ln.count.paid(a.closed) // it cannot be the one that ended
+			r.scopes.paid(ln, int32(a.closed)) // it cannot be the one that ended
 			break
 		}
 		st := sc.stack
@@ -224,10 +225,24 @@ func (r *repairer) realign(th *thread, ln *lane, s *Site, ev *event.Marker, a al
 	case a.keep == nil:
 		r.standIn(th, ln, s, ev, a.opened)
 	case a.keep == r.scopes.newest(ln):
-		ln.count.shift = ev.Depth + 1 - int32(ln.count.owed) - a.keep.depth
+		r.keep(ln, ev, a.keep)
 	default:
 		ln.count.left(a.opened)
 	}
+}
+
+// keep takes it that a scope was open until now, whose exit the record is: what
+// the kernel counts less are other exits. Where they are as many as there are
+// scopes around, those are over.
+func (r *repairer) keep(ln *lane, ev *event.Marker, sc *scope) {
+	c := &ln.count
+	surplus := c.level(sc) + c.due(sc) - (ev.Depth + 1)
+	if around := sc.stack.Depth() - 1; surplus > c.due(sc) && !c.stray && int(surplus-c.due(sc)) == around {
+		for i := range around {
+			r.scopes.at(sc.stack, i).over = stream.ReasonLost
+		}
+	}
+	c.shift = ev.Depth + 1 - c.due(sc) - sc.depth
 }
 
 // standIn opens stand-ins for n scopes whose enters were lost.

@@ -22,8 +22,9 @@ type scope struct {
 	keyed    keyedScope
 	depth    int32  // of its lane, as the kernel counted it; see kernelCount.level
 	gaps     uint32 // of its thread, when it was entered
-	// closedElsewhere: another thread closed it while scopes lay above it.
-	closedElsewhere bool
+	// over: it has ended while scopes lay above it, and is closed for this reason
+	// once it comes to lie on top.
+	over stream.Reason
 }
 
 // standIn reports whether the scope stands for one whose enter was lost.
