@@ -32,6 +32,9 @@ type Config struct {
 	Limits        recorder.Limits
 	PageSize      int    // bytes
 	ResidentError uint64 // bytes, see Resident.Error
+	// BootShift is what the time namespace of /proc adds to boot times, in ns:
+	// Process.StartTime is as /proc shows it, events tell the time without.
+	BootShift int64
 	// Lost returns how many markers the kernel has counted as lost so far, and
 	// how many of them for want of memory for their thread's state: those leave
 	// no gap in its records. It may do I/O; it is called at most once a batch.
@@ -69,7 +72,7 @@ func New(cfg Config, out Output) *Engine {
 	s := &state{
 		cfg:    cfg,
 		sites:  sites{until: math.MaxInt64},
-		tasks:  newTasks(cfg.Rank),
+		tasks:  newTasks(cfg.Rank, cfg.BootShift),
 		scopes: scopes{sessionID: cfg.SessionID, rec: recorder.New(cfg.Limits)},
 		keys:   newKeys(),
 		losses: newLosses(cfg.Lost),

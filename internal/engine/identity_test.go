@@ -208,13 +208,14 @@ func TestExecTold(t *testing.T) {
 
 // A child is known from the record of its birth alone.
 func TestForkedIdentity(t *testing.T) {
-	k, e, _ := kept()
+	k := &keeper{}
+	e := New(Config{SessionID: "s", PageSize: 4096, BootShift: 2_000_000_000}, k)
 	e.AddProcess(stream.Process{PID: 50, HostPID: 1050, Comm: "parent", Exe: "/bin/parent", Rank: 3, RankSource: "RANK", StartTime: 1})
 	e.Begin()
 	e.Handle(&event.Fork{Head: event.Head{Time: 9, PID: 1050, TID: 1050}, Parent: 50, Child: 1060,
 		Who: event.Identity{ViewPID: 60, InnerPID: 7, Comm: []byte("child"), StartTime: 12_345_678_901}})
 	e.End()
-	want := stream.Process{PID: 60, HostPID: 1060, ContainerPID: 7, Comm: "child", Exe: "/bin/parent", Rank: 3, RankSource: "RANK", Parent: 50, StartTime: 1234}
+	want := stream.Process{PID: 60, HostPID: 1060, ContainerPID: 7, Comm: "child", Exe: "/bin/parent", Rank: 3, RankSource: "RANK", Parent: 50, StartTime: 1434}
 	if got := e.Process(60); got == nil || *got != want {
 		t.Errorf("the child is %+v, want %+v", got, want)
 	}

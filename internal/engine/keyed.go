@@ -39,7 +39,7 @@ func (j *judge) keyedExit(th *thread, s *Site, ev *event.Marker) verdict {
 		return orphan(stream.OrphanEnterNotAttached)
 	}
 	ended := th.process.exits.knows(endedScope{s.Pair, ev.Values[s.Key].Int, s.keyBits()})
-	early := th.process.ranBefore(th.process.gate(s).boot)
+	early := j.tasks.ranBefore(th.process, th.process.gate(s).boot)
 	switch {
 	case early && !ended:
 		return orphan(stream.OrphanBeforeAttach)

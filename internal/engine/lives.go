@@ -207,7 +207,7 @@ func (l *lives) fork(ev *event.Fork) {
 	}
 	child := stream.Process{
 		PID: pid, HostPID: int(ev.Child), ContainerPID: ev.Who.InnerPID,
-		StartTime: ev.Who.StartTime / (1e9 / ticksPerSecond),
+		StartTime: l.tasks.startTime(ev.Who.StartTime),
 	}
 	if parent != nil {
 		child.Parent, child.Exe = parent.id.PID, parent.id.Exe

@@ -3,6 +3,7 @@
 package engine
 
 import (
+	"math"
 	"slices"
 
 	"github.com/phasetrace/phasetrace/internal/event"
@@ -15,14 +16,15 @@ type Description struct {
 	ContainerPID int
 	Rank         int32  // valid with a RankSource
 	RankSource   string // as in stream.Process
-	StartTime    uint64 // clock ticks since boot, of the initial time namespace
+	StartTime    uint64 // as in stream.Process
 }
 
 // rankFromMarker is the RankSource of a rank that a marker gave.
 const rankFromMarker = "marker"
 
-// ticksPerSecond is USER_HZ of /proc/PID/stat on every architecture here.
-const ticksPerSecond = 100
+// tick is the unit of start times in /proc/PID/stat, in ns: USER_HZ is 100 on
+// every architecture here.
+const tick = 1e9 / 100
 
 // process is a traced process.
 type process struct {
@@ -48,11 +50,6 @@ func (p *process) gate(s *Site) gate {
 		return t
 	}
 	return s.gateAll
-}
-
-// ranBefore reports whether the process ran before a boot time in ns.
-func (p *process) ranBefore(since uint64) bool {
-	return p.id.StartTime == 0 || p.id.StartTime*(1e9/ticksPerSecond) < since
 }
 
 // change makes the process somebody else.
@@ -117,15 +114,16 @@ const (
 // tasks are the processes and threads of a session.
 type tasks struct {
 	rank      int32            // of processes that have none
+	shift     int64            // Config.BootShift
 	processes map[int]*process // by PID
 	threads   map[uint32]*thread
 	last      *thread // the thread of the previous marker
 	names     interner
 }
 
-func newTasks(rank int32) tasks {
+func newTasks(rank int32, shift int64) tasks {
 	return tasks{
-		rank: rank, processes: make(map[int]*process), threads: make(map[uint32]*thread),
+		rank: rank, shift: shift, processes: make(map[int]*process), threads: make(map[uint32]*thread),
 		names: interner{make(map[string]string)},
 	}
 }
@@ -177,6 +175,14 @@ func (t *tasks) startedAt(pid int, ticks uint64) *process {
 		return nil
 	}
 	return p
+}
+
+// startTime is Process.StartTime for a boot time in ns that an event tells.
+func (t *tasks) startTime(boot uint64) uint64 { return uint64(int64(boot)+t.shift) / tick }
+
+// ranBefore reports whether a process ran before a boot time in ns.
+func (t *tasks) ranBefore(p *process, boot uint64) bool {
+	return p.id.StartTime == 0 || boot > 0 && p.id.StartTime <= t.startTime(min(boot, math.MaxInt64)-1)
 }
 
 // byHost returns the process of a host id, nil if there is none.

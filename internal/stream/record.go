@@ -43,7 +43,7 @@ type Process struct {
 	Rank         int32
 	RankSource   string // the variable or marker the rank comes from, "" for the default
 	Parent       int    // PID of the followed parent, 0 for a target given by the user
-	StartTime    uint64 // clock ticks since boot, tells reused ids apart; 0 if unknown
+	StartTime    uint64 // clock ticks since boot, as /proc shows it; tells reused ids apart; 0 if unknown
 }
 
 // Thread is who a thread of a traced process was when a record was made. Like a
