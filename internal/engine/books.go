@@ -113,7 +113,7 @@ func (b *books) closeThread(th *thread, time int64, why stream.Reason) {
 		ln := &th.lanes[i]
 		for _, st := range ln.stacks {
 			if why == stream.ReasonThreadExit {
-				b.expectNamed(ln, st, 0) // another thread may come with their exits
+				b.overNamed(st) // another thread that exits them is wrong
 			}
 			b.closeAbove(st, 0, time, th.ending(ln, why))
 		}
@@ -138,6 +138,15 @@ func (b *books) expectNamed(ln *lane, st *recorder.Stack, i int) {
 	for ; i < st.Depth(); i++ {
 		if sc := b.scopes.at(st, i); sc.user != 0 {
 			b.expect(ln, sc)
+		}
+	}
+}
+
+// overNamed remembers that the scopes of a stack that have tokens are over.
+func (b *books) overNamed(st *recorder.Stack) {
+	for i := range st.Depth() {
+		if sc := b.scopes.at(st, i); sc.user != 0 {
+			sc.thread.process.exits.over(endedScope{sc.pair, sc.user, 64})
 		}
 	}
 }

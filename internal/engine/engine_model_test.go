@@ -237,8 +237,6 @@ func compareWithModel(t testing.TB, c chooser, policy Policy) uint64 {
 			}
 		case k == 93 && th.marked:
 			m.threadExit(th.task)
-			n.rememberNamed(th, 0, 0)
-			n.rememberNamed(th, 1, 0)
 			n.pop(th, 0, 0, m.now, stream.ReasonThreadExit)
 			n.pop(th, 1, 0, m.now, stream.ReasonThreadExit)
 			n.threads = slices.Delete(n.threads, i, i+1)

@@ -34,7 +34,8 @@ type exitKey struct {
 	user uint64
 }
 
-// endedScope is a scope that has ended by its own exit, by its token or its key.
+// endedScope is a scope that has ended by its own exit or with its thread, by its
+// token or its key.
 type endedScope struct {
 	pair  *Pair
 	value uint64
@@ -80,7 +81,7 @@ func (m *exitMemory) take(k exitKey, b *exitBudget) uint32 {
 	return tid
 }
 
-// over remembers a scope that has ended by its own exit.
+// over remembers a scope that has ended.
 func (m *exitMemory) over(e endedScope) {
 	if m.ended == nil {
 		m.ended = new([maxEnded]endedScope)
@@ -89,7 +90,7 @@ func (m *exitMemory) over(e endedScope) {
 	m.next++
 }
 
-// knows reports whether such a scope has ended by its own exit not long ago.
+// knows reports whether such a scope has ended not long ago.
 func (m *exitMemory) knows(e endedScope) bool {
 	if m.ended == nil {
 		return false

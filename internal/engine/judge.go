@@ -230,7 +230,7 @@ func (j *judge) unmatched(th *thread, ln *lane, s *Site, ev *event.Marker) verdi
 			return verdict{act: actExpected}
 		}
 		if th.process.exits.knows(endedScope{s.Pair, user, 64}) {
-			return verdict{act: actBlame} // a second exit of one scope
+			return verdict{act: actBlame} // a second exit, or one after its thread's end
 		}
 	}
 	return j.unseen(th, ln, s, ev)
