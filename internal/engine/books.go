@@ -72,24 +72,26 @@ func (b *books) refused(err error) {
 	}
 }
 
-// close ends a scope, which must be on top of its stack.
-func (b *books) close(sc *scope, end ending) {
+// close ends a scope, which must be on top of its stack, and returns the one that
+// lies on top then, or nil.
+func (b *books) close(sc *scope, end ending) (top *scope) {
 	rb, err := sc.stack.Exit(sc.token)
 	if err != nil {
 		b.stats.FailedExits++ // the caller's mistake: it must not go unseen
-		return
+		return nil
 	}
 	duration := max(end.time-sc.start, 0)
-	if parent := b.scopes.top(sc.stack); parent != nil {
-		parent.inner += duration
+	if top = b.scopes.top(sc.stack); top != nil {
+		top.inner += duration
 	}
 	b.emit.exit(&rb, sc, duration, &end)
 	*sc = scope{}
+	return top
 }
 
 // closeAbove closes the scopes of a stack from the top down to place i.
 func (b *books) closeAbove(st *recorder.Stack, i int, time int64, why stream.Reason) {
-	for st.Depth() > i {
+	for n := st.Depth(); n > i; n-- {
 		b.close(b.scopes.top(st), ending{time: time, why: why})
 	}
 }

@@ -211,7 +211,20 @@ func (j *judge) meant(th *thread, ln *lane, s *Site, ev *event.Marker) *scope {
 // named returns the scope of a lane that has the token of an exit.
 func (j *judge) named(ln *lane, s *Site, ev *event.Marker) *scope {
 	user := ev.Values[s.Token].Int
-	return j.scopes.find(ln, func(sc *scope) bool { return sc.user == user && sc.pair == s.Pair })
+	var out *scope
+	for _, st := range ln.stacks {
+		for i := st.Depth() - 1; i >= 0; i-- {
+			sc := j.scopes.at(st, i)
+			if sc.user != user || sc.pair != s.Pair {
+				continue
+			}
+			if out == nil || sc.token.Scope() > out.token.Scope() {
+				out = sc
+			}
+			break
+		}
+	}
+	return out
 }
 
 // unmatched judges an exit whose scope is open nowhere.

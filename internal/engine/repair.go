@@ -112,8 +112,10 @@ func (r *repairer) end(ln *lane, s *Site, ev *event.Marker, v verdict) {
 	if s.Token != None {
 		sc.thread.process.exits.over(endedScope{s.Pair, ev.Values[s.Token].Int, 64})
 	}
-	r.close(sc, ending{time: ev.Time, marker: &s.Marker, why: why, record: ev})
-	r.settle(ln, st, ev.Time)
+	top := r.close(sc, ending{time: ev.Time, marker: &s.Marker, why: why, record: ev})
+	if top != nil && top.over != stream.ReasonNone || ln.count.owed > 0 {
+		r.settle(ln, st, ev.Time)
+	}
 }
 
 // unwind closes a scope that has others above it, and those first.
@@ -131,7 +133,8 @@ func (r *repairer) unwind(th *thread, ln *lane, s *Site, ev *event.Marker, v ver
 		r.blame(th, s, ev, err, stream.RepairUnwound)
 	}
 	known := 0
-	for top := r.scopes.top(st); top != sc; top = r.scopes.top(st) {
+	for i := st.Depth() - 1; r.scopes.at(st, i) != sc; i-- {
+		top := r.scopes.at(st, i)
 		if top.standIn() {
 			ln.count.left(1)
 		} else {
@@ -149,9 +152,9 @@ func (r *repairer) unwind(th *thread, ln *lane, s *Site, ev *event.Marker, v ver
 // lost.
 func (r *repairer) either(ln *lane, s *Site, ev *event.Marker, own *scope) {
 	st := own.stack
-	for sc := r.scopes.top(st); sc != own; sc = r.scopes.top(st) {
+	for i := st.Depth() - 1; r.scopes.at(st, i) != own; i-- {
 		ln.count.left(1)
-		r.close(sc, ending{time: ev.Time, why: stream.ReasonLost})
+		r.close(r.scopes.at(st, i), ending{time: ev.Time, why: stream.ReasonLost})
 	}
 	r.close(own, ending{time: ev.Time, marker: &s.Marker, why: stream.ReasonLost, record: ev})
 	r.settle(ln, st, ev.Time)

@@ -35,7 +35,7 @@ type scopes struct {
 	sessionID string
 	rec       *recorder.Recorder
 	batch     recorder.Batch
-	open      []scope // by recorder slot
+	open      []scope // by recorder slot; zero where none is open
 }
 
 // top returns the innermost open scope of a stack.
@@ -103,7 +103,8 @@ func (t *scopes) add(token recorder.Token, st *recorder.Stack, th *thread, ev *e
 		t.open = append(t.open, scope{})
 	}
 	sc := &t.open[slot]
-	*sc = scope{token: token, stack: st, thread: th, start: ev.Time, gaps: th.gaps, counters: countersOf(ev)}
+	sc.token, sc.stack, sc.thread = token, st, th
+	sc.start, sc.gaps, sc.counters = ev.Time, th.gaps, countersOf(ev)
 	return sc
 }
 
