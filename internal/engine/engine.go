@@ -152,9 +152,10 @@ func (e *Engine) Attached(pid int, sites []probe.Site, time int64, boot uint64) 
 	e.sites.attached(e.tasks.processes[pid], sites, gate{time, boot})
 }
 
-// EnterNotAttached says that no enter of a pair could be attached. Its exits are
-// orphans then, and nobody's defect.
-func (e *Engine) EnterNotAttached(p *Pair) { p.noEnter = true }
+// EntersAttached says whether any enter of a pair is attached, as is taken for
+// granted until it is said otherwise. Where none is, exits of the pair are orphans
+// and nobody's defect.
+func (e *Engine) EntersAttached(p *Pair, any bool) { p.noEnter = !any }
 
 // Detaching says that sites are about to be detached: markers from now on, ns
 // CLOCK_MONOTONIC, are passed over, for the same reason as in Attached.

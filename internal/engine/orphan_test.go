@@ -80,9 +80,9 @@ func TestOrphanReasons(t *testing.T) {
 			m.marker(one, exitMarker, 7, "", -1)
 		}, counts{}, 1, counts{stream.OrphanBeforeAttach: 1}},
 		{"no enter is attached", func(e *Engine, m *machine, one, two *task) {
-			e.EnterNotAttached(e.sites.list[enterMarker].Pair)
-			e.EnterNotAttached(e.sites.list[2*pairWork].Pair)
-			e.EnterNotAttached(e.sites.list[2*pairParcel].Pair)
+			e.EntersAttached(e.sites.list[enterMarker].Pair, false)
+			e.EntersAttached(e.sites.list[2*pairWork].Pair, false)
+			e.EntersAttached(e.sites.list[2*pairParcel].Pair, false)
 			m.marker(one, exitMarker, 7, "", -1)
 			m.marker(two, 2*pairOther, 1, "other", -1)
 			m.marker(two, 2*pairWork+1, 0, "", -1)

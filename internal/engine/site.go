@@ -26,7 +26,7 @@ type Pair struct {
 	// entered.
 	Resets []*Pair
 
-	noEnter  bool  // see Engine.EnterNotAttached
+	noEnter  bool  // see Engine.EntersAttached
 	keyWidth uint8 // bits of the narrowest key of its sites, 0 while it has none
 }
 
