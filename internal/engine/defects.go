@@ -27,7 +27,8 @@ type defects struct {
 	index map[defect]int
 	list  []stream.ViolationCount
 	total uint64
-	rest  uint64 // of total: beyond maxDefects
+	// unlisted are those of total that are beyond maxDefects.
+	unlisted uint64
 }
 
 // seen counts v. When it is the first of its defect, and so is to be told, it
@@ -41,22 +42,20 @@ func (d *defects) seen(v *stream.Violation) (first *stream.Violation) {
 		return nil
 	}
 	if len(d.list) >= maxDefects {
-		d.rest++
+		d.unlisted++
 		return nil
 	}
 	if d.index == nil {
 		d.index = make(map[defect]int)
 	}
 	d.index[k] = len(d.list)
-	copied, thread := *v, *v.Thread
-	copied.Thread = &thread
-	d.list = append(d.list, stream.ViolationCount{First: copied, Count: 1})
+	d.list = append(d.list, stream.ViolationCount{First: *v, Count: 1})
 	return &d.list[len(d.list)-1].First
 }
 
-// Violations returns the distinct defects, the most frequent first.
-func (e *Engine) Violations() []stream.ViolationCount {
-	out := slices.Clone(e.defects.list)
+// counts returns the distinct defects, the most frequent first.
+func (d *defects) counts() []stream.ViolationCount {
+	out := slices.Clone(d.list)
 	SortViolations(out)
 	return out
 }
@@ -72,12 +71,4 @@ func SortViolations(list []stream.ViolationCount) {
 		}
 		return 0
 	})
-}
-
-// startOf returns when an open scope began, 0 if it is not open.
-func (e *Engine) startOf(ref recorder.ScopeRef) int64 {
-	if !ref.Open || int(ref.Slot) >= len(e.scopes) {
-		return 0
-	}
-	return e.scopes[ref.Slot].start
 }

@@ -46,7 +46,9 @@ func (f *Figures) AddCounted(of *recorder.Path, c *Counted) {
 func (f *Figures) Merge(other *Figures) {
 	f.boundaries += other.boundaries
 	f.synthetic += other.synthetic
-	f.orphans += other.orphans
+	for _, o := range other.orphans {
+		f.orphan(o.Reason, o.Count)
+	}
 	f.lost += other.lost
 	f.unsorted += other.unsorted
 	for _, p := range other.paths {

@@ -113,6 +113,7 @@ func (w *watcher) attachedSites(pid int, f *file, sites []probe.Site, failed []l
 			s.attached, s.gate, s.since = true, now, boot
 		}
 	}
+	w.core.enters(w.plan.enters(sites))
 	w.attached.sites += len(sites) - len(failed)
 	w.attached.files++
 	return w.mode.sitesChanged(&w.plan)

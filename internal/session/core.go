@@ -206,6 +206,15 @@ func (c *core) attached(pid int, sites []probe.Site) (now int64, boot uint64) {
 	return now, boot
 }
 
+// enters tells the engine of which pairs any enter is attached.
+func (c *core) enters(attached map[*engine.Pair]bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for p, is := range attached {
+		c.engine.EntersAttached(p, is)
+	}
+}
+
 func (c *core) hits(site uint32) uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()

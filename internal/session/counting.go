@@ -3,6 +3,7 @@
 package session
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -159,22 +160,24 @@ func (c *counting) read() error {
 	return nil
 }
 
-// nameProcesses notes the processes that have paths while they are known.
+// nameProcesses notes who the processes that have paths are, while they are known.
 func (c *counting) nameProcesses(a *loader.Aggregate) {
 	for i := range a.Paths {
-		p := a.Paths[i].Process
-		if p == nil || c.processes[a.Paths[i].ID] != nil {
+		id, p := a.Paths[i].ID, a.Paths[i].Process
+		if p == nil {
 			continue
 		}
 		pid := p.PID
 		if pid == 0 {
 			pid = p.HostPID
 		}
-		if known := c.core.engine.Process(pid); known != nil {
-			c.processes[a.Paths[i].ID] = known
-			continue
+		before, now := c.processes[id], c.core.engine.Process(pid)
+		switch {
+		case now != nil && (before == nil || before.StartTime == now.StartTime):
+			c.processes[id] = now
+		case before == nil:
+			c.processes[id] = &stream.Process{PID: pid, HostPID: p.HostPID, Rank: c.cfg.Rank}
 		}
-		c.processes[a.Paths[i].ID] = &stream.Process{PID: pid, HostPID: p.HostPID, Rank: c.cfg.Rank}
 	}
 }
 
@@ -216,13 +219,23 @@ func (c *counting) summarise(sum *stream.Summary) {
 	counted, processes := c.merge(a)
 	counted.Merge(c.core.out.figures) // samples of device memory
 	counted.Snapshot(sum)
-	sum.Processes, sum.Orphans = processes, t.Orphans
+	sum.Processes = processes
+	sum.Orphans, sum.OrphanReasons = countedOrphans(t)
 	var all loader.AggregateFigures
 	for i := range a.Paths {
 		all.Add(&a.Paths[i].AggregateFigures)
 	}
 	sum.Received = all.Entered + all.Ended + t.TooDeep + t.DeepExits + t.Resets + t.Late + t.Outside + t.Orphans + t.Unclosed
 	sum.Notes = append(sum.Notes, countedNotes(a, all.Unbucketed, c.cfg.GPU != nil)...)
+}
+
+// countedOrphans returns the orphan exits and their reasons, of which the kernel
+// keeps one.
+func countedOrphans(t *loader.AggregateTotals) (uint64, []stream.OrphanCount) {
+	out := []stream.OrphanCount{{Reason: stream.OrphanUnknown, Count: t.Orphans}, {Reason: stream.OrphanRepaired, Count: t.Late}}
+	out = slices.DeleteFunc(out, func(o stream.OrphanCount) bool { return o.Count == 0 })
+	slices.SortStableFunc(out, func(a, b stream.OrphanCount) int { return cmp.Compare(b.Count, a.Count) })
+	return t.Orphans + t.Late, out
 }
 
 // countedNotes lists what the user should know.
@@ -241,7 +254,6 @@ func countedNotes(a *loader.Aggregate, unbucketed uint64, gpu bool) []stream.Not
 		stream.Note{What: "phase names that were null, empty or unreadable", Count: t.BadNames + blank},
 		stream.Note{What: fmt.Sprintf("phase names cut at %d bytes", loader.MaxAggregateName), Count: t.CutNames},
 		stream.Note{What: fmt.Sprintf("enters beyond %d nested phases on one thread, not traced", loader.MaxAggregateDepth), Count: t.TooDeep},
-		stream.Note{What: "exits of phases that had been closed for them after a violation", Count: t.Late},
 		stream.Note{What: "markers hit while probes were being attached or removed, left out", Count: t.Outside},
 		stream.Note{What: "phases booked under \"(other)\" because there are too many paths", Count: other},
 		stream.Note{What: "phases whose durations are in the totals and not in p50 and p99, for want of room", Count: unbucketed},
@@ -297,14 +309,14 @@ func (c *counting) violations(a *loader.Aggregate) []countedViolation {
 }
 
 // repaired says what the kernel did about the stack.
-func (c *counting) repaired(k recorder.Kind) string {
+func (c *counting) repaired(k recorder.Kind) stream.Repair {
 	switch {
 	case k != recorder.NotLIFO:
-		return "nothing had to be done"
+		return stream.RepairNothing
 	case c.cfg.Policy == engine.PolicyReject:
-		return "the stack was left as it is (--on-violation reject)"
+		return stream.RepairRefused
 	}
-	return "what was open inside it was closed"
+	return stream.RepairUnwound
 }
 
 // pairName is the literal name of a pair.

@@ -119,7 +119,9 @@ func planSite(p *pair, effect probe.Effect, arch probe.Arch, in *usdt.Site) (s *
 	s.Marker = stream.Marker{Provider: in.Provider, Probe: in.Name, Offset: in.Offset}
 	pl := planner{in: in}
 	s.Token = pl.arg(p.spec.TokenArg, probe.CaptureInt, 0, 0, "token")
-	s.Key = pl.arg(p.spec.KeyArg, probe.CaptureInt, 0, 0, "key")
+	if s.Key = pl.arg(p.spec.KeyArg, probe.CaptureInt, 0, 0, "key"); s.Key != engine.None {
+		s.KeySize = in.Args[p.spec.KeyArg].Size
+	}
 	if effect == probe.Enter {
 		s.planEnter(&pl)
 	}

@@ -187,6 +187,22 @@ func (c *plan) linkResets() {
 	}
 }
 
+// enters says, for each pair of these sites that has enters, whether any of those
+// is attached.
+func (c *plan) enters(of []probe.Site) map[*engine.Pair]bool {
+	attached := make(map[*engine.Pair]bool)
+	touched := make(map[*pair]bool)
+	for _, s := range of {
+		touched[c.sites[s.ID].pair] = true
+	}
+	for _, s := range c.sites {
+		if touched[s.pair] && s.Effect == probe.Enter {
+			attached[s.pair.Pair] = attached[s.pair.Pair] || s.attached
+		}
+	}
+	return attached
+}
+
 // infos describes the pairs for sinks.
 func (c *plan) infos() []stream.PairInfo {
 	count := make(map[*pair]int)

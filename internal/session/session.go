@@ -48,7 +48,7 @@ func Open(cfg Config) (*Session, error) {
 	c.engine = engine.New(engine.Config{
 		SessionID: cfg.SessionID, Rank: cfg.Rank, Policy: cfg.Policy,
 		PageSize: os.Getpagesize(), ResidentError: process.RSSBound(rssCounters, runtime.NumCPU(), os.Getpagesize()),
-		Lost: s.lostMarkers,
+		BootShift: clock.Shift().Boot, Lost: s.lostMarkers,
 	}, &c.out)
 	if cfg.Count {
 		s.mode = newCounting(&s.cfg, c)

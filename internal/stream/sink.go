@@ -14,8 +14,10 @@ func (*ProcessChange) record() {}
 func (*Sample) record()        {}
 
 // Sink takes the records of a session, in order. Its methods are called from
-// one goroutine. What they are handed, and what that points to, is valid during
-// the call: [Clone] keeps it. An error ends the session, except behind [Async].
+// one goroutine. A record that they are handed is valid during the call: [Clone]
+// keeps it. The threads, processes, markers and paths that it points to never
+// change and may be kept as they are. An error ends the session, except behind
+// [Async].
 type Sink interface {
 	// Start is the first call.
 	Start(*Start) error

@@ -49,6 +49,12 @@ type ViolationCount struct {
 	Count uint64
 }
 
+// OrphanCount is how many orphan exits there were for one reason.
+type OrphanCount struct {
+	Reason OrphanReason
+	Count  uint64
+}
+
 // Note is something the user should know: what was not traced, cut, skipped.
 type Note struct {
 	What  string
@@ -75,6 +81,8 @@ type Summary struct {
 	Lost       uint64 // marker records lost
 	LostOther  uint64 // thread, exit, exec and fork records lost
 	Orphans    uint64
+	// OrphanReasons are the Orphans by reason, the most frequent first.
+	OrphanReasons []OrphanCount
 	// Violations are the distinct defects, up to a bound; ViolationTotal counts
 	// every one.
 	Violations     []ViolationCount

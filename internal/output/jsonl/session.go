@@ -90,7 +90,12 @@ func (s *Sink) End(r *stream.Summary) error {
 	l = l.count(`,"boundaries":`, r.Boundaries)
 	l = l.count(`,"synthetic":`, r.Synthetic)
 	l = l.count(`,"orphans":`, r.Orphans)
-	l = s.violations(l, r)
+	l = append(l, `,"orphan_reasons":[`...)
+	for i, o := range r.OrphanReasons {
+		l = l.text(`{"reason":`, string(o.Reason))
+		l = comma(append(l.count(`,"count":`, o.Count), '}'), i, len(r.OrphanReasons))
+	}
+	l = s.violations(append(l, ']'), r)
 	l = append(l, `,"phases":[`...)
 	for i := range r.Paths {
 		l = comma(s.path(l, &r.Paths[i]), i, len(r.Paths))

@@ -3,6 +3,7 @@
 package jsonl
 
 import (
+	"github.com/phasetrace/phasetrace/internal/output/phrase"
 	"github.com/phasetrace/phasetrace/internal/recorder"
 	"github.com/phasetrace/phasetrace/internal/stream"
 )
@@ -21,7 +22,7 @@ func (s *Sink) violation(l line, v *stream.Violation) line {
 	l = s.scopeRef(l, `,"closing":`, &v.Err.Closing, v.ClosingStart, v)
 	l = s.scopeRef(l, `,"top":`, &v.Err.Top, v.TopStart, v)
 	l = marker(l, `,"marker":`, v.Marker)
-	return l.textOrNull(`,"repaired":`, v.Repaired)
+	return l.textOrNull(`,"repaired":`, phrase.Repair(v.Repaired))
 }
 
 // where appends rank, host, process and thread, with nulls for what is unknown.
@@ -80,7 +81,7 @@ func marker(l line, key string, m *stream.Marker) line {
 func (s *Sink) orphan(o *stream.Orphan) error {
 	l := s.begin("orphan_exit", o.Unix, o.Time)
 	l = s.where(l, o.Thread)
-	l = l.text(`,"reason":`, o.Reason)
+	l = l.text(`,"reason":`, string(o.Reason))
 	return s.end(marker(l, `,"marker":`, o.Marker))
 }
 

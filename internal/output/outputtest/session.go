@@ -99,7 +99,7 @@ func (s *Session) exit(t *stream.Thread, token recorder.Token) *stream.Boundary 
 }
 
 // violate makes an exit that the recorder refuses and appends the violation.
-func (s *Session) violate(t *stream.Thread, token recorder.Token, repaired string) *stream.Violation {
+func (s *Session) violate(t *stream.Thread, token recorder.Token, repaired stream.Repair) *stream.Violation {
 	_, err := s.recorder.Exit(token, t.TID)
 	broken, ok := err.(*recorder.ProtocolError)
 	if !ok {

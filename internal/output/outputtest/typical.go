@@ -87,15 +87,15 @@ func (s *Session) trouble(main, worker *stream.Thread) {
 	s.after(time.Millisecond)
 	inner, _ := s.enter(worker, "", "read", `{"raw":"not JSON"}`)
 	s.read(0, 20<<30) // while main is in train
-	s.violate(worker, outer, "closed the 1 phase above it (unwound)")
+	s.violate(worker, outer, stream.RepairUnwound)
 	b := s.exit(worker, inner)
 	b.Marker, b.Synthetic = nil, stream.ReasonUnwound
 	s.after(2 * time.Millisecond)
 	s.exit(worker, outer)
-	s.violate(worker, outer, "ignored the exit")
+	s.violate(worker, outer, stream.RepairNothing)
 
 	s.Records = append(s.Records,
-		&stream.Orphan{Time: s.now, Unix: unix(s.now), Thread: worker, Reason: "before_attach",
+		&stream.Orphan{Time: s.now, Unix: unix(s.now), Thread: worker, Reason: stream.OrphanBeforeAttach,
 			Marker: &stream.Marker{Provider: "phasetrace", Probe: "exit", Path: "/opt/train", Offset: 0x1180}},
 		&stream.Loss{Time: s.now, Unix: unix(s.now), Thread: worker, Count: 1234})
 

@@ -11,6 +11,7 @@ import (
 	"github.com/phasetrace/phasetrace/internal/gpu"
 	"github.com/phasetrace/phasetrace/internal/output"
 	"github.com/phasetrace/phasetrace/internal/output/human"
+	"github.com/phasetrace/phasetrace/internal/output/phrase"
 	"github.com/phasetrace/phasetrace/internal/stream"
 )
 
@@ -198,9 +199,7 @@ func site(m *stream.Marker) string {
 
 func (p *printer) losses() {
 	s := p.s
-	if s.Orphans > 0 {
-		p.printf("\n%s: the phase was entered before tracing began; no violation\n", human.Plural(s.Orphans, "orphan exit"))
-	}
+	p.orphans()
 	if s.Lost > 0 {
 		p.heading(true, "%s of %s lost by phasetrace: no fault of the program",
 			human.Count(s.Lost), human.Plural(s.Received+s.Lost, "record"))
@@ -208,6 +207,18 @@ func (p *printer) losses() {
 	}
 	if s.LostOther > 0 {
 		p.heading(true, "%s about threads and processes lost", human.Plural(s.LostOther, "record"))
+	}
+}
+
+// orphans says why there were exits for which no phase was open.
+func (p *printer) orphans() {
+	s := p.s
+	if s.Orphans == 0 {
+		return
+	}
+	p.heading(false, "%s, no violations; why no phase was open:", human.Plural(s.Orphans, "orphan exit"))
+	for _, o := range s.OrphanReasons {
+		p.printf("  %s× %s\n", human.Count(o.Count), text(phrase.Orphan(o.Reason)))
 	}
 }
 

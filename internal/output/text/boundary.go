@@ -93,6 +93,8 @@ func synthetic(r stream.Reason) string {
 		return "unwound, a phase around it ended"
 	case stream.ReasonAbandoned:
 		return "abandoned, what followed proves it over"
+	case stream.ReasonKeyReused:
+		return "its key was used again while it was open"
 	case stream.ReasonThreadExit:
 		return "its thread ended"
 	case stream.ReasonProcessExit:

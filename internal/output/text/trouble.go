@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/phasetrace/phasetrace/internal/output/human"
+	"github.com/phasetrace/phasetrace/internal/output/phrase"
 	"github.com/phasetrace/phasetrace/internal/recorder"
 	"github.com/phasetrace/phasetrace/internal/stream"
 )
@@ -50,7 +51,7 @@ func (s *Sink) violation(v *stream.Violation) error {
 		b = s.detail(b, "process", fmt.Sprintf("%d %s", p.PID, human.Fit(p.Comm, maxName)))
 	}
 	if v.Repaired != "" {
-		b = s.detail(b, "repair", human.Fit(v.Repaired, maxPath))
+		b = s.detail(b, "repair", human.Fit(phrase.Repair(v.Repaired), maxPath))
 	}
 	return s.end(b)
 }
@@ -94,22 +95,7 @@ func (s *Sink) orphan(o *stream.Orphan) error {
 		b = human.AppendFit(append(b, "  "...), o.Marker.Provider, 40)
 		b = human.AppendFit(append(b, ':'), o.Marker.Probe, 60)
 	}
-	return s.end(append(append(b, "  "...), orphaned(o.Reason)...))
-}
-
-// orphaned explains why an exit has no enter.
-func orphaned(reason string) string {
-	switch reason {
-	case "before_attach":
-		return "entered before tracing began"
-	case "untraced":
-		return "entered while nobody was tracing"
-	case "inherited":
-		return "entered by the parent process, before the fork"
-	case "records_lost":
-		return "the record of its enter was lost"
-	}
-	return human.Fit(reason, maxName)
+	return s.end(append(append(b, "  "...), human.Fit(phrase.Orphan(o.Reason), maxPath)...))
 }
 
 // loss writes where records are missing.
