@@ -3,7 +3,8 @@
 package stream
 
 // Record is something that happened in a session: a *Boundary, *Violation,
-// *Orphan, *Loss, *ProcessChange or *Sample.
+// *Orphan, *Loss, *ProcessChange or *Sample; or, in what reaches a sink, a
+// *Dropped.
 type Record interface{ record() }
 
 func (*Boundary) record()      {}
@@ -12,10 +13,12 @@ func (*Orphan) record()        {}
 func (*Loss) record()          {}
 func (*ProcessChange) record() {}
 func (*Sample) record()        {}
+func (*Dropped) record()       {}
 
 // Sink takes the records of a session, in order. Its methods are called from
-// one goroutine. What they are handed, and what that points to, is valid during
-// the call: [Clone] keeps it. An error ends the session, except behind [Async].
+// one goroutine. What they are handed is valid during the call, and so are its
+// slices: [Clone] keeps it. What it points to (paths, threads, processes,
+// markers, protocol errors) never changes. An error ends the session.
 type Sink interface {
 	// Start is the first call.
 	Start(*Start) error

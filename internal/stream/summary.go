@@ -75,6 +75,9 @@ type Summary struct {
 	Lost       uint64 // marker records lost
 	LostOther  uint64 // thread, exit, exec and fork records lost
 	Orphans    uint64
+	// Dropped are records of the session that an output was too slow for. A sink
+	// behind [Async] is told of its own; all else here has them.
+	Dropped Counts
 	// Violations are the distinct defects, up to a bound; ViolationTotal counts
 	// every one.
 	Violations     []ViolationCount
