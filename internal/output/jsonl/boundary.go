@@ -24,9 +24,10 @@ func (s *Sink) boundary(b *stream.Boundary) error {
 	}
 	l = append(l, p.context...)
 	l = s.scope(append(l, '"'), `,"scope_id":`, b.SessionID, b.Scope)
-	l = append(append(l, `,"path":`...), p.array...)
+	l = append(append(l, `,"path":`...), p.full...)
 	if exit {
 		l = l.integer(`,"duration_ns":`, b.Duration)
+		l = l.integer(`,"self_ns":`, b.Self)
 	}
 	if b.Synthetic != stream.ReasonNone {
 		l = l.text(`,"synthetic":`, string(b.Synthetic))

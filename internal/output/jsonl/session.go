@@ -90,10 +90,11 @@ func (s *Sink) End(r *stream.Summary) error {
 	l = l.count(`,"boundaries":`, r.Boundaries)
 	l = l.count(`,"synthetic":`, r.Synthetic)
 	l = l.count(`,"orphans":`, r.Orphans)
+	l = missing(l, &r.Dropped)
 	l = s.violations(l, r)
 	l = append(l, `,"phases":[`...)
 	for i := range r.Paths {
-		l = comma(s.path(l, &r.Paths[i]), i, len(r.Paths))
+		l = comma(s.phase(l, &r.Paths[i]), i, len(r.Paths))
 	}
 	l = findings(append(l, ']'), r)
 	l = s.devices(l, r.Devices, r.GPUStatus)
@@ -122,10 +123,10 @@ func (s *Sink) violations(l line, r *stream.Summary) line {
 	return append(l, `]}`...)
 }
 
-// path appends the figures of one path. Durations rest on the scopes that the
+// phase appends the figures of one path. Durations rest on the scopes that the
 // program itself closed; without one they are null.
-func (s *Sink) path(l line, p *stream.PathStats) line {
-	l = appendNames(append(l, `{"path":`...), p.Path)
+func (s *Sink) phase(l line, p *stream.PathStats) line {
+	l = s.path(l, `{"path":`, p.Path)
 	l = l.count(`,"count":`, p.Count)
 	l = l.count(`,"synthetic":`, p.Synthetic)
 	l = l.count(`,"open":`, p.Open)
@@ -185,5 +186,5 @@ func (s *Sink) peak(l line, p *stream.RunPeak) line {
 	} else {
 		l = append(l, `,"monotonic_ns":null`...)
 	}
-	return append(attribution(l, `,"phase":`, &p.Phase), '}')
+	return append(s.attribution(l, `,"phase":`, &p.Phase), '}')
 }

@@ -118,6 +118,16 @@ func (s *Sink) loss(r *stream.Loss) error {
 	return s.end(append(b, ": no fault of the program"...))
 }
 
+// dropped writes where records are missing in this output alone.
+func (s *Sink) dropped(r *stream.Dropped) error {
+	b := s.general(r.Time)
+	b = s.colour.Begin(b, human.Red)
+	b = append(append(b, "!! "...), human.Plural(r.Counts.Total(), "record")...)
+	b = s.colour.End(append(b, " NOT SHOWN"...))
+	b = human.AppendDuration(append(b, ": this output was too slow for the next "...), time.Duration(r.Until-r.Time))
+	return s.end(append(b, "; the summary counts them"...))
+}
+
 // processChange writes that a process joined or left.
 func (s *Sink) processChange(c *stream.ProcessChange) error {
 	s.process(c.Process)
