@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package jsonl
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// scanner reads the fields of one line. Its first failure sticks: what is read
+// after it is zero and without meaning.
+type scanner struct {
+	d       jsontext.Decoder
+	buffer  bytes.Buffer
+	err     error
+	unknown uint64 // fields that nobody knows, of all lines
+	text    []byte // scratch
+	known   map[string]string
+}
+
+// Bounds of the strings that are kept to be used again: of their number, and of
+// the bytes of each.
+const (
+	maxKnown       = 1 << 16
+	maxKnownString = 256
+)
+
+// field is a field of an object, and how its value is read into a player.
+type field struct {
+	name string
+	need bool
+	read func(*player)
+}
+
+const (
+	need     = true
+	optional = false
+)
+
+// object is what the fields of one kind of object are.
+type object struct {
+	fields []field
+	quoted [][]byte // the names as they stand in JSON
+	needed uint64   // a bit for each field
+}
+
+func newObject(fields ...field) *object {
+	o := &object{fields: fields}
+	if len(fields) > 64 {
+		panic("jsonl: too many fields for a bit each")
+	}
+	for i, f := range fields {
+		o.quoted = append(o.quoted, []byte(`"`+f.name+`"`))
+		if f.need {
+			o.needed |= 1 << i
+		}
+	}
+	return o
+}
+
+// find returns the index of a field, −1 for an unknown one. Lines are written in
+// the order of the fields, so it is likely at or soon after from.
+func (o *object) find(name []byte, from int) int {
+	for i := from; i < len(o.quoted); i++ {
+		if bytes.Equal(o.quoted[i], name) {
+			return i
+		}
+	}
+	for i := range o.quoted[:from] {
+		if bytes.Equal(o.quoted[i], name) {
+			return i
+		}
+	}
+	return -1
+}
+
+// missing names the needed fields that were not seen.
+func (o *object) missing(seen uint64) error {
+	var names []string
+	for i, f := range o.fields {
+		if f.need && seen&(1<<i) == 0 {
+			names = append(names, f.name)
+		}
+	}
+	return fmt.Errorf("no %s", strings.Join(names, ", "))
+}
+
+// begin makes the line the one to be read.
+func (s *scanner) begin(line []byte) {
+	s.err = nil
+	s.buffer = *bytes.NewBuffer(line)
+	s.d.Reset(&s.buffer, leniently...)
+}
+
+// leniently: fields that are there twice are refused by what reads them, and what
+// is no UTF-8 before. Half surrogates, as escapes, are the program's own affair in
+// its attributes, and refused elsewhere.
+var leniently = []jsontext.Options{jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)}
+
+func (s *scanner) fail(err error) {
+	if s.err == nil {
+		s.err = err
+	}
+}
+
+func (s *scanner) failf(format string, args ...any) { s.fail(fmt.Errorf(format, args...)) }
+
+// raw reads a value as it stands. It is valid until the next read.
+func (s *scanner) raw() []byte {
+	if s.err != nil {
+		return nil
+	}
+	v, err := s.d.ReadValue()
+	if err != nil {
+		s.fail(err)
+		return nil
+	}
+	return v
+}
+
+func (s *scanner) skip() {
+	if s.err == nil {
+		if err := s.d.SkipValue(); err != nil {
+			s.fail(err)
+		}
+	}
+}
+
+// null reads a null, if that is what comes.
+func (s *scanner) null() bool {
+	if s.err != nil || s.d.PeekKind() != 'n' {
+		return false
+	}
+	s.skip()
+	return true
+}
+
+// open reads the beginning of an object or list.
+func (s *scanner) open(kind jsontext.Kind) bool {
+	if s.err != nil {
+		return false
+	}
+	if got := s.d.PeekKind(); got != kind {
+		s.wants(map[jsontext.Kind]string{'{': "an object", '[': "a list"}[kind])
+		return false
+	}
+	if _, err := s.d.ReadToken(); err != nil {
+		s.fail(err)
+	}
+	return s.err == nil
+}
+
+// more reports whether another member comes, and reads the end if not.
+func (s *scanner) more(end jsontext.Kind) bool {
+	if s.err != nil {
+		return false
+	}
+	if s.d.PeekKind() != end {
+		return true
+	}
+	if _, err := s.d.ReadToken(); err != nil {
+		s.fail(err)
+	}
+	return false
+}
+
+// wants fails for a value of another kind than wanted, or for what is none.
+func (s *scanner) wants(what string) {
+	v, err := s.d.ReadValue()
+	if err != nil {
+		s.fail(err)
+		return
+	}
+	s.failf("%.40s: want %s", v, what)
+}
+
+// members reads the members of an object whose beginning has been read. seen has
+// a bit for each field that was read before.
+func (p *player) members(o *object, seen uint64) {
+	at := 0
+	for p.more('}') {
+		name := p.raw()
+		i := o.find(name, at)
+		if i < 0 && bytes.IndexByte(name, '\\') >= 0 {
+			i = o.find([]byte(`"`+p.unquote(name)+`"`), 0)
+		}
+		switch {
+		case p.err != nil:
+			return
+		case i < 0:
+			p.unknown++
+			p.skip()
+			continue
+		case seen&(1<<i) != 0:
+			p.failf("%s twice", o.fields[i].name)
+			return
+		}
+		seen |= 1 << i
+		at = i + 1
+		o.fields[i].read(p)
+		if p.err != nil {
+			p.err = fmt.Errorf("%s: %w", o.fields[i].name, p.err)
+			return
+		}
+	}
+	if p.err == nil && o.needed&^seen != 0 {
+		p.fail(o.missing(seen))
+	}
+}
+
+// object reads an object.
+func (p *player) object(o *object) {
+	if p.open('{') {
+		p.members(o, 0)
+	}
+}
+
+// list calls each before each element of a list.
+func (p *player) list(each func(*player)) {
+	if !p.open('[') {
+		return
+	}
+	for p.more(']') {
+		each(p)
+	}
+}
+
+// unsigned reads an integer from 0 on.
+func (s *scanner) unsigned() uint64 {
+	v := s.raw()
+	if s.err != nil {
+		return 0
+	}
+	n, ok := digits(v)
+	if !ok {
+		s.failf("%.40s: want an integer of 64 bits from 0 on", v)
+	}
+	return n
+}
+
+// integer reads an integer.
+func (s *scanner) integer() int64 {
+	v := s.raw()
+	if s.err != nil {
+		return 0
+	}
+	rest, negative := bytes.CutPrefix(v, []byte("-"))
+	n, ok := digits(rest)
+	switch {
+	case !ok, !negative && n > 1<<63-1, n > 1<<63:
+		s.failf("%.40s: want an integer of 64 bits", v)
+		return 0
+	case negative:
+		return -int64(n)
+	}
+	return int64(n)
+}
+
+// digits reads an unsigned decimal number.
+func digits(v []byte) (n uint64, ok bool) {
+	if len(v) == 0 || len(v) > 20 {
+		return 0, false
+	}
+	for _, c := range v {
+		d := uint64(c - '0')
+		if d > 9 || n > (1<<64-1-d)/10 {
+			return 0, false
+		}
+		n = n*10 + d
+	}
+	return n, true
+}
+
+// number reads an integer that fits an int of 32 bits.
+func (s *scanner) number() int {
+	n := s.integer()
+	if n != int64(int32(n)) {
+		s.failf("%d: want an integer of 32 bits", n)
+		return 0
+	}
+	return int(n)
+}
+
+// numberOrNull is 0 for null.
+func (s *scanner) numberOrNull() int {
+	if s.null() {
+		return 0
+	}
+	return s.number()
+}
+
+func (s *scanner) bool() bool {
+	v := s.raw()
+	if s.err == nil && string(v) != "true" && string(v) != "false" {
+		s.failf("%.40s: want true or false", v)
+	}
+	return string(v) == "true"
+}
+
+// string reads a string.
+func (s *scanner) string() string {
+	v := s.raw()
+	if s.err != nil {
+		return ""
+	}
+	if len(v) == 0 || v[0] != '"' {
+		s.failf("%.40s: want a string", v)
+		return ""
+	}
+	return s.unquote(v)
+}
+
+// stringOrNull is "" for null.
+func (s *scanner) stringOrNull() string {
+	if s.null() {
+		return ""
+	}
+	return s.string()
+}
+
+// unquote returns what a JSON string says. Equal ones are made once.
+func (s *scanner) unquote(v []byte) string {
+	if text, ok := s.known[string(v)]; ok {
+		return text
+	}
+	var err error
+	if s.text, err = jsontext.AppendUnquote(s.text[:0], v); err != nil {
+		s.fail(err)
+		return ""
+	}
+	text := string(s.text)
+	if len(v) <= maxKnownString {
+		if len(s.known) >= maxKnown || s.known == nil {
+			s.known = make(map[string]string)
+		}
+		s.known[string(v)] = text
+	}
+	return text
+}
