@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -103,10 +102,7 @@ func (p *player) play() error {
 			continue
 		}
 		p.report.Lines++
-		if !utf8.Valid(line) {
-			return &LineError{p.report.Lines, errors.New("no valid UTF-8")}
-		}
-		if err := p.line(line); err != nil {
+		if err := p.playLine(line); err != nil {
 			return err
 		}
 	}
@@ -119,9 +115,12 @@ func (p *player) flush() error {
 	return p.sink.Flush()
 }
 
-// line plays one line.
-func (p *player) line(line []byte) error {
-	event, first := p.event(line)
+// playLine plays one line.
+func (p *player) playLine(line []byte) error {
+	if err := p.begin(line); err != nil {
+		return &LineError{p.report.Lines, err}
+	}
+	event, first := p.event()
 	if p.err != nil {
 		return &LineError{p.report.Lines, p.err}
 	}
@@ -136,9 +135,9 @@ func (p *player) line(line []byte) error {
 		p.failf("another session begins: play each by itself")
 	case !known:
 		p.report.Unknown++
-		return p.refusal(event, p.rest)
+		return nil
 	}
-	if err := p.refusal(event, func() { p.members(k.fields, first); p.over() }); err != nil {
+	if err := p.refusal(event, func() { p.members(k.fields, first) }); err != nil {
 		return err
 	}
 	p.report.Time, p.report.Unix = p.time, p.unix
@@ -160,46 +159,25 @@ func (p *player) refusal(event string, do func()) error {
 	return &LineError{p.report.Lines, fmt.Errorf("%s: %w", event, p.err)}
 }
 
-// event begins a line and returns its event type. Lines are written with that
-// first: then it has been read, and first has its bit. Where somebody has sorted
-// the fields, it is looked for.
-func (p *player) event(line []byte) (event string, first uint64) {
-	p.begin(line)
-	if !p.open('{') {
+// event reads the event type of a line. It is written first: then it has been
+// read, and first has its bit. Where somebody has sorted the fields, it is looked
+// for.
+func (p *player) event() (event string, first uint64) {
+	if !p.open('{', "an object") {
 		return "", 0
 	}
+	begin := p.at
 	for n := 0; p.more('}'); n++ {
-		if string(p.raw()) != `"event_type"` {
+		if string(p.name()) != `"event_type"` {
 			p.skip()
 			continue
 		}
-		event = p.string()
-		if n == 0 {
+		if event = p.string(); n == 0 {
 			return event, 1
 		}
-		p.begin(line)
-		p.open('{')
+		p.at = begin
 		return event, 0
 	}
 	p.failf("no event_type")
 	return "", 0
-}
-
-// rest skips what is left of an object and its line.
-func (p *player) rest() {
-	for p.more('}') {
-		p.skip() // the name
-		p.skip()
-	}
-	p.over()
-}
-
-// over checks that the line ends with its object.
-func (p *player) over() {
-	if p.err != nil {
-		return
-	}
-	if _, err := p.d.ReadToken(); err != io.EOF {
-		p.failf("more behind the object")
-	}
 }

@@ -45,14 +45,6 @@ func write(t testing.TB, s *outputtest.Session) []byte {
 	return out.Bytes()
 }
 
-// sameFigures compares summaries by what they say. Paths are of other Paths,
-// processes other copies.
-var sameFigures = cmp.Options{
-	cmp.Comparer(func(a, b *recorder.Path) bool { return a.Equal(b) }),
-	cmpopts.EquateEmpty(),
-	cmpopts.IgnoreUnexported(recorder.ScopeRef{}),
-}
-
 // A session that is read back has the figures that it had, to the last digit, and
 // is written as the same lines again.
 func TestPlayedIsRecorded(t *testing.T) {
@@ -79,21 +71,11 @@ func TestPlayedIsRecorded(t *testing.T) {
 			if r.Report.Unknown+r.Report.UnknownFields != 0 || !r.Report.Ended || r.Report.Lines != uint64(len(s.Records)+2) {
 				t.Errorf("report %+v", r.Report)
 			}
-			for what, pair := range map[string][2]any{
-				"paths":      {want.Paths, r.Played.Paths},
-				"peaks":      {want.RunPeak, r.Played.RunPeak},
-				"boundaries": {want.Boundaries, r.Played.Boundaries},
-				"synthetic":  {want.Synthetic, r.Played.Synthetic},
-				"orphans":    {want.Orphans, r.Played.Orphans},
-				"lost":       {want.Lost, r.Played.Lost},
-				"samples":    {want.GPUSamples, r.Played.GPUSamples},
-				"notes":      {valid(want.Notes), r.Played.Notes},
-				"devices":    {valid(want.Devices), r.Played.Devices},
-				"dropped":    {want.Dropped, r.Played.Dropped},
-			} {
-				if diff := cmp.Diff(pair[0], pair[1], sameFigures, manyCandidates); diff != "" {
-					t.Errorf("%s (-recorded +played):\n%s", what, diff)
-				}
+			if diff := outputtest.DiffFigures(&want, r.Played); diff != "" {
+				t.Errorf("figures (-recorded +played):\n%s", diff)
+			}
+			if diff := outputtest.DiffFigures(&s.Summary, r.Recorded); diff != "" {
+				t.Errorf("summary (-written +read):\n%s", diff)
 			}
 
 			var again bytes.Buffer
@@ -106,41 +88,6 @@ func TestPlayedIsRecorded(t *testing.T) {
 		})
 	}
 }
-
-// manyCandidates: a line names 16, and tells how many there were.
-var manyCandidates = cmp.Transformer("first", func(a recorder.Attribution) (b struct {
-	Certainty  recorder.Certainty
-	Path       *recorder.Path
-	Scope      uint64
-	Likely     recorder.Active
-	Candidates []recorder.Active
-	Count      int
-}) {
-	b.Certainty, b.Path, b.Scope, b.Likely = a.Certainty, a.Path, a.Scope, a.Likely
-	b.Likely.Depth = 0 // of the stack, which a line does not tell
-	b.Count = len(a.Candidates) + a.More
-	for _, c := range a.Candidates[:min(len(a.Candidates), maxCandidates)] {
-		c.Depth = 0
-		b.Candidates = append(b.Candidates, c)
-	}
-	return b
-})
-
-// valid replaces the bytes of strings that are no valid UTF-8, as lines do.
-func valid[T any](v []T) []T {
-	v = slices.Clone(v)
-	for i := range v {
-		switch v := any(&v[i]).(type) {
-		case *stream.Note:
-			v.What = decoded(v.What)
-		case *gpu.Device:
-			v.UUID, v.Name = decoded(v.UUID), decoded(v.Name)
-		}
-	}
-	return v
-}
-
-func decoded(s string) string { return string([]rune(s)) }
 
 func firstDifference(a, b []byte) string {
 	as, bs := bytes.Split(a, []byte("\n")), bytes.Split(b, []byte("\n"))
@@ -163,7 +110,7 @@ func TestPlayedRecords(t *testing.T) {
 		t.Fatalf("%d records, want %d", len(got.records), len(s.Records))
 	}
 	for i, want := range s.Records {
-		options := cmp.Options{sameFigures, manyCandidates, cmp.FilterPath(untold, cmp.Ignore()),
+		options := cmp.Options{likeRecords, cmp.FilterPath(untold, cmp.Ignore()),
 			cmpopts.IgnoreFields(stream.Process{}, "StartTime"), cmpopts.IgnoreFields(gpu.ProcessReading{}, "Latency")}
 		if diff := cmp.Diff(want, got.records[i], options); diff != "" {
 			t.Errorf("record %d (-written +read):\n%s", i, diff)
@@ -173,10 +120,12 @@ func TestPlayedRecords(t *testing.T) {
 	if diff := cmp.Diff(&s.Start, got.start, start); diff != "" {
 		t.Errorf("start (-written +read):\n%s", diff)
 	}
-	if diff := cmp.Diff(&s.Summary, got.end, sameFigures, manyCandidates, cmp.FilterPath(untold, cmp.Ignore()), start); diff != "" {
+	if diff := cmp.Diff(&s.Summary, got.end, likeRecords, cmp.FilterPath(untold, cmp.Ignore()), start); diff != "" {
 		t.Errorf("end (-written +read):\n%s", diff)
 	}
 }
+
+var likeRecords = cmp.Options{outputtest.SamePaths, cmpopts.EquateEmpty(), cmpopts.IgnoreUnexported(recorder.ScopeRef{})}
 
 // untold are the fields that no line has.
 func untold(p cmp.Path) bool {
@@ -289,10 +238,10 @@ func TestRefused(t *testing.T) {
 	written := string(write(t, outputtest.Typical()))
 	start, _, _ := strings.Cut(written, "\n")
 	for _, test := range []struct{ name, old, with, want string }{
-		{"not JSON", `"rank":0,"host"`, `"rank":,"host"`, "line 2: phase_enter: rank: jsontext:"},
+		{"not JSON", `"rank":0,"host"`, `"rank":,"host"`, "line 2: jsontext: "},
 		{"no object", "\n", "\n[]\n", "line 2: []: want an object"},
 		{"an empty line", "\n", "\n\n", "line 2: "},
-		{"two objects", "\n", "{}\n", "line 1: session_start: more behind the object"},
+		{"two objects", "\n", "{}\n", "line 1: more than one object"},
 		{"no event type", "\n", "\n{\"a\":1}\n", "line 2: no event_type"},
 		{"no start", start, `{"event_type":"gpu_sample"}`, "line 1: gpu_sample: want session_start first"},
 		{"another start", "\n", "\n" + start + "\n", "line 2: session_start: another session begins"},

@@ -300,19 +300,20 @@ func (p *player) quoted(raw []byte) string {
 	return p.unquote(raw)
 }
 
+// statuses are by name, as it stands in JSON.
 var statuses = func() map[string]gpu.Status {
 	byName := make(map[string]gpu.Status)
 	for i, name := range gpu.Statuses() {
-		byName[name] = gpu.Status(i)
+		byName[`"`+name+`"`] = gpu.Status(i)
 	}
 	return byName
 }()
 
 func (p *player) status() gpu.Status {
-	name := p.string()
-	s, ok := statuses[name]
+	name := p.raw()
+	s, ok := statuses[string(name)]
 	if !ok {
-		p.failf("%q is no status", name)
+		p.failf("%.40s is no status", name)
 	}
 	return s
 }

@@ -4,17 +4,22 @@ package jsonl
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// scanner reads the fields of one line. Its first failure sticks: what is read
-// after it is zero and without meaning.
+// scanner reads the values of one line, which has been found to be JSON. Its first
+// failure sticks: what is read after it is zero and without meaning.
 type scanner struct {
 	d       jsontext.Decoder
 	buffer  bytes.Buffer
+	line    []byte
+	at      int // what comes next in line
 	err     error
 	unknown uint64 // fields that nobody knows, of all lines
 	text    []byte // scratch
@@ -43,7 +48,7 @@ const (
 // object is what the fields of one kind of object are.
 type object struct {
 	fields []field
-	quoted [][]byte // the names as they stand in JSON
+	quoted [][]byte // the names as they stand in JSON, with the colon
 	needed uint64   // a bit for each field
 }
 
@@ -53,7 +58,7 @@ func newObject(fields ...field) *object {
 		panic("jsonl: too many fields for a bit each")
 	}
 	for i, f := range fields {
-		o.quoted = append(o.quoted, []byte(`"`+f.name+`"`))
+		o.quoted = append(o.quoted, []byte(`"`+f.name+`":`))
 		if f.need {
 			o.needed |= 1 << i
 		}
@@ -61,16 +66,17 @@ func newObject(fields ...field) *object {
 	return o
 }
 
-// find returns the index of a field, −1 for an unknown one. Lines are written in
-// the order of the fields, so it is likely at or soon after from.
-func (o *object) find(name []byte, from int) int {
+// find returns the index of the field that a text begins with, −1 for an unknown
+// one. Lines are written in the order of the fields, so it is likely at or soon
+// after from.
+func (o *object) find(text []byte, from int) int {
 	for i := from; i < len(o.quoted); i++ {
-		if bytes.Equal(o.quoted[i], name) {
+		if bytes.HasPrefix(text, o.quoted[i]) {
 			return i
 		}
 	}
 	for i := range o.quoted[:from] {
-		if bytes.Equal(o.quoted[i], name) {
+		if bytes.HasPrefix(text, o.quoted[i]) {
 			return i
 		}
 	}
@@ -88,11 +94,21 @@ func (o *object) missing(seen uint64) error {
 	return fmt.Errorf("no %s", strings.Join(names, ", "))
 }
 
-// begin makes the line the one to be read.
-func (s *scanner) begin(line []byte) {
-	s.err = nil
+// begin checks that a line is one JSON value and makes it the one to be read.
+func (s *scanner) begin(line []byte) error {
+	s.line, s.at, s.err = line, 0, nil
+	if !utf8.Valid(line) {
+		return errors.New("no valid UTF-8")
+	}
 	s.buffer = *bytes.NewBuffer(line)
 	s.d.Reset(&s.buffer, leniently...)
+	if _, err := s.d.ReadValue(); err != nil {
+		return err
+	}
+	if _, err := s.d.ReadToken(); err != io.EOF {
+		return errors.New("more than one object")
+	}
+	return nil
 }
 
 // leniently: fields that are there twice are refused by what reads them, and what
@@ -108,30 +124,75 @@ func (s *scanner) fail(err error) {
 
 func (s *scanner) failf(format string, args ...any) { s.fail(fmt.Errorf(format, args...)) }
 
-// raw reads a value as it stands. It is valid until the next read.
+// next returns the first byte of what comes, 0 at the end of the line.
+func (s *scanner) next() byte {
+	for s.at < len(s.line) {
+		if c := s.line[s.at]; c > ' ' {
+			return c
+		}
+		s.at++
+	}
+	return 0
+}
+
+// raw reads a value as it stands in the line.
 func (s *scanner) raw() []byte {
 	if s.err != nil {
 		return nil
 	}
-	v, err := s.d.ReadValue()
-	if err != nil {
-		s.fail(err)
-		return nil
+	c, from := s.next(), s.at
+	switch c {
+	case '"':
+		s.at = afterString(s.line, s.at)
+	case '{', '[':
+		s.at = afterNested(s.line, s.at)
+	default:
+		for s.at < len(s.line) && !endsScalar(s.line[s.at]) {
+			s.at++
+		}
 	}
-	return v
+	return s.line[from:s.at]
 }
 
-func (s *scanner) skip() {
-	if s.err == nil {
-		if err := s.d.SkipValue(); err != nil {
-			s.fail(err)
+func endsScalar(c byte) bool { return c == ',' || c == '}' || c == ']' || c <= ' ' }
+
+// afterString returns where a string ends that begins at a place.
+func afterString(line []byte, at int) int {
+	at++
+	if n := bytes.IndexByte(line[at:], '"'); n == 0 || line[at+n-1] != '\\' {
+		return at + n + 1
+	}
+	for ; line[at] != '"'; at++ {
+		if line[at] == '\\' {
+			at++
+		}
+	}
+	return at + 1
+}
+
+// afterNested is afterString for an object or list.
+func afterNested(line []byte, at int) int {
+	for depth := 0; ; {
+		switch line[at] {
+		case '"':
+			at = afterString(line, at)
+			continue
+		case '{', '[':
+			depth++
+		case '}', ']':
+			depth--
+		}
+		if at++; depth == 0 {
+			return at
 		}
 	}
 }
 
+func (s *scanner) skip() { s.raw() }
+
 // null reads a null, if that is what comes.
 func (s *scanner) null() bool {
-	if s.err != nil || s.d.PeekKind() != 'n' {
+	if s.err != nil || s.next() != 'n' {
 		return false
 	}
 	s.skip()
@@ -139,42 +200,40 @@ func (s *scanner) null() bool {
 }
 
 // open reads the beginning of an object or list.
-func (s *scanner) open(kind jsontext.Kind) bool {
+func (s *scanner) open(begin byte, what string) bool {
+	if s.err == nil && s.next() != begin {
+		s.failf("%.40s: want %s", s.raw(), what)
+	}
 	if s.err != nil {
 		return false
 	}
-	if got := s.d.PeekKind(); got != kind {
-		s.wants(map[jsontext.Kind]string{'{': "an object", '[': "a list"}[kind])
-		return false
-	}
-	if _, err := s.d.ReadToken(); err != nil {
-		s.fail(err)
-	}
-	return s.err == nil
+	s.at++
+	return true
 }
 
-// more reports whether another member comes, and reads the end if not.
-func (s *scanner) more(end jsontext.Kind) bool {
+// more reports whether another member comes, and reads what stands before it, or
+// the end if there is none.
+func (s *scanner) more(end byte) bool {
 	if s.err != nil {
 		return false
 	}
-	if s.d.PeekKind() != end {
-		return true
+	switch s.next() {
+	case end:
+		s.at++
+		return false
+	case ',':
+		s.at++
 	}
-	if _, err := s.d.ReadToken(); err != nil {
-		s.fail(err)
-	}
-	return false
+	return true
 }
 
-// wants fails for a value of another kind than wanted, or for what is none.
-func (s *scanner) wants(what string) {
-	v, err := s.d.ReadValue()
-	if err != nil {
-		s.fail(err)
-		return
+// name reads the name of a member.
+func (s *scanner) name() []byte {
+	name := s.raw()
+	if s.next() == ':' {
+		s.at++
 	}
-	s.failf("%.40s: want %s", v, what)
+	return name
 }
 
 // members reads the members of an object whose beginning has been read. seen has
@@ -182,10 +241,12 @@ func (s *scanner) wants(what string) {
 func (p *player) members(o *object, seen uint64) {
 	at := 0
 	for p.more('}') {
-		name := p.raw()
-		i := o.find(name, at)
-		if i < 0 && bytes.IndexByte(name, '\\') >= 0 {
-			i = o.find([]byte(`"`+p.unquote(name)+`"`), 0)
+		p.next()
+		i := o.find(p.line[p.at:], at)
+		if i >= 0 {
+			p.at += len(o.quoted[i])
+		} else { // a field that is not known, or not written as we write it
+			i = o.find([]byte(`"`+p.unquote(p.name())+`":`), 0)
 		}
 		switch {
 		case p.err != nil:
@@ -213,14 +274,14 @@ func (p *player) members(o *object, seen uint64) {
 
 // object reads an object.
 func (p *player) object(o *object) {
-	if p.open('{') {
+	if p.open('{', "an object") {
 		p.members(o, 0)
 	}
 }
 
 // list calls each before each element of a list.
 func (p *player) list(each func(*player)) {
-	if !p.open('[') {
+	if !p.open('[', "a list") {
 		return
 	}
 	for p.more(']') {
@@ -230,6 +291,9 @@ func (p *player) list(each func(*player)) {
 
 // unsigned reads an integer from 0 on.
 func (s *scanner) unsigned() uint64 {
+	if n, ok := s.short(); ok {
+		return n
+	}
 	v := s.raw()
 	if s.err != nil {
 		return 0
@@ -243,6 +307,9 @@ func (s *scanner) unsigned() uint64 {
 
 // integer reads an integer.
 func (s *scanner) integer() int64 {
+	if n, ok := s.short(); ok {
+		return int64(n)
+	}
 	v := s.raw()
 	if s.err != nil {
 		return 0
@@ -257,6 +324,27 @@ func (s *scanner) integer() int64 {
 		return -int64(n)
 	}
 	return int64(n)
+}
+
+// short reads an integer from 0 on of up to 18 digits, if that is what comes.
+func (s *scanner) short() (n uint64, ok bool) {
+	if s.err != nil {
+		return 0, false
+	}
+	s.next()
+	rest := s.line[s.at:]
+	for i, c := range rest[:min(19, len(rest))] {
+		d := uint64(c - '0')
+		if d > 9 {
+			if i == 0 || !endsScalar(c) {
+				return 0, false
+			}
+			s.at += i
+			return n, true
+		}
+		n = n*10 + d
+	}
+	return 0, false
 }
 
 // digits reads an unsigned decimal number.
