@@ -27,6 +27,9 @@ type AsyncOptions struct {
 	// Patience is how long End waits for a sink that takes nothing, and Limit how
 	// long in all for one that does.
 	Patience, Limit time.Duration
+	// Wait is asked when one of them is over, and every Patience from then on:
+	// true waits on. nil gives the sink up.
+	Wait func() bool
 }
 
 func (o AsyncOptions) withDefaults() AsyncOptions {
@@ -54,8 +57,8 @@ func (o AsyncOptions) withDefaults() AsyncOptions {
 // state no method allocates; memory grows while the sink lags and is given back
 // when it has caught up.
 //
-// Its methods are for one goroutine, as those of any sink, but Dropped may be
-// called from any. After Start, either End or Stop must follow, as the last call.
+// Its methods are for one goroutine, as those of any sink, but for Dropped and
+// Err. After Start, either End or Stop must follow, as the last call.
 type AsyncSink struct {
 	sink Sink
 	o    AsyncOptions
@@ -77,6 +80,7 @@ type AsyncSink struct {
 	// Shared. Every change of published, flush and end is followed by a wake.
 	published atomic.Uint64 // records that the sink may take
 	taking    atomic.Uint64 // records that the sink has taken; stopped: it gets no more
+	flushed   atomic.Uint64 // of taking, when the sink was last flushed
 	flush     atomic.Bool   // the sink is to be flushed
 	end       atomic.Pointer[Summary]
 	failure   atomic.Pointer[error] // of the sink
@@ -114,8 +118,8 @@ func (a *AsyncSink) Start(s *Start) error {
 // Record takes a copy of a record, or drops it. Its error is that of the sink,
 // from an earlier record; the record is then not taken.
 func (a *AsyncSink) Record(r Record) error {
-	if err := a.failure.Load(); err != nil {
-		return *err
+	if err := a.Err(); err != nil {
+		return err
 	}
 	if !a.room() {
 		a.drop(r)
@@ -214,8 +218,8 @@ func (a *AsyncSink) signal() {
 // Flush hands over what was recorded. It does not wait. Its error is that of
 // the sink, from before.
 func (a *AsyncSink) Flush() error {
-	if err := a.failure.Load(); err != nil {
-		return *err
+	if err := a.Err(); err != nil {
+		return err
 	}
 	a.reclaim()
 	if a.missing.Counts != (Counts{}) && a.room() {
@@ -229,7 +233,8 @@ func (a *AsyncSink) Flush() error {
 }
 
 // Dropped returns how many records the sink has not got so far: those dropped
-// and, after End or Stop, those that it did not take any more.
+// and, after End, those that it did not take any more. It may be called from any
+// goroutine.
 func (a *AsyncSink) Dropped() Counts {
 	a.mu.Lock()
 	defer a.mu.Unlock()

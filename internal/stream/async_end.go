@@ -7,32 +7,37 @@ import (
 	"time"
 )
 
-// UnwrittenError says that a sink was given up at the end, and what it did not
-// get besides its End.
+// UnwrittenError says that a sink was given up at the end, and what is missing
+// there besides its end.
 type UnwrittenError struct {
-	Name   string        // of AsyncOptions
-	After  time.Duration // for how long End has waited
-	Counts Counts
+	Name      string        // of AsyncOptions
+	After     time.Duration // for how long End has waited
+	Counts    Counts        // what the sink did not take
+	Unflushed uint64        // records that it took, and perhaps has not written
 }
 
 // Error says what is missing where.
 func (e *UnwrittenError) Error() string {
-	what := "the end is"
+	what := "the end is missing"
 	if n := e.Counts.Total(); n > 0 {
-		what = fmt.Sprintf("its last %d records and the end are", n)
+		what = fmt.Sprintf("the last %d records and the end are missing", n)
 	}
-	return fmt.Sprintf("write %s: it takes nothing any more, given up after %v: %s missing: look at whoever reads it, or at its disk",
+	if e.Unflushed > 0 {
+		what += fmt.Sprintf(", and perhaps %d records before", e.Unflushed)
+	}
+	return fmt.Sprintf("write %s: it takes nothing any more, given up after %v: %s: look at whoever reads it, or at its disk",
 		e.Name, e.After, what)
 }
 
 // End hands over the rest and waits until the sink has taken it. The sink's
 // summary tells what was dropped on its way. A sink that takes nothing for
-// AsyncOptions.Patience, or is not through after AsyncOptions.Limit, is given up:
-// it gets no further call, what it has not taken counts as dropped, and the error
-// is an *UnwrittenError. It may still be in the call that it hangs in.
+// AsyncOptions.Patience, or is not through after AsyncOptions.Limit, is given up,
+// unless AsyncOptions.Wait says otherwise: it gets no further call, what it has
+// not taken counts as dropped, and the error is an *UnwrittenError. It may still
+// be in the call that it hangs in.
 func (a *AsyncSink) End(s *Summary) error {
 	if a.ended || a.tail == nil {
-		return a.err()
+		return a.Err()
 	}
 	a.ended = true
 	if a.missing.Counts != (Counts{}) {
@@ -48,23 +53,27 @@ func (a *AsyncSink) End(s *Summary) error {
 	began := time.Now()
 	if a.await(began) {
 		a.countUntaken(a.taking.Load())
-		return a.err()
+		return a.Err()
 	}
 	taken := a.taking.Swap(stopped)
 	select {
 	case <-a.done: // at the last moment
 		a.countUntaken(taken)
-		return a.err()
+		return a.Err()
 	default:
 	}
 	a.signal()
-	err := error(&UnwrittenError{a.o.Name, time.Since(began).Round(time.Millisecond), a.countUntaken(taken)})
+	err := error(&UnwrittenError{
+		Name: a.o.Name, After: time.Since(began).Round(time.Millisecond),
+		Counts: a.countUntaken(taken), Unflushed: taken - a.flushed.Load(),
+	})
 	a.failure.CompareAndSwap(nil, &err)
 	return err
 }
 
-// err is the failure of the sink.
-func (a *AsyncSink) err() error {
+// Err returns the failure of the sink, nil while there is none. It may be called
+// from any goroutine.
+func (a *AsyncSink) Err() error {
 	if err := a.failure.Load(); err != nil {
 		return *err
 	}
@@ -76,6 +85,7 @@ func (a *AsyncSink) await(began time.Time) bool {
 	tick := time.NewTicker(max(a.o.Patience/16, time.Millisecond))
 	defer tick.Stop()
 	last, moved := a.taking.Load(), began
+	wait := began // when to ask again
 	for {
 		select {
 		case <-a.done:
@@ -84,9 +94,13 @@ func (a *AsyncSink) await(began time.Time) bool {
 			if taken := a.taking.Load(); taken != last {
 				last, moved = taken, now
 			}
-			if now.Sub(moved) >= a.o.Patience || now.Sub(began) >= a.o.Limit {
+			if now.Sub(moved) < a.o.Patience && now.Sub(began) < a.o.Limit || now.Before(wait) {
+				continue
+			}
+			if a.o.Wait == nil || !a.o.Wait() {
 				return false
 			}
+			wait = now.Add(a.o.Patience)
 		}
 	}
 }
@@ -134,6 +148,9 @@ func (a *AsyncSink) run(at *chunk) {
 		}
 		if a.gone() || flush && a.fails(a.sink.Flush()) || a.gone() {
 			return
+		}
+		if flush {
+			a.flushed.Store(n)
 		}
 		if end != nil {
 			a.fails(a.sink.End(end))

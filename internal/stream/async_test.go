@@ -320,9 +320,9 @@ func TestAsyncHangs(t *testing.T) {
 		given int
 		lacks string
 	}{
-		{"in a record", func(h *hanging) { h.record = true }, 1000, "its last 1000 records and the end are missing"},
-		{"in a flush", func(h *hanging) { h.flush = true }, 10, "the end is missing"},
-		{"in the end", func(h *hanging) { h.end = true }, 10, "the end is missing"},
+		{"in a record", func(h *hanging) { h.record = true }, 1000, "the last 1000 records and the end are missing: look"},
+		{"in a flush", func(h *hanging) { h.flush = true }, 10, "the end is missing, and perhaps 10 records before: look"},
+		{"in the end", func(h *hanging) { h.end = true }, 10, "the end is missing: look"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -405,6 +405,33 @@ func TestAsyncSlowEnd(t *testing.T) {
 			}
 			accounted(t, all, &sink, a)
 			close(over) // the call that was given up ends
+		})
+	}
+}
+
+// Who has time waits for a sink that hangs, and is asked again and again.
+func TestAsyncWaits(t *testing.T) {
+	for _, test := range []struct {
+		asked int // how often until the answer is no
+		hangs time.Duration
+		ended bool
+	}{{1, time.Minute, false}, {3, time.Minute, false}, {100, time.Minute, true}} {
+		synctest.Test(t, func(t *testing.T) {
+			sink := hanging{record: true, until: make(chan bool)}
+			time.AfterFunc(test.hangs, func() { close(sink.until) })
+			asked := 0
+			a := start(t, &sink, stream.AsyncOptions{Wait: func() bool { asked++; return asked < test.asked }})
+			give(t, a, records(10))
+			began := time.Now()
+			err := a.End(&stream.Summary{})
+			if took := time.Since(began); (err == nil) != test.ended || !test.ended && (took < time.Duration(asked)*2*time.Second || took > time.Duration(asked+1)*2*time.Second) {
+				t.Errorf("%v after %v, asked %d times", err, took, asked)
+			}
+			if !test.ended && asked != test.asked {
+				t.Errorf("asked %d times, want %d", asked, test.asked)
+			}
+			time.Sleep(test.hangs)
+			synctest.Wait()
 		})
 	}
 }

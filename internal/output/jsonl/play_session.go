@@ -73,6 +73,7 @@ var (
 				p.change.ExitCode |= 0x80
 			}
 		}},
+		{"removed", optional, func(p *player) { p.change.Removed = p.bool() }},
 	})...)
 )
 

@@ -168,8 +168,11 @@ func (s *Sink) processChange(c *stream.ProcessChange) error {
 	}
 	l := s.begin("process_exit", c.Unix, c.Time)
 	l = ids(append(l, s.host...), c.Process)
-	l = l.textOrNull(`,"comm":`, c.Process.Comm)
-	return s.end(exitStatus(l, c))
+	l = exitStatus(l.textOrNull(`,"comm":`, c.Process.Comm), c)
+	if c.Removed {
+		l = append(l, `,"removed":true`...)
+	}
+	return s.end(l)
 }
 
 // exitStatus takes wait(2)'s status apart: the low seven bits are the signal

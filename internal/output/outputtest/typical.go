@@ -107,7 +107,8 @@ func (s *Session) trouble(main, worker *stream.Thread) {
 	s.keyed(main, worker)
 	s.Records = append(s.Records,
 		&stream.ProcessChange{Time: s.now, Unix: unix(s.now), Process: child, HasExit: true, ExitCode: 3 << 8},
-		&stream.ProcessChange{Time: s.now, Unix: unix(s.now), Process: s.process, HasExit: true, ExitCode: 9})
+		&stream.ProcessChange{Time: s.now, Unix: unix(s.now), Process: s.process, HasExit: true, ExitCode: 9},
+		&stream.ProcessChange{Time: s.now, Unix: unix(s.now), Process: child, Removed: true})
 }
 
 // keyed appends a scope that ends on another thread, and one on a lane whose

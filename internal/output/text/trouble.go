@@ -142,6 +142,8 @@ func (s *Sink) processChange(c *stream.ProcessChange) error {
 		b = strconv.AppendInt(append(b, " started, child of "...), int64(p.Parent), 10)
 	case c.Started:
 		b = append(b, " started"...)
+	case c.Removed:
+		b = append(b, " is not traced any more"...)
 	default:
 		b = append(append(b, " ended"...), exitStatus(c)...)
 	}
