@@ -36,6 +36,35 @@ type Listing struct {
 	// Refused has, for each site, why a trace on this kernel leaves it alone
 	// although a chosen pair has it, "" if it does not. nil before Judge.
 	Refused []string
+	// Advice is what the table and the JSON form tell a person to do.
+	Advice Advice
+}
+
+// Advice are phrases that whoever knows the command line fills in. Without one, the
+// sentence that it belongs to is left out.
+type Advice struct {
+	// Ask says how to ask for a pair, given as usdt.PairSpec.String has it.
+	Ask func(pair string) string
+	// Join says how to make a pair of probes that are in none.
+	Join string
+	// Rest says where the rest of a list is that was cut.
+	Rest string
+}
+
+// why is the reason for a choice, and what to do about it.
+func (l *Listing) why(c *usdt.Choice) string {
+	if !c.OnDemand || l.Advice.Ask == nil {
+		return c.Why
+	}
+	return c.Why + "; to trace it, " + l.Advice.Ask(c.Pair.String())
+}
+
+// rest ends a list of which n are left out.
+func (l *Listing) rest(n int) string {
+	if l.Advice.Rest == "" {
+		return fmt.Sprintf("%d more", n)
+	}
+	return fmt.Sprintf("%d more; %s", n, l.Advice.Rest)
 }
 
 // Process is the process that was looked at.

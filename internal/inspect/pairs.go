@@ -16,7 +16,11 @@ import (
 func writePairs(b *bufio.Writer, l *Listing, members [][]membership, paint human.Palette) {
 	if len(l.Choices) == 0 {
 		if len(l.Sites) > 0 {
-			b.WriteString("No pairs: no two names end as naming rules expect. Join probes yourself with --pair PROVIDER:ENTER/EXIT.\n")
+			b.WriteString("No pairs: no two names end as naming rules expect.")
+			if l.Advice.Join != "" {
+				fmt.Fprintf(b, " Join probes yourself with %s.", l.Advice.Join)
+			}
+			b.WriteString("\n")
 		}
 		return
 	}
@@ -42,7 +46,11 @@ func writePairs(b *bufio.Writer, l *Listing, members [][]membership, paint human
 		}
 	}
 	if alone > 0 {
-		fmt.Fprintf(b, "\n%s in no pair: to trace them, --pair PROVIDER:ENTER/EXIT.\n", human.Plural(uint64(alone), "site"))
+		fmt.Fprintf(b, "\n%s in no pair", human.Plural(uint64(alone), "site"))
+		if l.Advice.Join != "" {
+			fmt.Fprintf(b, ": to trace them, %s", l.Advice.Join)
+		}
+		b.WriteString(".\n")
 	}
 }
 
@@ -65,7 +73,7 @@ func pairGrid(l *Listing, order []int) *grid {
 			case 4:
 				return laneCell(p)
 			}
-			return human.Fit(ch.Why, maxText)
+			return human.Fit(l.why(ch), maxText)
 		},
 		tint: func(r, c int) human.Colour {
 			if c == 0 && l.Choices[order[r]].Chosen {
@@ -73,7 +81,7 @@ func pairGrid(l *Listing, order []int) *grid {
 			}
 			return ""
 		},
-		below: func(b *bufio.Writer, r int, indent string) { writeNotes(b, &l.Choices[order[r]], indent) },
+		below: func(b *bufio.Writer, r int, indent string) { l.writeNotes(b, &l.Choices[order[r]], indent) },
 	}
 }
 
@@ -97,14 +105,14 @@ func laneCell(p *usdt.PairSpec) string {
 }
 
 // writeNotes writes what a pair needs and lacks, below its line.
-func writeNotes(b *bufio.Writer, c *usdt.Choice, indent string) {
+func (l *Listing) writeNotes(b *bufio.Writer, c *usdt.Choice, indent string) {
 	if c.Pair.Requires != "" {
 		fmt.Fprintf(b, "%sneeds: %s\n", indent, human.Fit(c.Pair.Requires, maxText))
 	}
 	const shown = 4
 	for i, w := range c.Warnings {
 		if i == shown {
-			fmt.Fprintf(b, "%swarning: %d more; --json has them\n", indent, len(c.Warnings)-shown)
+			fmt.Fprintf(b, "%swarning: %s\n", indent, l.rest(len(c.Warnings)-shown))
 			break
 		}
 		fmt.Fprintf(b, "%swarning: %s\n", indent, human.Fit(w, maxText))

@@ -114,7 +114,7 @@ func writeSites(b *bufio.Writer, l *Listing, members [][]membership, paint human
 			if n > 0 {
 				siteGrid(l, members, next, n).write(b, paint)
 			}
-			writeProblems(b, f)
+			l.writeProblems(b, f)
 			b.WriteString("\n")
 		}
 		next += n
@@ -141,11 +141,11 @@ func writeFileHead(b *bufio.Writer, f *File, paint human.Palette) {
 	b.WriteString("\n")
 }
 
-func writeProblems(b *bufio.Writer, f *File) {
+func (l *Listing) writeProblems(b *bufio.Writer, f *File) {
 	const shown = 10
 	for i, p := range f.ELF.Problems {
 		if i == shown {
-			fmt.Fprintf(b, "  problem: %d more; --json has them\n", len(f.ELF.Problems)-shown)
+			fmt.Fprintf(b, "  problem: %s\n", l.rest(len(f.ELF.Problems)-shown))
 			return
 		}
 		fmt.Fprintf(b, "  problem: %s\n", human.Fit(p.Error(), maxText))
