@@ -13,8 +13,6 @@ import (
 
 	"github.com/phasetrace/phasetrace/internal/probe"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/phasetrace/phasetrace/internal/process"
 	"github.com/phasetrace/phasetrace/internal/usdt"
 )
@@ -96,7 +94,7 @@ var ErrNoProbes = errors.New("no USDT probes")
 func Files(paths []string, pairs []usdt.PairSpec) *Listing {
 	var l Listing
 	for _, path := range paths {
-		elf, err := readFile(func() (*os.File, error) { return openPath(path) })
+		elf, err := readFile(func() (*os.File, error) { return process.OpenRegular(path) })
 		l.add(File{Path: path, ELF: elf, Err: err})
 	}
 	l.Choices = usdt.Choose(l.Sites, pairs)
@@ -140,14 +138,12 @@ func (l *Listing) add(f File) {
 	l.Files = append(l.Files, f)
 }
 
-// openPath opens a file without waiting for what is not one, such as a pipe
-// that nobody writes to.
-func openPath(path string) (*os.File, error) {
-	return os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
-}
-
+// readFile reads the sites of the regular file that open opens.
 func readFile(open func() (*os.File, error)) (*usdt.File, error) {
 	f, err := open()
+	if errors.Is(err, process.ErrNotRegular) {
+		return nil, fmt.Errorf("%w: %w", usdt.ErrNotELF, process.ErrNotRegular)
+	}
 	if err != nil {
 		return nil, unwrapPath(err)
 	}
@@ -155,9 +151,6 @@ func readFile(open func() (*os.File, error)) (*usdt.File, error) {
 	st, err := f.Stat()
 	if err != nil {
 		return nil, unwrapPath(err)
-	}
-	if !st.Mode().IsRegular() {
-		return nil, fmt.Errorf("%w: not a regular file", usdt.ErrNotELF)
 	}
 	return usdt.Read(io.NewSectionReader(f, 0, st.Size()), st.Size())
 }
