@@ -27,6 +27,7 @@ var longFlag = regexp.MustCompile(`(^|[^\w-])--[a-z][a-z0-9-]*`)
 // string that has them, or by the file that is all about them.
 var otherFlags = map[string]string{
 	"internal/doctor/dead.go":             "the options of Java's command line",
+	"internal/process/linkercall.go":      "the options of dynamic linkers",
 	"internal/pgtest/pgtest.go":           "the options of PostgreSQL's programs",
 	"internal/gpucheck/main.go":           "it runs phasetrace as a user does",
 	"internal/fixture/fixture.go":         "the options of C compilers",
