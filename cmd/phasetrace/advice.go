@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/phasetrace/phasetrace/internal/doctor"
+	"github.com/phasetrace/phasetrace/internal/gpu"
+	"github.com/phasetrace/phasetrace/internal/inspect"
 	"github.com/phasetrace/phasetrace/internal/session"
 )
 
@@ -24,4 +27,35 @@ func advise(err error) error {
 		return fmt.Errorf("--aggregate: %w: they may change threads, and each thread counts for itself; leave out key= or trace without --aggregate", err)
 	}
 	return err
+}
+
+// listAdvice is what a listing says about this command line.
+var listAdvice = inspect.Advice{
+	Ask:  func(pair string) string { return "--pair '" + pair + "'" },
+	Join: "--pair PROVIDER:ENTER/EXIT",
+	Rest: "--json has them",
+}
+
+// doctorAdvice says how to follow doctor's advice.
+func doctorAdvice(a doctor.Advice) string {
+	switch a {
+	case doctor.AdviseListing:
+		return "\"phasetrace list -p PID\" shows every file, and what is wrong with it"
+	case doctor.AdviseLibrary:
+		return "a library that comes later: --library FILE"
+	case doctor.AdvisePair:
+		return "--pair; \"phasetrace list -p PID\" shows what there is"
+	case doctor.AdviseNVMLLibrary:
+		return "--nvml-library FILE"
+	}
+	return ""
+}
+
+// gpuAdvice is what is to be done here about the status of a GPU, to be put behind
+// what is said about it.
+func gpuAdvice(s gpu.Status) string {
+	if s == gpu.StatusNoLibrary || s == gpu.StatusMismatch {
+		return " (--nvml-library FILE)"
+	}
+	return ""
 }

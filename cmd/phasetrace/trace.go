@@ -36,11 +36,11 @@ func trace(ctx context.Context, o *traceOptions, s *streams) error {
 		return &statusError{statusFailed, err}
 	}
 	defer ready.close()
-	out, err := openOutput(ctx, o, s, opts.Message)
+	out, err := openOutputs(ctx, o, s, opts.Message)
 	if err != nil {
 		return &statusError{statusFailed, err}
 	}
-	opts.Sink = out.sink
+	opts.Sink = out
 	opts.Attached = func(a session.Attached) error { return o.attached(ctx, a, ready, s, opts.Message) }
 	stopGPU, err := o.startGPU(ctx, &opts)
 	if err != nil {
@@ -143,6 +143,8 @@ func (o *traceOptions) finish(sum *stream.Summary, err error, command *process.S
 		return &statusError{statusViolations, fmt.Errorf("%d violations of strict nesting (--strict)", sum.ViolationTotal)}
 	case o.strict && sum.Lost+sum.LostOther > 0:
 		return &statusError{statusLost, fmt.Errorf("%d records were lost (--strict)", sum.Lost+sum.LostOther)}
+	case o.strict && sum.Dropped.Total() > 0:
+		return &statusError{statusLost, fmt.Errorf("%d records were not written (--strict)", sum.Dropped.Total())}
 	case status != statusFine:
 		return &statusError{status, nil}
 	}

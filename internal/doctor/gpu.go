@@ -70,6 +70,9 @@ func judgeGPU(f gpuFacts) []Check {
 		status := gpu.StatusOf(f.err)
 		c.Result, c.Remedy = Missing, status.Advice()
 		c.Detail = strings.TrimSuffix(short(f.err), "; "+c.Remedy)
+		if status == gpu.StatusNoLibrary || status == gpu.StatusMismatch {
+			c.Advice = AdviseNVMLLibrary
+		}
 		return []Check{c}
 	}
 	c.Detail = fmt.Sprintf("%s, driver %s", f.info.Library, f.info.Driver)

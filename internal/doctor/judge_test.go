@@ -32,6 +32,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 func golden(t *testing.T, name string, r *Report) {
 	t.Helper()
 	var b bytes.Buffer
+	r.Advise(func(a Advice) string { return "<" + string(a) + ">" })
 	if err := WriteTable(&b, r, false); err != nil {
 		t.Fatal(err)
 	}

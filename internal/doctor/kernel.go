@@ -115,7 +115,7 @@ func judgeNopKind(err error) Check {
 	case loader.RewritingFive:
 		c.Result = Warn
 		c.Detail = "five-byte nops become calls, unsafely: a child that the program forks dies at such a probe"
-		c.Remedy = "leave probes on five-byte nops alone here (doctor -p finds them); phasetrace.h and sys/sdt.h use one-byte nops, which are safe"
+		c.Remedy = "leave probes on five-byte nops alone here (doctor finds those of a process); phasetrace.h and sys/sdt.h use one-byte nops, which are safe"
 	case loader.RewritingTen:
 		c.Detail = "ten-byte nops become calls, safely"
 	default:

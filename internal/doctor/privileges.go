@@ -114,10 +114,10 @@ func judgePtraceScope(s surroundings) Check {
 	switch {
 	case s.ptraceScope == "2" && s.effective>>unix.CAP_SYS_PTRACE&1 == 0:
 		c.Result, c.Detail = Warn, "2: ptrace needs CAP_SYS_PTRACE"
-		c.Remedy = "attaching with -p works; for phasetrace run, give CAP_SYS_PTRACE as well"
+		c.Remedy = "attaching to a running process works; for phasetrace run, give CAP_SYS_PTRACE as well"
 	case s.ptraceScope == "3":
 		c.Result, c.Detail = Warn, "3: nobody may use ptrace"
-		c.Remedy = "attaching with -p works, phasetrace run does not; the setting lasts until a reboot"
+		c.Remedy = "attaching to a running process works, phasetrace run does not; the setting lasts until a reboot"
 	}
 	return c
 }

@@ -44,8 +44,41 @@ type Check struct {
 	Detail string `json:"detail,omitempty"`
 	// Remedy is what to do, empty when there is nothing to do.
 	Remedy string `json:"remedy,omitempty"`
+	// Advice is what to do with phasetrace's own command line, which is not known
+	// here: whoever knows it adds it to Remedy. "" for nothing.
+	Advice Advice `json:"advice,omitempty"`
 	// Count is the number of sites that a check of sites is about.
 	Count int `json:"count,omitempty"`
+}
+
+// Advice is something to do with phasetrace's command line.
+type Advice string
+
+// What there is to advise.
+const (
+	AdviseListing     Advice = "listing"      // list the process: it shows every file and every marker
+	AdviseLibrary     Advice = "library"      // name a library that is loaded later
+	AdvisePair        Advice = "pair"         // choose pairs, of those that the listing shows
+	AdviseNVMLLibrary Advice = "nvml_library" // name the file of the NVML library
+)
+
+// Advices are all that there is to advise.
+func Advices() []Advice {
+	return []Advice{AdviseListing, AdviseLibrary, AdvisePair, AdviseNVMLLibrary}
+}
+
+// Advise adds to each check's remedy how to follow its advice.
+func (r *Report) Advise(how func(Advice) string) {
+	for i := range r.Checks {
+		c := &r.Checks[i]
+		switch text := how(c.Advice); {
+		case c.Advice == "" || text == "":
+		case c.Remedy == "":
+			c.Remedy = text
+		default:
+			c.Remedy += "; " + text
+		}
+	}
 }
 
 // SchemaVersion is the version of the JSON form of [Report]. Fields and checks

@@ -39,15 +39,15 @@ const (
 type statusText struct{ name, what, advice string }
 
 var statusTexts = [numStatuses]statusText{
-	StatusNoSample:      {"no_sample", "the device was not read near that time", "shorten --gpu-interval"},
+	StatusNoSample:      {"no_sample", "the device was not read near that time", "read it more often"},
 	StatusOK:            {"ok", "read", ""},
 	StatusNotUsed:       {"not_used", "the traced program does not use this device", ""},
 	StatusNotBuilt:      {"not_built", "this build contains no NVML backend", "build on Linux with cgo, glibc and without the nonvml tag"},
-	StatusNoLibrary:     {"no_library", "the NVML library was not found", "install the NVIDIA driver's libraries or name the file with --nvml-library"},
+	StatusNoLibrary:     {"no_library", "the NVML library was not found", "install the NVIDIA driver's libraries, or name the file"},
 	StatusNoDriver:      {"driver_not_loaded", "the NVIDIA kernel driver is not loaded", "load it (modprobe nvidia) or look into dmesg"},
 	StatusNoDevice:      {"no_device", "no NVIDIA GPU was found", "look into lspci and, in a container, at NVIDIA_VISIBLE_DEVICES"},
 	StatusNotReady:      {"not_ready", "the GPU is not ready yet", "wait; it is asked again"},
-	StatusMismatch:      {"version_mismatch", "the NVML library and the kernel driver are of different versions", "reboot or reload the driver after its update, or name the matching library with --nvml-library"},
+	StatusMismatch:      {"version_mismatch", "the NVML library and the kernel driver are of different versions", "reboot or reload the driver after its update, or name the file of the matching library"},
 	StatusLost:          {"device_lost", "the GPU is lost: it fell off the bus or cannot be reached", "look into dmesg for Xid messages; the machine may need a reboot"},
 	StatusResetRequired: {"reset_required", "the GPU must be reset before it can be used", "stop its users, then run nvidia-smi --gpu-reset"},
 	StatusTimeout:       {"timeout", "the driver did not answer in time", "look into dmesg for Xid messages; reads go on when the call returns"},

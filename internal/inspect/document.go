@@ -143,7 +143,7 @@ func WriteJSON(w io.Writer, l *Listing, pairsOnly bool) error {
 			b.WriteByte(',')
 		}
 		b.WriteString("\n")
-		b.value(pairEntry(&l.Choices[i]))
+		b.value(l.pairEntry(&l.Choices[i]))
 	}
 	b.WriteString("\n]}\n")
 	return b.Flush()
@@ -236,12 +236,12 @@ func (l *Listing) argUse(n int, members []membership) (typ, key string) {
 	return typ, key
 }
 
-func pairEntry(c *usdt.Choice) PairEntry {
+func (l *Listing) pairEntry(c *usdt.Choice) PairEntry {
 	p := &c.Pair
 	e := PairEntry{
 		Provider: p.Provider, Enter: p.Enter, Exits: p.Exits, Resets: p.Resets, Lane: p.Lane,
 		Reentrant: p.Reentrant, Keyed: p.KeyArg != usdt.NoArg, Origin: p.Origin.String(),
-		Traced: c.Chosen, Why: c.Why, Requires: p.Requires, Warnings: c.Warnings,
+		Traced: c.Chosen, Why: l.why(c), Requires: p.Requires, Warnings: c.Warnings,
 		EnterSites: len(c.EnterSites), ExitSites: len(c.ExitSites), Spec: p.String(),
 	}
 	if p.NameArg == nil {

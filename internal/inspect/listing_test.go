@@ -78,6 +78,9 @@ func sample() *Listing {
 
 func TestGoldens(t *testing.T) {
 	l := sample()
+	l.Advice = Advice{
+		Ask: func(pair string) string { return "--pair '" + pair + "'" }, Join: "--pair PROVIDER:ENTER/EXIT", Rest: "--json has them",
+	}
 	for name, write := range map[string]func(*bytes.Buffer) error{
 		"table.golden": func(b *bytes.Buffer) error { return WriteTable(b, l, false, false) },
 		"pairs.golden": func(b *bytes.Buffer) error { return WriteTable(b, l, true, false) },

@@ -93,7 +93,7 @@ type RelativeRange struct{ Low, Len uint64 }
 // PutAggregateSite says how hits of a site are counted, from now on.
 func (t *Tracer) PutAggregateSite(s AggregateSite) error {
 	if s.Site >= MaxAggregateSites {
-		return fmt.Errorf("aggregate: more than %d sites: trace fewer pairs with --pair", MaxAggregateSites)
+		return fmt.Errorf("aggregate: more than %d sites: trace fewer pairs", MaxAggregateSites)
 	}
 	var old bpf.PhasetraceAggregateSite
 	m := t.maps[bpf.PhasetraceMapAggSites]

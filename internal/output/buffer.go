@@ -77,13 +77,13 @@ func WriteError(name string, err error) error {
 func advice(err error) string {
 	switch {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return "free some space, or write elsewhere with --output"
+		return "free some space, or write elsewhere"
 	case errors.Is(err, syscall.EPIPE), errors.Is(err, io.ErrClosedPipe):
-		return "the reader has gone; write to a file with --output to keep everything"
+		return "the reader has gone; write to a file to keep everything"
 	case errors.Is(err, syscall.EFBIG):
-		return "the file has reached its size limit; raise it (ulimit -f) or write elsewhere with --output"
+		return "the file has reached its size limit; raise it (ulimit -f), or write elsewhere"
 	case errors.Is(err, syscall.EIO):
-		return "look at the device (dmesg), or write elsewhere with --output"
+		return "look at the device (dmesg), or write elsewhere"
 	}
-	return "write elsewhere with --output"
+	return "write elsewhere"
 }

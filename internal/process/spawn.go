@@ -216,7 +216,7 @@ func atoi(s string) int {
 func startError(name string, err error) error {
 	switch cause := rootCause(err); cause {
 	case unix.EPERM:
-		return fmt.Errorf("start %s: %w; holding it needs ptrace, which a security policy forbids here (kernel.yama.ptrace_scope, seccomp): allow it, or start the command by itself and attach with -p", name, cause)
+		return fmt.Errorf("start %s: %w; holding it needs ptrace, which a security policy forbids here (kernel.yama.ptrace_scope, seccomp): allow it, or start the command by itself and attach to it", name, cause)
 	case unix.ENOENT:
 		// LookCommand has found the file itself.
 		return &CommandError{Name: name, Status: StatusNotExecutable,

@@ -78,6 +78,9 @@ type Attribution struct {
 	Path       *Path
 	Scope      uint64
 	Candidates []Active
+	// More is how many candidates there were besides, in an answer that somebody
+	// has written down without all of them; here it is 0.
+	More int
 	// Likely is the best guess, made for Ambiguous only; otherwise its Path is
 	// nil. It is the candidate whose scope was entered last. Whoever shows it must
 	// say that it is a guess. Sequence numbers of several recorders do not tell

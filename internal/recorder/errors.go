@@ -81,6 +81,10 @@ type ScopeRef struct {
 	id string // as asked for, when it is no scope of ours
 }
 
+// ForeignScope refers to a scope by an id that is none of a recorder's, as
+// ExitPhase may be asked for.
+func ForeignScope(id string) ScopeRef { return ScopeRef{id: id} }
+
 // Known reports whether the reference names any scope: by its id, or where
 // scopes are only counted by its path.
 func (s *ScopeRef) Known() bool { return s.Scope != 0 || s.id != "" || s.Path != nil }

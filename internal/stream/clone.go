@@ -32,6 +32,9 @@ func Clone(r Record) Record {
 		c := *r
 		c.Phase.Candidates = slices.Clone(r.Phase.Candidates)
 		return &c
+	case *Dropped:
+		c := *r
+		return &c
 	}
 	return r
 }

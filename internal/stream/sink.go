@@ -3,7 +3,8 @@
 package stream
 
 // Record is something that happened in a session: a *Boundary, *Violation,
-// *Orphan, *Loss, *ProcessChange or *Sample.
+// *Orphan, *Loss, *ProcessChange or *Sample; or, in what reaches a sink, a
+// *Dropped.
 type Record interface{ record() }
 
 func (*Boundary) record()      {}
@@ -12,12 +13,13 @@ func (*Orphan) record()        {}
 func (*Loss) record()          {}
 func (*ProcessChange) record() {}
 func (*Sample) record()        {}
+func (*Dropped) record()       {}
 
 // Sink takes the records of a session, in order. Its methods are called from
-// one goroutine. A record that they are handed is valid during the call: [Clone]
-// keeps it. The threads, processes, markers and paths that it points to never
-// change and may be kept as they are. An error ends the session, except behind
-// [Async].
+// one goroutine. A record that they are handed, and its slices, are valid during
+// the call: [Clone] keeps it. The threads, processes, markers, paths and protocol
+// errors that it points to never change and may be kept as they are. An error ends
+// the session, except behind [Async].
 type Sink interface {
 	// Start is the first call.
 	Start(*Start) error

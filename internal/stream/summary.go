@@ -83,6 +83,9 @@ type Summary struct {
 	Orphans    uint64
 	// OrphanReasons are the Orphans by reason, the most frequent first.
 	OrphanReasons []OrphanCount
+	// Dropped are records of the session that an output was too slow for. A sink
+	// behind [Async] is told of its own; all else here has them.
+	Dropped Counts
 	// Violations are the distinct defects, up to a bound; ViolationTotal counts
 	// every one.
 	Violations     []ViolationCount

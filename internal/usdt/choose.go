@@ -14,6 +14,8 @@ type Choice struct {
 	Chosen bool
 	// Why gives the reason, as a sentence fragment for a person.
 	Why string
+	// OnDemand says that the pair is traced when it is asked for.
+	OnDemand bool
 	// Warnings say what a chosen pair will lack: arguments that a site does
 	// not have or that cannot be decoded, exits that are missing.
 	Warnings []string
@@ -60,7 +62,7 @@ func Choose(sites []Site, flags []PairSpec) []Choice {
 		}
 		for _, c := range possible(sites, ix) {
 			if !slices.ContainsFunc(flags, func(f PairSpec) bool { return f.Provider == c.Pair.Provider && f.Enter == c.Pair.Enter }) {
-				c.Why = "not asked for: --pair replaces the default choice"
+				c.Why = "not asked for: what is asked for replaces the default choice"
 				cs = append(cs, c)
 			}
 		}
@@ -74,9 +76,9 @@ func Choose(sites []Site, flags []PairSpec) []Choice {
 		case !c.whole():
 			// says already what is missing
 		case !c.Pair.DefaultOn:
-			c.Why = fmt.Sprintf("off by default: %s; to trace it, --pair '%v'", c.Pair.Why, c.Pair)
+			c.OnDemand, c.Why = true, "off by default: "+c.Pair.Why
 		case by != 0 && by != c.Pair.Origin:
-			c.Why = fmt.Sprintf("%s come first; to trace it, --pair '%v'", plural(by), c.Pair)
+			c.OnDemand, c.Why = true, plural(by)+" come first"
 		default:
 			by = c.Pair.Origin
 			c.Chosen, c.Why = true, c.Pair.Why
@@ -147,7 +149,7 @@ func chooseFlag(p PairSpec, sites []Site, ix siteIndex) Choice {
 		c.Why += suggestion(p, sites)
 		return c
 	}
-	c.Chosen, c.Why = true, "asked for with --pair"
+	c.Chosen, c.Why = true, "asked for"
 	for _, name := range append(slices.Clone(p.Exits), p.Resets...) {
 		if len(ix[probeKey{p.Provider, name}]) == 0 {
 			c.Warnings = append(c.Warnings, fmt.Sprintf("no probe %s:%s in these files", p.Provider, name))

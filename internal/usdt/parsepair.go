@@ -78,7 +78,7 @@ func parsePairHead(head string) (PairSpec, error) {
 		return PairSpec{}, fmt.Errorf("%q has no slash between the enter and the exit probe; want %s", shorten(probes), pairForm)
 	}
 	p := newPair(OriginFlag, strings.TrimSpace(provider), strings.TrimSpace(enter))
-	p.DefaultOn, p.Why = true, "asked for with --pair"
+	p.DefaultOn, p.Why = true, "asked for"
 	if err := checkProbe("provider", p.Provider); err != nil {
 		return p, err
 	}

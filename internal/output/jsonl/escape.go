@@ -19,8 +19,8 @@ var plainASCII = func() (t [utf8.RuneSelf]bool) {
 	return t
 }()
 
-// AppendString appends s as a JSON string. Invalid UTF-8 becomes U+FFFD.
-// Control characters, U+2028 and U+2029 and all that does not show as itself on
+// AppendString appends s as a JSON string. Bytes of invalid UTF-8 become U+FFFD
+// each, and U+FFFD is always written as its escape. Control characters, U+2028 and U+2029 and all that does not show as itself on
 // a terminal (bidirectional overrides, for one) are written as \u escapes, so a
 // line is one line everywhere and safe to look at. It decodes to the same
 // string. It does not allocate when dst has room.
@@ -47,7 +47,7 @@ func appendInside(dst []byte, s string) []byte {
 			continue
 		}
 		r, n := utf8.DecodeRuneInString(s[i:])
-		if human.Visible(r) && (r != utf8.RuneError || n > 1) {
+		if r != utf8.RuneError && human.Visible(r) {
 			i += n
 			continue
 		}

@@ -95,10 +95,11 @@ func (s *Sink) End(r *stream.Summary) error {
 		l = l.text(`{"reason":`, string(o.Reason))
 		l = comma(append(l.count(`,"count":`, o.Count), '}'), i, len(r.OrphanReasons))
 	}
-	l = s.violations(append(l, ']'), r)
+	l = missing(append(l, ']'), &r.Dropped)
+	l = s.violations(l, r)
 	l = append(l, `,"phases":[`...)
 	for i := range r.Paths {
-		l = comma(s.path(l, &r.Paths[i]), i, len(r.Paths))
+		l = comma(s.phase(l, &r.Paths[i]), i, len(r.Paths))
 	}
 	l = findings(append(l, ']'), r)
 	l = s.devices(l, r.Devices, r.GPUStatus)
@@ -127,10 +128,10 @@ func (s *Sink) violations(l line, r *stream.Summary) line {
 	return append(l, `]}`...)
 }
 
-// path appends the figures of one path. Durations rest on the scopes that the
+// phase appends the figures of one path. Durations rest on the scopes that the
 // program itself closed; without one they are null.
-func (s *Sink) path(l line, p *stream.PathStats) line {
-	l = appendNames(append(l, `{"path":`...), p.Path)
+func (s *Sink) phase(l line, p *stream.PathStats) line {
+	l = s.path(l, `{"path":`, p.Path)
 	l = l.count(`,"count":`, p.Count)
 	l = l.count(`,"synthetic":`, p.Synthetic)
 	l = l.count(`,"open":`, p.Open)
@@ -190,5 +191,5 @@ func (s *Sink) peak(l line, p *stream.RunPeak) line {
 	} else {
 		l = append(l, `,"monotonic_ns":null`...)
 	}
-	return append(attribution(l, `,"phase":`, &p.Phase), '}')
+	return append(s.attribution(l, `,"phase":`, &p.Phase), '}')
 }

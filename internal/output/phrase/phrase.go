@@ -45,3 +45,14 @@ func Repair(r stream.Repair) string {
 	}
 	return string(r)
 }
+
+// RepairOf is the code that Repair says in these words; the words themselves where
+// it says nothing so.
+func RepairOf(words string) stream.Repair {
+	for _, r := range []stream.Repair{stream.RepairNothing, stream.RepairUnwound, stream.RepairAtOwner, stream.RepairRefused} {
+		if Repair(r) == words {
+			return r
+		}
+	}
+	return stream.Repair(words)
+}

@@ -143,7 +143,7 @@ func (p *printer) peakOf(device int) string {
 			return peak + " in " + text(r.Phase.Path.String())
 		case r.Phase.Likely.Path != nil:
 			return peak + fmt.Sprintf(", likely in %s (a guess: %d threads were in different phases, and this one was entered last)",
-				text(r.Phase.Likely.Path.String()), len(r.Phase.Candidates))
+				text(r.Phase.Likely.Path.String()), len(r.Phase.Candidates)+r.Phase.More)
 		}
 		return peak + " outside every phase"
 	}
@@ -207,6 +207,10 @@ func (p *printer) losses() {
 	}
 	if s.LostOther > 0 {
 		p.heading(true, "%s about threads and processes lost", human.Plural(s.LostOther, "record"))
+	}
+	if n := s.Dropped.Total(); n > 0 {
+		p.heading(true, "%s not written: an output was too slow", human.Plural(n, "record"))
+		p.printf("  the figures here have them; write to a faster place, or trace fewer pairs\n")
 	}
 }
 

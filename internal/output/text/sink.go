@@ -68,6 +68,8 @@ func (s *Sink) Record(r stream.Record) error {
 		return s.processChange(r)
 	case *stream.Sample:
 		return s.sample(r)
+	case *stream.Dropped:
+		return s.dropped(r)
 	}
 	return nil
 }

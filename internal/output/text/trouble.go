@@ -104,6 +104,16 @@ func (s *Sink) loss(r *stream.Loss) error {
 	return s.end(append(b, ": no fault of the program"...))
 }
 
+// dropped writes where records are missing in this output alone.
+func (s *Sink) dropped(r *stream.Dropped) error {
+	b := s.general(r.Time)
+	b = s.colour.Begin(b, human.Red)
+	b = append(append(b, "!! "...), human.Plural(r.Counts.Total(), "record")...)
+	b = s.colour.End(append(b, " NOT SHOWN"...))
+	b = human.AppendDuration(append(b, ": this output was too slow for the next "...), time.Duration(r.Until-r.Time))
+	return s.end(append(b, "; the summary counts them"...))
+}
+
 // processChange writes that a process joined or left.
 func (s *Sink) processChange(c *stream.ProcessChange) error {
 	s.process(c.Process)
@@ -118,6 +128,8 @@ func (s *Sink) processChange(c *stream.ProcessChange) error {
 		b = strconv.AppendInt(append(b, " started, child of "...), int64(p.Parent), 10)
 	case c.Started:
 		b = append(b, " started"...)
+	case c.Removed:
+		b = append(b, " is not traced any more"...)
 	default:
 		b = append(append(b, " ended"...), exitStatus(c)...)
 	}
