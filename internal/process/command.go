@@ -38,10 +38,12 @@ func (e *CommandError) Unwrap() error { return e.Err }
 
 // LookCommand finds a command as execvp does: a name with a slash is a path,
 // relative to dir; another is looked for in the directories of env's PATH, where
-// an empty one means dir. The error is a *CommandError.
+// an empty one means dir. Unlike execvp, and like shells, it takes a command for
+// missing, not for forbidden, when all that is wrong is a directory that may not
+// be looked into. The error is a *CommandError.
 func LookCommand(name, dir string, env []string) (string, error) {
 	if strings.Contains(name, "/") {
-		if err := executable(inDir(dir, name)); err != nil {
+		if _, err := executable(inDir(dir, name)); err != nil {
 			return "", commandError(name, err)
 		}
 		return name, nil
@@ -49,23 +51,27 @@ func LookCommand(name, dir string, env []string) (string, error) {
 	if name == "" {
 		return "", commandError(name, unix.ENOENT)
 	}
-	var denied error
+	var denied, hidden error
 	for _, d := range strings.Split(pathOf(env), ":") {
 		if d == "" {
 			d = "."
 		}
 		path := d + "/" + name // keeps "./", which Clean would drop
-		err := executable(inDir(dir, path))
-		if err == nil {
+		found, err := executable(inDir(dir, path))
+		switch {
+		case err == nil:
 			return path, nil
-		}
-		// A later directory may have one that can be executed.
-		if denied == nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOTDIR) {
+		case found && denied == nil: // a later directory may have one that can be executed
 			denied = err
+		case !found && hidden == nil && errors.Is(err, fs.ErrPermission):
+			hidden = fmt.Errorf("%w (%s, which is in PATH, cannot be looked into: %w)", unix.ENOENT, d, err)
 		}
 	}
-	if denied != nil {
+	switch {
+	case denied != nil:
 		return "", commandError(name, denied)
+	case hidden != nil:
+		return "", &CommandError{Name: name, Status: StatusNotFound, Err: hidden}
 	}
 	return "", commandError(name, unix.ENOENT)
 }
@@ -88,17 +94,19 @@ func pathOf(env []string) string {
 	return path
 }
 
-func executable(path string) error {
+// executable returns nil for a file that can be executed, and whether there is
+// a file at all as far as can be seen.
+func executable(path string) (found bool, err error) {
 	info, err := os.Stat(path)
 	switch {
 	case err != nil:
-		return rootCause(err)
+		return false, rootCause(err)
 	case info.IsDir():
-		return unix.EISDIR
+		return true, unix.EISDIR
 	case !info.Mode().IsRegular():
-		return unix.EACCES
+		return true, unix.EACCES
 	}
-	return unix.Faccessat(unix.AT_FDCWD, path, unix.X_OK, unix.AT_EACCESS)
+	return true, unix.Faccessat(unix.AT_FDCWD, path, unix.X_OK, unix.AT_EACCESS)
 }
 
 func commandError(name string, err error) *CommandError {

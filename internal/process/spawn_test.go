@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -268,6 +269,50 @@ func TestSpawnErrors(t *testing.T) {
 	}
 	if status := finish(t, s); status != 5 {
 		t.Errorf("script without an interpreter line: status %d", status)
+	}
+}
+
+func init() {
+	// Looks for commands; answers the status and the text of each error.
+	helpers["look"] = func() error {
+		var found []string
+		for _, name := range os.Args[1:] {
+			path, err := LookCommand(name, "", os.Environ())
+			var command *CommandError
+			if errors.As(err, &command) {
+				path = fmt.Sprintf("%d %v", command.Status, err)
+			}
+			found = append(found, path)
+		}
+		return answer(found)
+	}
+}
+
+// A folder of PATH that may not be looked into hides no command: one that is
+// nowhere else is missing, and the folder is named.
+func TestCommandBehindUnreadableFolder(t *testing.T) {
+	dir, closed := t.TempDir(), t.TempDir()
+	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for path, mode := range map[string]os.FileMode{dir + "/there": 0o755, dir + "/locked": 0o644, closed + "/there": 0o755} {
+		if err := os.WriteFile(path, []byte("#!/bin/sh\n"), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chmod(closed, 0); err != nil {
+		t.Fatal(err)
+	}
+	cmd := helper("look", "nowhere", "there", "locked", closed+"/there")
+	cmd.Env = append(cmd.Env, "PATH="+closed+":"+dir)
+	if os.Geteuid() == 0 {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	}
+	var got []string
+	ask(t, cmd, &got)
+	if len(got) != 4 || !strings.HasPrefix(got[0], "127 ") || !strings.Contains(got[0], closed) ||
+		got[1] != dir+"/there" || !strings.HasPrefix(got[2], "126 ") || !strings.HasPrefix(got[3], "126 ") {
+		t.Errorf("%q; want 127 with the closed folder named, the command, 126, and 126", got)
 	}
 }
 
