@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -35,6 +34,9 @@ func (p *Process) exe() (path string, deleted bool, err error) {
 // kernel leaves a chroot's directory in front of it; a container with a root
 // of its own has none.
 func insideRoot(root, path string) string {
+	if root == path {
+		return "/"
+	}
 	if root != "/" {
 		if rest, ok := strings.CutPrefix(path, root); ok && strings.HasPrefix(rest, "/") {
 			return rest
@@ -87,7 +89,7 @@ func (f *finder) module(mf mappedFile) (m Module, ok bool, err error) {
 	var refused error
 	for _, c := range f.candidates(mf, paths) {
 		file, id, err := openRegular(c.path)
-		if errors.Is(err, errNotRegular) && (c.certain || mappedID(id) == mf.id) {
+		if errors.Is(err, ErrNotRegular) && (c.certain || mappedID(id) == mf.id) {
 			return m, false, nil // a device that holds code, not a program
 		}
 		if err != nil {
@@ -168,7 +170,8 @@ func (f *finder) candidates(mf mappedFile, paths []string) []candidate {
 	return list
 }
 
-var errNotRegular = errors.New("not a regular file")
+// ErrNotRegular says that what lies at a path is no regular file.
+var ErrNotRegular = errors.New("not a regular file")
 
 // openRegular opens a regular file for reading. The target may have put
 // anything at the path: nothing is opened before it is known to be a regular
@@ -184,13 +187,21 @@ func openRegular(path string) (*os.File, fileID, error) {
 		return nil, fileID{}, err
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return nil, fileIDOf(&st), errNotRegular
+		return nil, fileIDOf(&st), ErrNotRegular
 	}
-	rd, err := unix.Open("/proc/self/fd/"+strconv.Itoa(fd), unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	f, err := reopen(fd, path)
+	return f, fileIDOf(&st), err
+}
+
+// OpenRegular opens a regular file for reading, whatever lies at the path by
+// then: for a pipe, a device and the like it fails, and opens nothing. It may
+// wait for a file system that does not answer.
+func OpenRegular(path string) (*os.File, error) {
+	f, _, err := openRegular(path)
 	if err != nil {
-		return nil, fileID{}, err
+		return nil, &os.PathError{Op: "open", Path: path, Err: err}
 	}
-	return os.NewFile(uintptr(rd), path), fileIDOf(&st), nil
+	return f, nil
 }
 
 // sameFile reports whether an open file is the one that a memory map shows.

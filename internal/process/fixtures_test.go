@@ -47,6 +47,8 @@ var sources = []source{
 		"-LOUT/deep", "-ldeep", "-Wl,--enable-new-dtags,-rpath,$ORIGIN/../deep"}},
 	{out: "fixture.runpath", from: "fixture.c", flags: append(slices.Clone(needsMid), "-Wl,--enable-new-dtags,-rpath,$ORIGIN/mid")},
 	{out: "fixture.rpath", from: "fixture.c", flags: append(slices.Clone(needsMid), "-Wl,--disable-new-dtags,-rpath,$ORIGIN/mid")},
+	{out: "mid/libslash.so", text: "int slash(void) { return 1; }", flags: []string{"-shared", "-fPIC", "-Wl,-soname,mid/libslash.so"}},
+	{out: "fixture.relative", from: "fixture.c", flags: append(slices.Clone(needsMid), "-lslash")},
 }
 
 var needsMid = []string{"-Wl,--no-as-needed", "-LOUT/mid", "-lmid", "-lm", "-Wl,-rpath-link,OUT/deep"}

@@ -60,7 +60,7 @@ func state(pid int) string {
 	return string(st.State)
 }
 
-func await(t *testing.T, what string, is func() bool) {
+func until(t *testing.T, what string, is func() bool) {
 	t.Helper()
 	for began := time.Now(); !is(); time.Sleep(time.Millisecond) {
 		if time.Since(began) > 20*time.Second {
@@ -81,9 +81,9 @@ func TestHalt(t *testing.T) {
 	if err := h.Halt(pid); err != nil {
 		t.Errorf("halting twice: %v", err)
 	}
-	await(t, "the stop", func() bool { return state(pid) == "t" })
+	until(t, "the stop", func() bool { return state(pid) == "t" })
 	h.Release(pid)
-	await(t, "going on", func() bool { return state(pid) == "R" })
+	until(t, "going on", func() bool { return state(pid) == "R" })
 	h.Release(pid) // again, and of somebody who is not halted
 	if err := unix.Kill(pid, unix.SIGTERM); err != nil {
 		t.Fatal(err)
@@ -126,7 +126,7 @@ func TestHaltKilled(t *testing.T) {
 	if err := h.Halt(pid); err != nil {
 		t.Fatal(err)
 	}
-	await(t, "the stop", func() bool { return state(pid) == "t" })
+	until(t, "the stop", func() bool { return state(pid) == "t" })
 	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
@@ -140,11 +140,11 @@ func TestHaltPassesSignalsOn(t *testing.T) {
 	sh, out, pid := grandchild(t, `sh -c 'trap "exit 7" USR1; while :; do :; done'`)
 	h := NewHalter(time.Hour)
 	defer h.Close()
-	await(t, "the trap", func() bool { return caught(t, pid, unix.SIGUSR1) })
+	until(t, "the trap", func() bool { return caught(t, pid, unix.SIGUSR1) })
 	if err := h.Halt(pid); err != nil {
 		t.Fatal(err)
 	}
-	await(t, "the stop", func() bool { return state(pid) == "t" })
+	until(t, "the stop", func() bool { return state(pid) == "t" })
 	if err := unix.Kill(pid, unix.SIGUSR1); err != nil {
 		t.Fatal(err)
 	}

@@ -3,11 +3,8 @@
 package process
 
 import (
-	"bufio"
-	"bytes"
 	"debug/elf"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -17,44 +14,22 @@ import (
 const (
 	maxConf      = 1 << 20 // bytes of one configuration file
 	maxConfFiles = 512     // of all includes together
+	maxConfNames = 1 << 14 // in a directory that an include names by a pattern
 )
 
 // systemDirs lists the directories that the dynamic linker looks in last.
-func (r *resolver) systemDirs(interp string) []string {
+// linker is its name as the program has it.
+func (r *resolver) systemDirs(linker string) []string {
 	if r.musl {
-		// musl reads /etc/ld-musl-ARCH.path next to its own name.
-		name := strings.TrimSuffix(path.Base(interp), ".so.1")
-		if data, err := r.readConf("/etc/" + name + ".path"); err == nil {
-			return strings.FieldsFunc(string(data), func(r rune) bool { return r == ':' || r == '\n' })
-		}
-		return []string{"/lib", "/usr/local/lib", "/usr/lib"}
+		return r.muslDirs(linker)
 	}
 	dirs := r.confDirs("/etc/ld.so.conf", make(map[string]bool))
 	multiarch := platformName(r.machine) + "-linux-gnu"
-	if elf.Class(r.class) == elf.ELFCLASS64 {
-		dirs = append(dirs, "/lib/"+multiarch, "/usr/lib/"+multiarch, "/lib64", "/usr/lib64", "/lib", "/usr/lib")
-	} else {
-		dirs = append(dirs, "/lib/"+multiarch, "/usr/lib/"+multiarch, "/lib32", "/usr/lib32", "/lib", "/usr/lib")
+	lib := "lib64"
+	if elf.Class(r.class) != elf.ELFCLASS64 {
+		lib = "lib32"
 	}
-	return dirs
-}
-
-func (r *resolver) readConf(name string) ([]byte, error) {
-	_, host, err := inRoot(r.Root, name)
-	if err != nil {
-		return nil, err
-	}
-	f, _, err := openRegular(host)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data := make([]byte, maxConf)
-	n, err := f.ReadAt(data, 0)
-	if n == 0 {
-		return nil, err
-	}
-	return data[:n], nil
+	return append(dirs, "/lib/"+multiarch, "/usr/lib/"+multiarch, "/"+lib, "/usr/"+lib, "/lib", "/usr/lib")
 }
 
 // confDirs reads a file of the form of ld.so.conf(5), with its includes, each
@@ -64,13 +39,13 @@ func (r *resolver) confDirs(name string, seen map[string]bool) []string {
 		return nil
 	}
 	seen[name] = true
-	data, err := r.readConf(name)
+	data, err := r.root.read(name, maxConf)
 	if err != nil {
 		return nil // the linker does without it as well
 	}
 	var dirs []string
-	for lines := bufio.NewScanner(bytes.NewReader(data)); lines.Scan(); {
-		line, _, _ := strings.Cut(lines.Text(), "#")
+	for line := range strings.Lines(string(data)) {
+		line, _, _ := strings.Cut(line, "#")
 		line = strings.TrimSpace(line)
 		if pattern, ok := strings.CutPrefix(line, "include"); ok && pattern != "" && strings.ContainsAny(pattern[:1], " \t") {
 			for _, p := range strings.Fields(pattern) {
@@ -78,31 +53,61 @@ func (r *resolver) confDirs(name string, seen map[string]bool) []string {
 			}
 			continue
 		}
-		if dir, _, _ := strings.Cut(line, "="); strings.HasPrefix(dir, "/") {
+		if dir, _, _ := strings.Cut(line, "="); strings.HasPrefix(dir, "/") && len(dirs) < maxDirs {
 			dirs = append(dirs, strings.TrimSpace(dir))
 		}
 	}
-	return dirs
+	return dirs[:min(len(dirs), maxDirs)]
 }
 
 func (r *resolver) include(from, pattern string, seen map[string]bool) []string {
 	if !path.IsAbs(pattern) {
 		pattern = path.Join(path.Dir(from), pattern)
 	}
-	files, err := filepath.Glob(filepath.Join(r.Root, pattern))
+	var dirs []string
+	for _, f := range r.glob(pattern) {
+		dirs = append(dirs, r.confDirs(f, seen)...)
+	}
+	return dirs
+}
+
+// glob returns the paths inside the root that a pattern names, sorted.
+func (r *resolver) glob(pattern string) []string {
+	found := []string{"/"}
+	for part := range strings.SplitSeq(strings.Trim(path.Clean(pattern), "/"), "/") {
+		var next []string
+		for _, dir := range found {
+			names := []string{part}
+			if strings.ContainsAny(part, `*?[\`) {
+				names = r.root.names(dir, maxConfNames)
+				names = slices.DeleteFunc(names, func(name string) bool {
+					ok, err := path.Match(part, name)
+					return !ok || err != nil || strings.HasPrefix(name, ".") != strings.HasPrefix(part, ".")
+				})
+			}
+			for _, name := range names {
+				next = append(next, path.Join(dir, name))
+			}
+		}
+		slices.Sort(next)
+		found = next[:min(len(next), maxConfFiles)]
+	}
+	return found
+}
+
+// preloadFile reads the names of /etc/ld.so.preload, which glibc's linker loads
+// with every program.
+func (r *resolver) preloadFile() []string {
+	data, err := r.root.read("/etc/ld.so.preload", maxConf)
 	if err != nil {
 		return nil
 	}
-	slices.Sort(files)
-	var dirs []string
-	for _, f := range files {
-		inside, err := filepath.Rel(r.Root, f)
-		if err != nil {
-			continue
-		}
-		dirs = append(dirs, r.confDirs("/"+inside, seen)...)
+	var names []string
+	for line := range strings.Lines(string(data)) {
+		line, _, _ = strings.Cut(line, "#")
+		names = append(names, strings.FieldsFunc(line, func(c rune) bool { return strings.ContainsRune(": \t\n\r", c) })...)
 	}
-	return dirs
+	return names
 }
 
 // platformName is what the linker's $PLATFORM and the multiarch directories call

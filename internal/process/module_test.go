@@ -268,12 +268,15 @@ func init() {
 		if err := unix.Mount("tmpfs", root, "tmpfs", 0, "mode=755"); err != nil {
 			return fmt.Errorf("mount tmpfs: %w", err)
 		}
-		for _, d := range []string{"app", "old", "proc"} {
+		for _, d := range []string{"app", "app/lib", "old", "proc"} {
 			if err := os.Mkdir(filepath.Join(root, d), 0o755); err != nil {
 				return err
 			}
 		}
 		if err := os.WriteFile(filepath.Join(root, "app/program"), data, 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(root, "app/lib/a"), []byte("a library"), 0o644); err != nil {
 			return err
 		}
 		if os.Args[3] == "pivot" {
@@ -286,10 +289,10 @@ func init() {
 		} else if err := unix.Chroot(root); err != nil {
 			return err
 		}
-		if err := os.Chdir("/"); err != nil {
+		if err := os.Chdir("/app"); err != nil {
 			return err
 		}
-		return unix.Exec("/app/program", []string{"program"}, []string{"RANK=9"})
+		return unix.Exec("/app/program", []string{"program"}, []string{"RANK=9", "LD_LIBRARY_PATH=lib"})
 	}
 }
 
@@ -332,6 +335,22 @@ func TestContainer(t *testing.T) {
 			}
 			if rank, _, ok := p.Rank(); rank != 9 || !ok {
 				t.Errorf("rank %d, %v", rank, ok)
+			}
+			search, err := p.LibrarySearch()
+			if err != nil {
+				t.Fatal(err)
+			}
+			search.Read = func(f *os.File) (d Dynamic, err error) {
+				if filepath.Base(f.Name()) == "program" {
+					d.Needed = []string{"a"}
+				}
+				return d, nil
+			}
+			libs, err := search.ResolveLibraries(t.Context(), p.Exe)
+			if err != nil || len(libs) != 1 || libs[0].Path != "/app/lib/a" {
+				t.Errorf("libraries from the working directory: %+v, %v; want /app/lib/a", libs, err)
+			} else if data, err := os.ReadFile(libs[0].HostPath); string(data) != "a library" {
+				t.Errorf("%s holds %q, %v", libs[0].HostPath, data, err)
 			}
 		})
 	}

@@ -277,6 +277,7 @@ func (p *Process) openMemory(name string) (*os.File, error) {
 var memoryOps = map[string]string{
 	"maps":    "read the memory map",
 	"environ": "read the environment",
+	"auxv":    "read the auxiliary vector",
 }
 
 // Close releases the handle. It never fails, may be called more than once, and

@@ -41,7 +41,7 @@ func (w *watcher) add(ctx context.Context, in Target) error {
 		return err // names the process
 	}
 	starting := in.Spawned != nil
-	v, err := w.look(ctx, request{proc: proc, starting: starting})
+	v, err := w.look(ctx, request{proc: proc, starting: starting, ahead: heldTime})
 	if err != nil {
 		proc.Close()
 		return fmt.Errorf("process %d: %w", pid, err)

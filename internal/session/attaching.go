@@ -58,6 +58,7 @@ func (w *watcher) warnUnread(t *target, v *view) {
 	if v.cut {
 		w.plan.warnings.add(fmt.Sprintf("process %d has more files mapped than are looked at: markers in the rest are not traced", t.pid))
 	}
+	w.plan.warnings.add(v.late...)
 	if len(v.unread) > 0 {
 		w.shortfall.unread += w.plan.warnings.add(v.unread...)
 	}

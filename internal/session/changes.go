@@ -209,7 +209,7 @@ func (w *watcher) followChange(c change) (seen bool, err error) {
 	if t.proc == nil {
 		defer proc.Close()
 	}
-	r := request{proc: proc, earlier: t.modules, starting: c.exec}
+	r := request{proc: proc, earlier: t.modules, starting: c.exec, ahead: aheadTime}
 	if c.exec {
 		r.earlier = nil
 	}

@@ -171,6 +171,7 @@ type looked struct {
 	names   []string   // all files looked at
 	skipped []string   // files that could not be read, and why
 	unread  []string   // of skipped: those that may hold markers
+	late    []string   // of skipped: those that are read once they are mapped
 }
 
 func (l *looked) close() {
@@ -207,7 +208,11 @@ func (fs *files) lookPath(l *looked, name, hostPath string) {
 
 // openPath opens a file without waiting for what is none, such as a pipe.
 func openPath(path string) (*os.File, error) {
-	return os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	f, err := process.OpenRegular(path)
+	if errors.Is(err, process.ErrNotRegular) {
+		err = fmt.Errorf("%w: %w", usdt.ErrNotELF, process.ErrNotRegular)
+	}
+	return f, err
 }
 
 // readDynamic reads what a dynamic linker reads of a file.
@@ -225,7 +230,7 @@ func readDynamic(h *os.File) (process.Dynamic, error) {
 		machine = elf.EM_AARCH64
 	}
 	return process.Dynamic{
-		Class: uint16(elf.ELFCLASS64), Machine: uint16(machine), Interp: f.Interp, Soname: f.Soname,
+		Class: uint16(elf.ELFCLASS64), Machine: uint16(machine), Shared: f.Shared, Interp: f.Interp, Soname: f.Soname,
 		Needed: f.Needed, RPath: f.RPath, RunPath: f.RunPath,
 	}, nil
 }

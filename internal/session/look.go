@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/phasetrace/phasetrace/internal/engine"
@@ -17,6 +16,10 @@ const (
 	// lookTime bounds a look at a process while tracing: a program that has run
 	// exec waits for it.
 	lookTime = 200 * time.Millisecond
+	// aheadTime bounds the search for the libraries of a program that has run exec;
+	// heldTime that of a program which waits for as long as it takes.
+	aheadTime = lookTime / 2
+	heldTime  = 5 * time.Second
 	// maxStuck bounds the looks that were given up and still hang, as on a file
 	// system that does not answer.
 	maxStuck = 16
@@ -42,7 +45,8 @@ type view struct {
 type request struct {
 	proc     *process.Process
 	earlier  []process.Module
-	starting bool // its libraries are not mapped yet: look for those it will load
+	starting bool          // its libraries are not mapped yet: look for those it will load
+	ahead    time.Duration // no longer than this
 }
 
 func (v *view) close() {
@@ -99,7 +103,7 @@ func (w *watcher) see(ctx context.Context, r request) (*view, error) {
 	v.who = w.describe(r.proc)
 	v.looked = w.files.look(ctx, modules)
 	if r.starting {
-		w.lookAhead(ctx, &v.looked, r.proc)
+		w.lookAhead(ctx, &v.looked, r)
 	}
 	for _, path := range w.cfg.Libraries {
 		w.files.lookPath(&v.looked, path, path)
@@ -135,21 +139,25 @@ func (w *watcher) describe(proc *process.Process) engine.Description {
 }
 
 // lookAhead reads the libraries that a program that starts is about to load,
-// so that their markers are attached before they are mapped.
-func (w *watcher) lookAhead(_ context.Context, l *looked, proc *process.Process) {
-	env, _ := proc.Environ("LD_LIBRARY_PATH", "LD_PRELOAD")
-	search := process.Search{
-		Root:        fmt.Sprintf("/proc/%d/root", proc.PID),
-		LibraryPath: env["LD_LIBRARY_PATH"],
-		Preload:     strings.FieldsFunc(env["LD_PRELOAD"], func(r rune) bool { return r == ' ' || r == ':' }),
-		Read:        readDynamic,
-	}
-	libs, err := search.ResolveLibraries(proc.Exe)
+// so that their markers are attached before they are mapped. What is not found
+// in time is seen once it is loaded: the files that are mapped go first.
+func (w *watcher) lookAhead(ctx context.Context, l *looked, r request) {
+	search, err := r.proc.LibrarySearch()
 	if err != nil {
 		l.skipped = append(l.skipped, err.Error())
 	}
+	search.Read = readDynamic
+	searching, cancel := context.WithTimeout(ctx, r.ahead)
+	defer cancel()
+	libs, err := search.ResolveLibraries(searching, r.proc.Exe)
+	if err != nil {
+		l.skipped = append(l.skipped, err.Error())
+	}
+	if gaveUp := new(process.SearchTimeError); errors.As(err, &gaveUp) && ctx.Err() == nil || errors.Is(err, process.ErrTruncated) {
+		l.late = append(l.late, err.Error())
+	}
 	for _, lib := range libs {
-		if lib.Err == nil && lib.HostPath != "" {
+		if lib.Err == nil && lib.HostPath != "" && ctx.Err() == nil {
 			w.files.lookPath(l, lib.Path, lib.HostPath)
 		}
 	}

@@ -101,6 +101,11 @@ var allowedSkips = []skipRule{
 		Why:    "the guests hold no debuggers",
 	},
 	{
+		Test:   regexp.MustCompile(`.`),
+		Reason: regexp.MustCompile(`needs root and /dev/fuse`),
+		Why:    "FUSE is a module in these kernels, and the guests load none",
+	},
+	{
 		Test:   regexp.MustCompile(`^TestScript/demo$`),
 		Reason: regexp.MustCompile(`.`), // testscript shows the script, not why it skipped
 		Why:    "the tests are built without cgo",
