@@ -34,9 +34,6 @@ func (p *Process) exe() (path string, deleted bool, err error) {
 // kernel leaves a chroot's directory in front of it; a container with a root
 // of its own has none.
 func insideRoot(root, path string) string {
-	if root == path {
-		return "/"
-	}
 	if root != "/" {
 		if rest, ok := strings.CutPrefix(path, root); ok && strings.HasPrefix(rest, "/") {
 			return rest

@@ -188,7 +188,9 @@ func (r *rootDir) inside(fd int) (inside, host string, err error) {
 	if err != nil {
 		return "", "", err
 	}
-	inside = insideRoot(r.name, name)
+	if inside = insideRoot(r.name, name); name == r.name {
+		inside = "/"
+	}
 	return inside, filepath.Join(r.host, inside), nil
 }
 

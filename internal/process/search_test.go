@@ -146,6 +146,11 @@ func TestSearchOutsideWorkingDirectory(t *testing.T) {
 	if err != nil || len(found) != 1 || found[0].Path != "" {
 		t.Errorf("%+v, %v; want that a is not found", found, err)
 	}
+	s.Dir = s.Root // which is the program's /
+	found, err = s.ResolveLibraries(t.Context(), "/bin/x")
+	if err != nil || len(found) != 1 || found[0].Path != "/l/a" {
+		t.Errorf("%+v, %v; want /l/a", found, err)
+	}
 }
 
 // Directories that lie thousands of levels deep are gone through once, not for

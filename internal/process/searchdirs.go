@@ -19,6 +19,7 @@ func (r *resolver) setDirs(o, by *object) {
 		if len(own) == 0 {
 			own = o.dyn.RPath
 		}
+		own = slices.DeleteFunc(slices.Clone(own), func(dir string) bool { return dir == "" })
 		o.last = r.inherit(own, o, by)
 		o.inherited = o.last
 	case len(o.dyn.RunPath) > 0: // switches RPATH off

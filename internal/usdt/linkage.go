@@ -115,7 +115,10 @@ func parseDynamic(b []byte) (d dynamic) {
 	return d
 }
 
-// splitPath splits a search path, leaving out empty parts.
+// splitPath splits a search path. An empty part is one: the working directory.
 func splitPath(s string) []string {
-	return strings.FieldsFunc(s, func(r rune) bool { return r == ':' })
+	if s == "" {
+		return nil
+	}
+	return strings.Split(s, ":")
 }

@@ -74,8 +74,8 @@ type File struct {
 	// Soname is DT_SONAME, empty for none.
 	Soname string
 	// RPath and RunPath are the directories of DT_RPATH and DT_RUNPATH as the
-	// file has them, $ORIGIN unexpanded. A loader ignores RPath where there is
-	// a RunPath.
+	// file has them, $ORIGIN unexpanded, an empty one for the working directory. A
+	// loader ignores RPath where there is a RunPath.
 	RPath, RunPath []string
 	// Interp is the dynamic loader that the file asks for, empty for none.
 	Interp string
