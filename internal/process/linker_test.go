@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/phasetrace/phasetrace/internal/usdt"
 )
 
 // The dynamic linker of a process is known whatever its file is called, and
@@ -99,6 +101,47 @@ func withInterp(t *testing.T, interp string) string {
 		t.Fatalf("interpreter %q, want %q", got, interp)
 	}
 	return path
+}
+
+// The linker tells debuggers of a function of its own, once it has loaded the
+// program.
+func TestDebuggerHook(t *testing.T) {
+	for _, name := range []string{"fixture", "fixture.nopie"} {
+		path := fixture(t, name)
+		held, release := startHeld(t, Command{Args: []string{path}})
+		p := attach(t, held.PID)
+		all, _ := modules(t, p)
+		if m, _, err := p.DebuggerHook(t.Context(), all); err == nil {
+			t.Errorf("%s: told of before the linker ran: %+v", name, m)
+		}
+		release()
+		all, _ = modules(t, p)
+		m, offset, err := p.DebuggerHook(t.Context(), all)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := m.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		st, err := f.Stat()
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := usdt.FindFunctions(f, st.Size(), "_dl_debug_state")
+		if l, err := p.Linker(all, readELF); err != nil || l.Module != m {
+			t.Errorf("%s: hook in %+v, linker %+v, %v", name, m, l, err)
+		}
+		if err != nil || offset == 0 || offset != want.Named["_dl_debug_state"] {
+			t.Errorf("%s: hook at offset %#x of %s, %v; want %#x", name, offset, m.Path, err, want.Named)
+		}
+	}
+	static := attach(t, run(t, exec.Command(fixture(t, "fixture.static"))).pid)
+	all, _ := modules(t, static)
+	if m, _, err := static.DebuggerHook(t.Context(), all); err == nil {
+		t.Errorf("a static program: %+v", m)
+	}
 }
 
 func TestAuxv(t *testing.T) {

@@ -278,6 +278,7 @@ var memoryOps = map[string]string{
 	"maps":    "read the memory map",
 	"environ": "read the environment",
 	"auxv":    "read the auxiliary vector",
+	"mem":     "read the memory",
 }
 
 // Close releases the handle. It never fails, may be called more than once, and

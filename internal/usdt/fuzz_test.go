@@ -3,6 +3,7 @@
 package usdt
 
 import (
+	"bytes"
 	"debug/elf"
 	"fmt"
 	"strconv"
@@ -26,6 +27,22 @@ func FuzzRead(f *testing.F) {
 	f.Fuzz(checkFile)
 }
 
+func checkFunctions(t *testing.T, b []byte) {
+	in, size := bytes.NewReader(b), int64(len(b))
+	f, err := FindFunctions(in, size, "var", "x")
+	if err != nil && strings.Contains(err.Error(), "not foreseen") {
+		t.Fatal(err)
+	}
+	for name, at := range f.Named {
+		if at >= uint64(size) {
+			t.Errorf("%s at %#x, outside of the file", name, at)
+		}
+	}
+	if has, _ := HasText(in, size, "provider"); has && !bytes.Contains(b, []byte("provider")) {
+		t.Error("found a text that is not there")
+	}
+}
+
 // FuzzNotes is FuzzRead with the notes alone to vary: headers are hard to hit.
 func FuzzNotes(f *testing.F) {
 	const at, sema = codeBase + codeAt, dataBase + dataAt
@@ -40,6 +57,7 @@ func FuzzNotes(f *testing.F) {
 }
 
 func checkFile(t *testing.T, b []byte) {
+	checkFunctions(t, b)
 	file, err := readBytes(b)
 	if err != nil {
 		if file != nil || strings.Contains(err.Error(), "not foreseen") {
