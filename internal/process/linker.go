@@ -36,7 +36,7 @@ func (p *Process) Linker(modules []Module, read func(*os.File) (Dynamic, error))
 			return Linker{Module: m}, nil
 		}
 	}
-	main := mainModule(modules)
+	main := Main(modules)
 	if main == nil {
 		return Linker{}, fmt.Errorf("dynamic linker of process %d: its executable is not mapped", p.PID)
 	}
@@ -53,7 +53,9 @@ func (p *Process) Linker(modules []Module, read func(*os.File) (Dynamic, error))
 	return Linker{}, nil
 }
 
-func mainModule(modules []Module) *Module {
+// Main returns the executable among the modules of a process, nil if it is not
+// mapped.
+func Main(modules []Module) *Module {
 	for i := range modules {
 		if modules[i].Main {
 			return &modules[i]

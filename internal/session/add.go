@@ -102,7 +102,7 @@ func (w *watcher) mayComeLater(v *view) bool {
 	if w.cfg.Follow {
 		return true
 	}
-	if v.starting && len(v.linkers) > 0 {
+	if v.starting && v.linker.watchable() {
 		w.say("no USDT markers in the program yet; watching the libraries it loads")
 		return true
 	}

@@ -27,7 +27,7 @@ func (w *watcher) attachTo(t *target, v *view) error {
 		}
 	}
 	w.leaveOld(t, v)
-	w.watchLibraries(t, v.linkers)
+	w.watchLibraries(t, v)
 	return nil
 }
 

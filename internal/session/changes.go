@@ -154,7 +154,8 @@ func (w *watcher) followAll() {
 	}
 }
 
-// followOne looks at one process, and reports whether it was seen.
+// followOne looks at one process, and reports whether it was seen, and with it
+// the others that run the same file.
 func (w *watcher) followOne(c change) bool {
 	seen, err := w.follow(c)
 	if err != nil {
@@ -167,18 +168,23 @@ func (w *watcher) followOne(c change) bool {
 const maxKnown = 1 << 16
 
 // follow attaches to what has appeared in a process, and lets it go on if it
-// waits for that.
+// waits for that. seen is as in followOne.
 func (w *watcher) follow(c change) (seen bool, err error) {
 	seen, err = w.followChange(c)
 	if c.exec {
 		err = errors.Join(err, w.releaseExec(c, seen))
 	}
-	return seen, err
+	t := w.targets[c.pid]
+	return seen && (t == nil || !t.direct), err
 }
 
 // releaseExec lets a process go on that ran exec. seen: its file has been looked
 // at; if it has not, now or earlier, its markers may have been missed.
 func (w *watcher) releaseExec(c change, seen bool) error {
+	t := w.targets[c.pid]
+	if seen && t != nil && t.direct { // the file is the linker's, and says nothing of the program's
+		return w.letRun(c, false)
+	}
 	since, known := w.known[c.file]
 	switch {
 	case !seen && !known:
@@ -188,7 +194,7 @@ func (w *watcher) releaseExec(c change, seen bool) error {
 	case seen && !known && len(w.known) < maxKnown:
 		w.known[c.file] = clock.Monotonic()
 	}
-	if t := w.targets[c.pid]; seen && t != nil {
+	if seen && t != nil {
 		for f := range t.files {
 			if f.execs == nil {
 				f.execs = make(map[event.File]bool)
@@ -224,11 +230,15 @@ func (w *watcher) followChange(c change) (seen bool, err error) {
 		return false, nil // it has ended
 	}
 	defer v.close()
+	if !c.exec && v.replaced && !t.execDue {
+		t.execDue = true // the event of that exec is on its way, and its program waits for it
+		return true, nil
+	}
 	w.core.described(c.pid, v.who)
 	if v.gone {
 		return false, nil
 	}
-	if c.replaced {
+	if t.execDue = false; c.replaced {
 		w.detachAll(t)
 	}
 	err = w.attachChange(t, v, c)

@@ -83,9 +83,10 @@ func (f *file) newUse(u use) bool {
 // files are the ELF files of a session. Safe for concurrent use: a look that
 // hangs in one file must not keep others waiting.
 type files struct {
-	mu    sync.Mutex
-	known map[fileID]*file
-	plain int // of known: those without sites
+	mu      sync.Mutex
+	known   map[fileID]*file
+	plain   int // of known: those without sites
+	linkers map[fileID]linkerCode
 }
 
 // openFile is an ELF file held open: its path is good for attaching whatever
@@ -225,6 +226,20 @@ func readDynamic(h *os.File) (process.Dynamic, error) {
 	if err != nil {
 		return process.Dynamic{}, err
 	}
+	return dynamicOf(f), nil
+}
+
+// readDynamic is readDynamic for a file that may be known already.
+func (fs *files) readDynamic(h *os.File) (process.Dynamic, error) {
+	if id, err := identify(h); err == nil {
+		if f := fs.find(id); f != nil {
+			return dynamicOf(f.elf), nil
+		}
+	}
+	return readDynamic(h)
+}
+
+func dynamicOf(f *usdt.File) process.Dynamic {
 	machine := elf.EM_X86_64
 	if f.Arch == probe.ARM64 {
 		machine = elf.EM_AARCH64
@@ -232,7 +247,7 @@ func readDynamic(h *os.File) (process.Dynamic, error) {
 	return process.Dynamic{
 		Class: uint16(elf.ELFCLASS64), Machine: uint16(machine), Shared: f.Shared, Interp: f.Interp, Soname: f.Soname,
 		Needed: f.Needed, RPath: f.RPath, RunPath: f.RunPath,
-	}, nil
+	}
 }
 
 func (l *looked) add(f openFile, err error) {

@@ -3,143 +3,178 @@
 package session
 
 import (
-	"debug/elf"
-	"encoding/binary"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
-	"strings"
 
 	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/process"
+	"github.com/phasetrace/phasetrace/internal/usdt"
 )
 
-// debuggerHook is the function that dynamic linkers call for debuggers when
-// their list of libraries changes (glibc and musl alike).
-const debuggerHook = "_dl_debug_state"
+const (
+	// debuggerHook is the function that dynamic linkers call for debuggers when
+	// their list of libraries changes (glibc and musl alike). A program that is
+	// statically linked with glibc has it as well, for its dlopen.
+	debuggerHook = "_dl_debug_state"
+	// dlopenText is in every program that is statically linked with a glibc that can
+	// load libraries (elf/dl-open.c).
+	dlopenText = "invalid mode for dlopen()"
+)
 
-// linker is a dynamic linker that a process has mapped, held open.
+// linker is what loads the libraries of a process: its dynamic linker, or the
+// executable of a statically linked program. It is held open.
 type linker struct {
 	id     fileID
 	handle *os.File
+	path   string
+	static bool // it is the executable, and no dynamic linker
+	direct bool // it is the executable, and was told what to run
+	linkerCode
+	hook *os.File // has the function that is called; nil: handle
+	err  error    // why libraries that are loaded later are not noticed
 }
 
-// linkersOf opens the dynamic linkers among modules.
-func linkersOf(modules []process.Module) []linker {
-	var out []linker
-	for i := range modules {
-		m := &modules[i]
-		if m.Err != nil || !isLinker(m.Path) {
-			continue
-		}
-		h, err := m.Open()
-		if err != nil {
-			continue
-		}
-		id, err := identify(h)
-		if err != nil {
-			h.Close()
-			continue
-		}
-		out = append(out, linker{id, h})
-	}
-	return out
+// linkerCode is what a linker's file says.
+type linkerCode struct {
+	usdt.Functions
+	unnoticed bool // a static program that may load libraries without debuggerHook
+	err       error
 }
 
-// watchLibraries makes the process's dynamic linker tell of libraries that are
-// loaded later, and hold programs that are run later. A program without one
-// has no library to load.
-func (w *watcher) watchLibraries(t *target, linkers []linker) {
-	reach, pid := w.reachOf(t)
-	for _, l := range linkers {
-		_, watched := reach.linkers[l.id]
-		if watched && w.holding[l.id] {
-			continue
-		}
-		at, err := w.watchLinker(l, pid, !watched, !w.holding[l.id])
-		if !watched {
-			reach.linkers[l.id] = at
-		}
-		w.holding[l.id] = true
-		if err != nil && !process.Gone(t.pid, 0) {
-			w.say("warning: programs and libraries that process %d runs from now on may be seen late or not at all: %v", t.pid, err)
-		}
+func (l *linker) close() {
+	l.handle.Close()
+	if l.hook != nil {
+		l.hook.Close()
 	}
 }
 
-func (w *watcher) watchLinker(l linker, pid int, libraries, execs bool) (watch *loader.Attachment, err error) {
-	f, err := readLinker(l.handle)
+// linkerOf finds and opens what loads the libraries of a process. nil: nothing
+// that could have markers.
+func (w *watcher) linkerOf(ctx context.Context, proc *process.Process, modules []process.Module) (*linker, error) {
+	found, err := proc.Linker(modules, w.files.readDynamic)
+	switch {
+	case errors.Is(err, usdt.ErrUnsupportedELF), errors.Is(err, usdt.ErrNotELF):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	l := &linker{static: found.Module == nil, direct: found.Direct}
+	m := found.Module
+	if l.static {
+		m = process.Main(modules)
+	}
+	l.path = m.Path
+	if l.handle, err = m.Open(); err != nil {
+		return nil, err
+	}
+	if l.id, err = identify(l.handle); err != nil {
+		return nil, errors.Join(err, l.handle.Close())
+	}
+	l.linkerCode = w.files.linkerCode(l.id, l.handle, l.static)
+	if l.err = l.linkerCode.err; l.err == nil && l.Named[debuggerHook] == 0 && !l.static {
+		l.askHook(ctx, proc, modules)
+	}
+	return l, nil
+}
+
+// askHook looks for what is called by the process itself, where the linker's
+// file does not name it.
+func (l *linker) askHook(ctx context.Context, proc *process.Process, modules []process.Module) {
+	m, offset, err := proc.DebuggerHook(ctx, modules)
+	if err == nil {
+		l.hook, err = m.Open()
+	}
 	if err != nil {
-		return nil, fmt.Errorf("read the dynamic linker: %w", err)
+		l.err = fmt.Errorf("%s has no function %s, and tells of no other (%w); name libraries that are loaded later with --library FILE", l.path, debuggerHook, err)
+		return
 	}
-	path := fmt.Sprintf("/proc/self/fd/%d", l.handle.Fd())
-	var errs []error
-	if offset, ok := functionOffset(f, debuggerHook); ok && libraries {
-		watch, err = w.tracer.WatchLibraries(pid, path, offset)
-		errs = append(errs, err)
-	}
-	if offset, ok := fileOffset(f, f.Entry); ok && execs {
-		_, err := w.tracer.HoldExecs(path, offset)
-		errs = append(errs, err)
-	}
-	return watch, errors.Join(errs...)
+	l.Named = map[string]uint64{debuggerHook: offset} // not the cache's own map
 }
 
-// Bounds of a dynamic linker. What debug/elf takes for one is bounded by their
-// product, and any file can have a linker's name.
-const (
-	maxLinkerBytes    = 4 << 20
-	maxLinkerSections = 64
-)
+// watchable reports whether libraries that are loaded later are noticed.
+func (l *linker) watchable() bool { return l != nil && l.Named[debuggerHook] != 0 }
 
-// readLinker reads a file that may be anything.
-func readLinker(h *os.File) (f *elf.File, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("malformed: %v", r)
-		}
-	}()
+// maxLinkers bounds the files that are known as linkers; static programs are
+// among them.
+const maxLinkers = 1 << 12
+
+// linkerCode reads a linker's file, once.
+func (fs *files) linkerCode(id fileID, h *os.File, static bool) linkerCode {
+	fs.mu.Lock()
+	code, known := fs.linkers[id]
+	fs.mu.Unlock()
+	if known {
+		return code
+	}
 	st, err := h.Stat()
 	if err != nil {
-		return nil, err
+		return linkerCode{err: err}
 	}
-	var header elf.Header64
-	if err := binary.Read(io.NewSectionReader(h, 0, st.Size()), binary.LittleEndian, &header); err != nil {
-		return nil, err
+	in := io.NewSectionReader(h, 0, st.Size())
+	code.Functions, code.err = usdt.FindFunctions(in, st.Size(), debuggerHook)
+	if code.err == nil && static && code.Named[debuggerHook] == 0 {
+		code.unnoticed, code.err = usdt.HasText(in, st.Size(), dlopenText)
 	}
-	if st.Size() > maxLinkerBytes || header.Shnum > maxLinkerSections || header.Shnum == 0 && header.Shoff != 0 {
-		return nil, fmt.Errorf("larger than a dynamic linker: %d bytes, %d sections", st.Size(), header.Shnum)
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if fs.linkers == nil || len(fs.linkers) >= maxLinkers {
+		fs.linkers = make(map[fileID]linkerCode)
 	}
-	return elf.NewFile(h)
+	fs.linkers[id] = code
+	return code
 }
 
-func isLinker(path string) bool {
-	base := filepath.Base(path)
-	return strings.HasPrefix(base, "ld-") || strings.HasPrefix(base, "ld.so") || strings.HasPrefix(base, "ld64.so")
+// watchLibraries makes what loads the libraries of a process tell of those that
+// are loaded later, and hold programs that are run later.
+func (w *watcher) watchLibraries(t *target, v *view) {
+	err := v.linkerErr
+	if l := v.linker; l != nil {
+		t.direct = l.direct
+		err = errors.Join(w.watchHook(t, l), w.holdIn(l))
+	}
+	if err != nil && !process.Gone(t.pid, 0) {
+		w.say("warning: programs and libraries that process %d runs from now on may be seen late or not at all: %v", t.pid, err)
+	}
 }
 
-// functionOffset returns the file offset of an exported function.
-func functionOffset(f *elf.File, name string) (uint64, bool) {
-	symbols, err := f.DynamicSymbols()
-	if err != nil {
-		return 0, false
+// watchHook attaches to what is called when a library has been loaded, once.
+func (w *watcher) watchHook(t *target, l *linker) (err error) {
+	reach, pid := w.reachOf(t)
+	if _, watched := reach.linkers[l.id]; watched {
+		return nil
 	}
-	for _, sym := range symbols {
-		if sym.Name == name && sym.Section != elf.SHN_UNDEF {
-			return fileOffset(f, sym.Value)
+	var at *loader.Attachment
+	switch {
+	case l.err != nil:
+		err = l.err
+	case l.watchable():
+		at, err = w.tracer.WatchLibraries(pid, fdPath(l.hook, l.handle), l.Named[debuggerHook])
+	case l.unnoticed:
+		w.plan.warnings.add(fmt.Sprintf("%s is statically linked and stripped: libraries that it loads by itself (dlopen) are not noticed; name them with --library FILE", l.path))
+	}
+	reach.linkers[l.id] = at
+	return err
+}
+
+// holdIn makes programs that start in a dynamic linker wait there, once.
+func (w *watcher) holdIn(l *linker) error {
+	if l.static || l.Entry == 0 || w.holding[l.id] {
+		return nil
+	}
+	w.holding[l.id] = true
+	_, err := w.tracer.HoldExecs(fdPath(l.handle), l.Entry)
+	return err
+}
+
+// fdPath names the first open file for the kernel.
+func fdPath(files ...*os.File) string {
+	for _, f := range files {
+		if f != nil {
+			return fmt.Sprintf("/proc/self/fd/%d", f.Fd())
 		}
 	}
-	return 0, false
-}
-
-// fileOffset returns where in the file an address of it lies.
-func fileOffset(f *elf.File, address uint64) (uint64, bool) {
-	for _, p := range f.Progs {
-		if p.Type == elf.PT_LOAD && address >= p.Vaddr && address < p.Vaddr+p.Filesz {
-			return address - p.Vaddr + p.Off, true
-		}
-	}
-	return 0, false
+	return ""
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/phasetrace/phasetrace/internal/await"
 	"github.com/phasetrace/phasetrace/internal/engine"
 	"github.com/phasetrace/phasetrace/internal/process"
 )
@@ -20,9 +21,6 @@ const (
 	// heldTime that of a program which waits for as long as it takes.
 	aheadTime = lookTime / 2
 	heldTime  = 5 * time.Second
-	// maxStuck bounds the looks that were given up and still hang, as on a file
-	// system that does not answer.
-	maxStuck = 16
 )
 
 // errLookTime says that a look took too long.
@@ -32,13 +30,15 @@ var errLookTime = errors.New("its files did not answer in time")
 // has it.
 type view struct {
 	looked
-	modules  []process.Module // all that are mapped now
-	added    int              // of them: not known from the last look
-	linkers  []linker
-	who      engine.Description
-	gone     bool // it has ended, or has nothing mapped any more
-	starting bool
-	cut      bool // more files are mapped than are looked at
+	modules   []process.Module // all that are mapped now
+	added     int              // of them: not known from the last look
+	linker    *linker          // nil: not known, or nothing that could have markers
+	linkerErr error            // why it is not known
+	who       engine.Description
+	gone      bool // it has ended, or has nothing mapped any more
+	replaced  bool // it runs another program than at the last look
+	starting  bool
+	cut       bool // more files are mapped than are looked at
 }
 
 // request says what to look at.
@@ -51,42 +51,22 @@ type request struct {
 
 func (v *view) close() {
 	v.looked.close()
-	for _, l := range v.linkers {
-		l.handle.Close()
+	if v.linker != nil {
+		v.linker.close()
 	}
 }
 
 // look looks at a process, for as long as the context allows. What hangs is left
 // behind. The caller closes the view.
 func (w *watcher) look(ctx context.Context, r request) (*view, error) {
-	if w.stuck.Load() >= maxStuck {
-		return nil, fmt.Errorf("%w, like %d before", errLookTime, maxStuck)
-	}
-	type result struct {
-		v   *view
-		err error
-	}
-	done := make(chan result, 1)
-	go func() {
-		v, err := w.see(ctx, r)
-		done <- result{v, err}
-	}()
-	select {
-	case r := <-done:
-		return r.v, r.err
-	case <-ctx.Done():
-	}
-	w.stuck.Add(1)
-	go func() {
-		if r := <-done; r.v != nil {
-			r.v.close()
-		}
-		w.stuck.Add(-1)
-	}()
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+	v, err := await.Do(ctx, func(ctx context.Context) (*view, error) { return w.see(ctx, r) }, (*view).close)
+	switch {
+	case errors.Is(err, await.ErrBusy):
+		return nil, fmt.Errorf("%w, like others before (%w)", errLookTime, err)
+	case errors.Is(err, context.DeadlineExceeded):
 		return nil, errLookTime
 	}
-	return nil, ctx.Err()
+	return v, err
 }
 
 // see reads what there is to see of a process. It changes nothing but the cache
@@ -108,18 +88,32 @@ func (w *watcher) see(ctx context.Context, r request) (*view, error) {
 	for _, path := range w.cfg.Libraries {
 		w.files.lookPath(&v.looked, path, path)
 	}
-	if len(v.unread) > 0 && ended(r.proc) {
+	if len(v.unread) > 0 && over(r.proc, modules) {
 		v.unread = nil // that is why they could not be read
 	}
-	v.linkers = linkersOf(modules)
-	return v, ctx.Err()
+	v.replaced = len(r.earlier) > 0 && !sameProgram(r.earlier, modules)
+	if !v.gone {
+		v.linker, v.linkerErr = w.linkerOf(ctx, r.proc, modules)
+	}
+	if err := ctx.Err(); err != nil {
+		v.close()
+		return nil, err
+	}
+	return v, nil
 }
 
-// ended reports whether a process has ended, or is about to: while it hands its
-// memory back, it lives and has nothing mapped.
-func ended(proc *process.Process) bool {
+// over reports whether a program has ended, or is about to: while it hands its
+// memory back, it lives and has nothing mapped. Or its process runs another.
+func over(proc *process.Process, modules []process.Module) bool {
 	mapped, err := proc.Modules()
-	return err != nil && !errors.Is(err, process.ErrTruncated) || len(mapped) == 0
+	return err != nil && !errors.Is(err, process.ErrTruncated) || len(mapped) == 0 || !sameProgram(modules, mapped)
+}
+
+// sameProgram reports whether the modules of two looks at a process are of the
+// same program, with no exec between them.
+func sameProgram(earlier, now []process.Module) bool {
+	a, b := process.Main(earlier), process.Main(now)
+	return a == nil || b == nil || a.Dev == b.Dev && a.Inode == b.Inode && a.Mappings[0].Start == b.Mappings[0].Start
 }
 
 // describe says who a process is.

@@ -19,6 +19,8 @@ type target struct {
 	modules []process.Module
 	files   map[*file]bool // with sites, that it uses
 	unread  int            // files that the last look could not read
+	execDue bool           // a look has shown another program, whose exec no event has told of
+	direct  bool           // its executable is a dynamic linker, which was told what to run
 }
 
 // reach is what probes cover so far: of one process, or with Config.Follow of

@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/phasetrace/phasetrace/internal/clock"
@@ -41,7 +40,6 @@ type watcher struct {
 	attached  attachedCount
 	shortfall shortfall
 	halter    *process.Halter // nil: programs wait in the kernel
-	stuck     atomic.Int32    // looks that were given up and still hang
 
 	inbox   inbox
 	changes changes

@@ -74,5 +74,13 @@ func TestReadMemory(t *testing.T) {
 		if f != nil && len(f.Problems) > maxProblems+1 {
 			t.Errorf("%s: %d problems", name, len(f.Problems))
 		}
+		before = after
+		in, size := bytes.NewReader(file), int64(len(file))
+		_, _ = FindFunctions(in, size, "f")
+		_, _ = HasText(in, size, "a text")
+		runtime.ReadMemStats(&after)
+		if total := after.TotalAlloc - before.TotalAlloc; total > 100<<20 {
+			t.Errorf("%s: %d MB allocated by the search for functions and texts", name, total>>20)
+		}
 	}
 }
