@@ -169,6 +169,7 @@ func TestExecSameFile(t *testing.T) {
 // programs can wait, one of a few sessions must be in time.
 func inTime(t *testing.T, session func(*testing.T) *stream.Summary) {
 	t.Helper()
+	testenv.BPF(t)
 	features, err := loader.DetectFeatures(testenv.Without(t))
 	if err != nil {
 		t.Fatal(err)
