@@ -71,7 +71,9 @@ func traceInto(t *testing.T, flags uintptr, follow bool) {
 		if b.Thread.TID == b.Thread.ContainerTID {
 			t.Fatalf("thread %d has the same id in there", b.Thread.TID)
 		}
-		b.Thread.TID = b.Thread.ContainerTID
+		inside := *b.Thread // several boundaries share it
+		inside.TID = inside.ContainerTID
+		b.Thread = &inside
 	}
 	compareSpans(t, logged, tr.boundaries, 0)
 }
