@@ -30,6 +30,7 @@ type rule struct {
 
 var rules = []rule{
 	{"bpf", []string{"internal/", "cmd/"}, "the programs know sites and threads only"},
+	{"internal/await", []string{"bpf", "internal/", "cmd/", "github.com/"}, "it waits for calls and must not know what they do"},
 	{"internal/clock", []string{"bpf", "internal/", "cmd/", "github.com/"}, "it reads clocks and must not know what the times are of"},
 	{"internal/probe", []string{"bpf", "internal/", "cmd/", "github.com/"}, "it is the vocabulary between finding sites and attaching to them: pure"},
 	{"internal/usdt", slices.Concat(kernel, vendor, upper, []string{"internal/process", "internal/engine"}), "notes, operands and pairs are pure: the same file gives the same result on every machine"},
