@@ -103,14 +103,20 @@ func (w *watcher) mayComeLater(v *view) bool {
 		return true
 	}
 	if v.starting && v.linker.watchable() {
-		w.say("no USDT markers in the program yet; watching the libraries it loads")
+		why := "no USDT markers in the program yet"
+		if len(w.plan.leftOff(v.open)) > 0 {
+			why = "nothing in the program is traced by default"
+		}
+		w.say("%s; watching the libraries it loads", why)
 		return true
 	}
 	return false
 }
 
 func (w *watcher) noMarkers(l *looked) error {
-	return &NoMarkersError{Files: l.names, Skipped: l.skipped, Pairs: w.cfg.Pairs, Refused: w.plan.refused}
+	return &NoMarkersError{
+		Files: l.names, Skipped: l.skipped, Pairs: w.cfg.Pairs, Refused: w.plan.refused, LeftOff: w.plan.leftOff(l.open),
+	}
 }
 
 // letGo lets held programs run.

@@ -20,6 +20,9 @@ func (w *watcher) attachTo(t *target, v *view) error {
 	if err != nil {
 		return err
 	}
+	if len(pairs) == 0 {
+		w.tellLeftOff(v.open)
+	}
 	for _, f := range v.open {
 		w.use(t, f.file)
 		if err := w.attachFile(t, f, pairs); err != nil {

@@ -26,6 +26,7 @@ type NoMarkersError struct {
 	// Refused are the sites that were left alone because this kernel cannot
 	// probe their nops safely.
 	Refused int
+	LeftOff []usdt.PairSpec // pairs that are there, and traced only when they are asked for
 }
 
 // Error names what was looked at.
@@ -35,13 +36,16 @@ func (e *NoMarkersError) Error() string {
 	if e.Refused > 0 {
 		fmt.Fprintf(&b, "%s left alone because this kernel cannot probe their nops safely: ", count(e.Refused, "site"))
 	}
-	if len(e.Pairs) > 0 {
+	switch {
+	case len(e.Pairs) > 0:
 		names := make([]string, len(e.Pairs))
 		for i, p := range e.Pairs {
 			names[i] = p.String()
 		}
 		fmt.Fprintf(&b, "none of the probes of %s in ", strings.Join(names, ", "))
-	} else {
+	case len(e.LeftOff) > 0:
+		b.WriteString("none by default in ")
+	default:
 		b.WriteString("looked at ")
 	}
 	b.WriteString(list(e.Files))
