@@ -157,6 +157,7 @@ func (w *watcher) attachedMessage() string {
 	if w.attached.sites == 0 {
 		return fmt.Sprintf("watching %s, where nothing is to be attached yet, in %s", list(who), took)
 	}
+	files, sites := w.attachedNow()
 	return fmt.Sprintf("attached to %s: %s, %s in %s, in %s", list(who),
-		count(len(w.plan.pairs), "pair"), count(w.attached.sites, "site"), count(w.attached.files, "file"), took)
+		count(len(w.plan.pairs), "pair"), count(sites, "site"), count(files, "file"), took)
 }

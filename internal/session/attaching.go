@@ -104,9 +104,7 @@ func (w *watcher) attachedSites(pid int, f *file, sites []probe.Site, failed []l
 	for _, e := range failed {
 		bad[e.Site] = true
 		s := w.plan.sites[e.Site]
-		w.attached.failures++
-		w.attached.failed = append(w.attached.failed,
-			fmt.Sprintf("%s:%s at %s+%#x: %v", s.Provider, s.Probe, f.path, s.Offset, e.Err))
+		w.notAttached(fmt.Sprintf("%s:%s at %s+%#x: %v", s.Provider, s.Probe, f.path, s.Offset, e.Err))
 		if errors.Is(e.Err, loader.ErrPermission) {
 			return e.Err
 		}
@@ -118,6 +116,42 @@ func (w *watcher) attachedSites(pid int, f *file, sites []probe.Site, failed []l
 	}
 	w.core.enters(w.plan.enters(sites))
 	w.attached.sites += len(sites) - len(failed)
-	w.attached.files++
 	return w.mode.sitesChanged(&w.plan)
+}
+
+// notAttached notes a site that could not be attached, and warns of it. The same
+// site of another process is no news.
+func (w *watcher) notAttached(what string) {
+	w.plan.warnings.add(what)
+	switch {
+	case w.attached.failures[what]:
+	case len(w.attached.failures) < maxWarnings:
+		w.attached.failures[what] = true
+	default:
+		w.attached.beyond++
+	}
+}
+
+// attachedNow counts the files that are attached, and the sites in them, each
+// once for however many processes.
+func (w *watcher) attachedNow() (files, sites int) {
+	seen := make(map[*file]bool)
+	for _, t := range w.targets {
+		for f := range t.files {
+			if seen[f] {
+				continue
+			}
+			seen[f] = true
+			before := sites
+			for _, s := range f.plan {
+				if w.plan.sites[s.ID].attached {
+					sites++
+				}
+			}
+			if sites > before {
+				files++
+			}
+		}
+	}
+	return files, sites
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"runtime"
 	"slices"
@@ -146,7 +147,7 @@ func (s *Session) begin() error {
 		return fmt.Errorf("%w: no target was added", ErrNoMarkers)
 	}
 	if len(w.plan.sites) > 0 && w.attached.sites == 0 {
-		return fmt.Errorf("attach: no site could be attached: %s", list(w.attached.failed))
+		return fmt.Errorf("attach: no site could be attached: %s", list(slices.Collect(maps.Keys(w.attached.failures))))
 	}
 	if err := s.mode.begin(); err != nil {
 		return err
