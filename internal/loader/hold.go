@@ -36,7 +36,7 @@ func (t *Tracer) HoldExecs(path string, offset uint64) (*Attachment, error) {
 	}
 	ex, err := link.OpenExecutable(path)
 	if err != nil {
-		return nil, fmt.Errorf("hold new programs: %w", err)
+		return nil, fmt.Errorf("hold new programs: %w", explainAttach(err))
 	}
 	if t.hold == nil {
 		programs, _, err := t.loadPrograms(func(p *ebpf.ProgramSpec) error {

@@ -38,13 +38,13 @@ func (w *watcher) add(ctx context.Context, in Target) error {
 	}
 	proc, err := process.Open(pid)
 	if err != nil {
-		return err // names the process
+		return withRemedy(err) // names the process
 	}
 	starting := in.Spawned != nil
 	v, err := w.look(ctx, request{proc: proc, starting: starting, ahead: heldTime})
 	if err != nil {
 		proc.Close()
-		return fmt.Errorf("process %d: %w", pid, err)
+		return fmt.Errorf("process %d: %w", pid, withRemedy(err))
 	}
 	defer v.close()
 	t := &target{pid: pid, proc: proc, started: proc.StartTime, reach: newReach()}

@@ -90,6 +90,7 @@ func (w *watcher) attachFile(t *target, f openFile, pairs []*pair) error {
 	at, failed, err := w.tracer.Attach(pid, f.attachPath(), todo)
 	if err != nil {
 		w.core.attached(pid, todo)
+		w.attached.untold += len(todo) // the error tells of all
 		return err
 	}
 	reach.files[f.file] = append(reach.files[f.file], at)
@@ -128,7 +129,7 @@ func (w *watcher) notAttached(what string) {
 	case len(w.attached.failures) < maxWarnings:
 		w.attached.failures[what] = true
 	default:
-		w.attached.beyond++
+		w.attached.untold++
 	}
 }
 

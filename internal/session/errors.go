@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/phasetrace/phasetrace/internal/loader"
+	"github.com/phasetrace/phasetrace/internal/process"
 	"github.com/phasetrace/phasetrace/internal/usdt"
 )
 
@@ -68,6 +70,14 @@ func (e *LibraryError) Error() string { return e.Err.Error() }
 
 // Unwrap returns the cause.
 func (e *LibraryError) Unwrap() error { return e.Err }
+
+// withRemedy adds what to do when no more files could be open.
+func withRemedy(err error) error {
+	if process.OutOfFiles(err) {
+		return fmt.Errorf("%w: %w", err, loader.ErrFiles)
+	}
+	return err
+}
 
 // list names a few things and counts the rest.
 func list(names []string) string {

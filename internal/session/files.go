@@ -173,6 +173,7 @@ type looked struct {
 	skipped []string   // files that could not be read, and why
 	unread  []string   // of skipped: those that may hold markers
 	late    []string   // of skipped: those that are read once they are mapped
+	starved error      // no file could be opened any more
 }
 
 func (l *looked) close() {
@@ -265,6 +266,9 @@ func (l *looked) add(f openFile, err error) {
 // has no markers to miss.
 func (l *looked) skip(err error) {
 	l.skipped = append(l.skipped, err.Error())
+	if process.OutOfFiles(err) && l.starved == nil {
+		l.starved = err
+	}
 	if !errors.Is(err, usdt.ErrNotELF) && !errors.Is(err, usdt.ErrUnsupportedELF) {
 		l.unread = append(l.unread, err.Error())
 	}

@@ -49,7 +49,7 @@ type watcher struct {
 type attachedCount struct {
 	sites    int             // counted again for each process that they are attached for
 	failures map[string]bool // sites that could not be attached, and why
-	beyond   int             // failures that are not in there, because there were too many
+	untold   int             // failures that are not in there
 }
 
 // inbox holds tasks for the watcher's goroutine. Posting never waits.
