@@ -46,6 +46,13 @@ func try() trials {
 	}
 	t.features, _ = loader.DetectFeatures(loader.Without{}) // fails as load and btf do
 	t.tracer = tryTracer()
+	if none := loader.MissingSysfs(); none != nil && t.btf != nil {
+		for _, err := range []*error{&t.btf, &t.lifecycle, &t.perfUprobe} { // what is looked up there
+			if *err != nil && !denied(*err) {
+				*err = none
+			}
+		}
+	}
 	return t
 }
 

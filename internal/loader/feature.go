@@ -194,11 +194,25 @@ func explainLoad(err error) error {
 	case errors.Is(err, syscall.EPERM), errors.Is(err, syscall.EACCES):
 		return fmt.Errorf("load BPF programs: %w: run as root or with CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE (%v)",
 			ErrPermission, short(err))
+	case errors.Is(err, ebpf.ErrNotSupported) && MissingSysfs() != nil:
+		return fmt.Errorf("load BPF programs: %w", MissingSysfs())
 	case errors.Is(err, ebpf.ErrNotSupported):
 		return fmt.Errorf("load BPF programs: %w: Linux 5.15 or later with BTF (CONFIG_DEBUG_INFO_BTF) is needed: %v",
 			ErrKernel, short(err))
 	}
 	return fmt.Errorf("load BPF programs: %w", err)
+}
+
+// ErrNoSysfs says that what the kernel tells in /sys cannot be seen.
+var ErrNoSysfs = errors.New("no sysfs is mounted at /sys, where the kernel tells of its types (BTF): mount -t sysfs sysfs /sys, in a container too")
+
+// MissingSysfs returns ErrNoSysfs where that is so.
+func MissingSysfs() error {
+	var st unix.Statfs_t
+	if unix.Statfs("/sys", &st) == nil && st.Type == unix.SYSFS_MAGIC {
+		return nil
+	}
+	return ErrNoSysfs
 }
 
 // short keeps the first line of an error: verifier logs run to pages.
