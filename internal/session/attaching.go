@@ -9,6 +9,7 @@ import (
 
 	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/probe"
+	"github.com/phasetrace/phasetrace/internal/process"
 )
 
 // attachTo plans and attaches what a look has found and what is not attached for
@@ -86,6 +87,7 @@ func (w *watcher) attachFile(t *target, f openFile, pairs []*pair) error {
 	if len(todo) == 0 {
 		return nil
 	}
+	w.warnMoved(t, f, todo)
 	w.core.attaching(todo)
 	at, failed, err := w.tracer.Attach(pid, f.attachPath(), todo)
 	if err != nil {
@@ -96,6 +98,26 @@ func (w *watcher) attachFile(t *target, f openFile, pairs []*pair) error {
 	reach.files[f.file] = append(reach.files[f.file], at)
 	f.attachments++
 	return w.attachedSites(pid, f.file, todo, failed)
+}
+
+// warnMoved warns of sites that cannot fire in a process: their code is not what
+// it runs any more.
+func (w *watcher) warnMoved(t *target, f openFile, sites []probe.Site) {
+	if len(f.mapped) == 0 {
+		return
+	}
+	moved := 0
+	for _, s := range sites {
+		if !slices.ContainsFunc(f.mapped, func(m process.Mapping) bool {
+			return m.Executable() && s.Offset >= m.Offset && s.Offset-m.Offset < m.End-m.Start
+		}) {
+			moved++
+		}
+	}
+	if moved > 0 {
+		w.plan.warnings.add(fmt.Sprintf("%s of %s cannot fire in process %d: it has moved that code to other memory, such as huge pages",
+			count(moved, "site"), f.path, t.pid))
+	}
 }
 
 // attachedSites books what has been attached.

@@ -31,6 +31,7 @@ type Session struct {
 	watcher   *watcher
 	describer describer
 	started   int64 // ns, CLOCK_MONOTONIC; 0 before Run
+	trapped   trapped // Run's
 }
 
 // rssCounters is how many of the kernel's counters make up the resident set.
