@@ -30,7 +30,7 @@ type Session struct {
 	core      *core
 	watcher   *watcher
 	describer describer
-	started   int64 // ns, CLOCK_MONOTONIC; 0 before Run
+	started   int64   // ns, CLOCK_MONOTONIC; 0 before Run
 	trapped   trapped // Run's
 }
 
