@@ -74,6 +74,7 @@ func ParseWithout(s string) (Without, error) {
 // trace.
 func DetectFeatures(w Without) (Features, error) {
 	var f Features
+	LearnKernel()
 	if err := haveFiles(); err != nil {
 		return f, fmt.Errorf("load BPF programs: %w", err)
 	}
