@@ -80,6 +80,26 @@ struct identity {
 	__u32 inner_tid;
 };
 
+/*
+ * An executable, as the kernel numbers it; user space hands back what it got.
+ * Inode numbers are used again, hence the generation, and not every file system
+ * keeps one: the time of the last change tells such files apart too, and a file
+ * that was written over.
+ */
+struct exe_key {
+	__u64 ino;
+	__u64 changed; /* ns, CLOCK_REALTIME */
+	__u32 dev;
+	__u32 generation;
+};
+
+/* A process that is to wait after exec. */
+struct held_exec {
+	struct exe_key file;
+	__u32 waiting; /* it has begun to */
+	__u32 pad;
+};
+
 struct thread_record {
 	RECORD_HEAD;
 	__u8 pad[7];
@@ -110,9 +130,7 @@ struct exec_record {
 	__u64 former_start; /* of the thread that ran exec, as last told; 0: it was never told of */
 	__u32 former_tid;   /* the same thread's id before it took the process's */
 	__u32 before;	    /* program of the thread's markers until now */
-	__u64 ino;	    /* the new program's file, as in struct exe_key */
-	__u32 dev;
-	__u32 pad2;
+	struct exe_key file; /* the new program's */
 };
 
 /* Its head is the parent's. */
@@ -173,13 +191,6 @@ struct loss_key {
 	__u64 start_time;
 	__u32 tgid;
 	__u32 tid;
-};
-
-/* An executable, as the kernel numbers it; user space hands back what it got. */
-struct exe_key {
-	__u64 ino;
-	__u32 dev;
-	__u32 waiting; /* in map held: its process has begun to wait; else 0 */
 };
 
 enum drop_counter {

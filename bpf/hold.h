@@ -22,7 +22,7 @@ struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 16384);
 	__type(key, __u32);
-	__type(value, struct exe_key);
+	__type(value, struct held_exec);
 } held SEC(".maps");
 
 /* Executables that need no wait; the oldest are forgotten. */
@@ -33,15 +33,41 @@ struct {
 	__type(value, __u8);
 } known_files SEC(".maps");
 
+/* From 6.13 on the other bits of the nanoseconds are flags (I_CTIME_QUERIED). */
+#define CTIME_NSEC_MASK ((1U << 30) - 1)
+
+/* When an inode was last changed, ns; 0 where that cannot be told. */
+static __always_inline __u64 changed_at(struct inode *inode)
+{
+	struct inode___6_6 *newer = (void *)inode;
+	struct inode___old *old = (void *)inode;
+
+	if (bpf_core_field_exists(inode->i_ctime_sec))
+		return BPF_CORE_READ(inode, i_ctime_sec) * 1000000000ULL +
+		       (BPF_CORE_READ(inode, i_ctime_nsec) & CTIME_NSEC_MASK);
+	if (bpf_core_field_exists(newer->__i_ctime))
+		return BPF_CORE_READ(newer, __i_ctime.tv_sec) * 1000000000ULL +
+		       BPF_CORE_READ(newer, __i_ctime.tv_nsec);
+	if (bpf_core_field_exists(old->i_ctime))
+		return BPF_CORE_READ(old, i_ctime.tv_sec) * 1000000000ULL +
+		       BPF_CORE_READ(old, i_ctime.tv_nsec);
+	return 0;
+}
+
 /* Notes, at an exec, which file it is, and that the process is to wait for it. */
-static __always_inline void prepare_hold(struct task_struct *task, __u32 tgid, struct exe_key *key)
+static __always_inline void prepare_hold(struct task_struct *task, __u32 tgid, struct exe_key *file)
 {
 	struct inode *inode = BPF_CORE_READ(task, mm, exe_file, f_inode);
+	struct held_exec exec = {};
 
-	key->ino = BPF_CORE_READ(inode, i_ino);
-	key->dev = BPF_CORE_READ(inode, i_sb, s_dev);
-	if (hold_time && !bpf_map_lookup_elem(&known_files, key))
-		bpf_map_update_elem(&held, &tgid, key, BPF_ANY);
+	file->ino = BPF_CORE_READ(inode, i_ino);
+	file->changed = changed_at(inode);
+	file->dev = BPF_CORE_READ(inode, i_sb, s_dev);
+	file->generation = BPF_CORE_READ(inode, i_generation);
+	if (!hold_time || bpf_map_lookup_elem(&known_files, file))
+		return;
+	exec.file = *file;
+	bpf_map_update_elem(&held, &tgid, &exec, BPF_ANY);
 }
 
 struct hold {
@@ -74,7 +100,7 @@ int exec_hold(void *ctx)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct hold h = { .tgid = view_tgid(task) };
-	struct exe_key *found = bpf_map_lookup_elem(&held, &h.tgid);
+	struct held_exec *found = bpf_map_lookup_elem(&held, &h.tgid);
 	__u8 one = 1;
 
 	if (!found)
@@ -87,8 +113,7 @@ int exec_hold(void *ctx)
 		return 0;
 	found = bpf_map_lookup_elem(&held, &h.tgid);
 	if (found) { /* once a file is enough */
-		found->waiting = 0;
-		bpf_map_update_elem(&known_files, found, &one, BPF_ANY);
+		bpf_map_update_elem(&known_files, &found->file, &one, BPF_ANY);
 		bpf_map_delete_elem(&held, &h.tgid);
 	}
 	return 0;

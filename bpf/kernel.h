@@ -48,6 +48,24 @@ struct super_block {
 struct inode {
 	unsigned long i_ino;
 	struct super_block *i_sb;
+	__u32 i_generation;
+	__s64 i_ctime_sec;
+	__u32 i_ctime_nsec;
+} core_type;
+
+struct timespec64 {
+	__s64 tv_sec;
+	long tv_nsec;
+} core_type;
+
+/* kernels 6.6 to 6.10 */
+struct inode___6_6 {
+	struct timespec64 __i_ctime;
+} core_type;
+
+/* kernels before 6.6 */
+struct inode___old {
+	struct timespec64 i_ctime;
 } core_type;
 
 struct file {

@@ -178,10 +178,11 @@ const (
 )
 
 type PhasetraceExeKey struct {
-	_       structs.HostLayout
-	Ino     uint64
-	Dev     uint32
-	Waiting uint32
+	_          structs.HostLayout
+	Ino        uint64
+	Changed    uint64
+	Dev        uint32
+	Generation uint32
 }
 
 type PhasetraceExecRecord struct {
@@ -197,9 +198,7 @@ type PhasetraceExecRecord struct {
 	FormerStart uint64
 	FormerTid   uint32
 	Before      uint32
-	Ino         uint64
-	Dev         uint32
-	Pad2        uint32
+	File        PhasetraceExeKey
 }
 
 type PhasetraceForkRecord struct {
@@ -213,6 +212,13 @@ type PhasetraceForkRecord struct {
 	Who    PhasetraceIdentity
 	Parent uint32
 	Pad2   uint32
+}
+
+type PhasetraceHeldExec struct {
+	_       structs.HostLayout
+	File    PhasetraceExeKey
+	Waiting uint32
+	Pad     uint32
 }
 
 type PhasetraceIdentity struct {

@@ -131,6 +131,13 @@ func (o *traceOptions) formatOf(path string) string {
 	return "text"
 }
 
+// linesOnStdout reports whether JSON lines go to standard output.
+func (o *traceOptions) linesOnStdout() bool {
+	return slices.ContainsFunc(o.outputPaths(), func(path string) bool {
+		return (path == file.Stdout || path == "/dev/stdout") && o.formatOf(path) == "jsonl"
+	})
+}
+
 // parseOutput refuses names of which the result would be another than they say.
 func (o *traceOptions) parseOutput(*session.Config) error {
 	for i, path := range o.outputs {

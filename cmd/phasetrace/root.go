@@ -160,6 +160,7 @@ func newRun(s *streams) *cobra.Command {
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.command = args
+			o.shared = o.linesOnStdout()
 			return trace(cmd.Context(), o, s)
 		},
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/phasetrace/phasetrace/internal/privileges"
 	"github.com/phasetrace/phasetrace/internal/process"
 	"github.com/phasetrace/phasetrace/internal/session"
+	"github.com/phasetrace/phasetrace/internal/usdt"
 )
 
 // trace runs one session for trace, run and demo.
@@ -32,6 +33,10 @@ func trace(ctx context.Context, o *traceOptions, s *streams) error {
 	defer stop()
 	opts.Message = func(m string) { fmt.Fprintf(s.err, "phasetrace: %s\n", human.Escape(m)) }
 	opts.Advice = topicAdvice
+	if o.shared {
+		opts.Message("warning: the command has the same standard output, and what it writes comes between the JSON lines: -o FILE keeps them apart")
+	}
+	opts.LeftOff = func(pairs []usdt.PairSpec) { opts.Message(offByDefault(pairs)) }
 	ready, err := o.newReady()
 	if err != nil {
 		return &statusError{statusFailed, err}

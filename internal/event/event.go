@@ -104,10 +104,14 @@ type Exec struct {
 	File        File   // of the new program
 }
 
-// File is an executable, as the kernel numbers it.
+// File is an executable, as the kernel numbers it. Inode numbers are used again:
+// the generation and the time of the last change tell such files apart, as well as
+// one that was written over.
 type File struct {
-	Device uint32
-	Inode  uint64
+	Device     uint32
+	Generation uint32
+	Inode      uint64
+	Changed    uint64 // ns, CLOCK_REALTIME
 }
 
 // Fork is a followed process that has made a child. Its head's ids are the

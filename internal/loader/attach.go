@@ -36,7 +36,7 @@ func (e SiteError) Unwrap() error { return e.Err }
 func (t *Tracer) Attach(pid int, path string, sites []probe.Site) (at *Attachment, failed []SiteError, err error) {
 	ex, err := link.OpenExecutable(path)
 	if err != nil {
-		return nil, nil, fmt.Errorf("attach to %s: %w", path, err)
+		return nil, nil, fmt.Errorf("attach to %s: %w", path, explainAttach(err))
 	}
 	bound, failed, err := t.bind(sites)
 	if err != nil {
@@ -170,8 +170,8 @@ func (t *Tracer) attachGroup(ex *link.Executable, pid int, prog *ebpf.Program, s
 		if err == nil {
 			return []link.Link{l}, nil
 		}
-		if len(sites) == 1 {
-			return nil, []SiteError{{sites[0].ID, explainAttach(err)}}
+		if len(sites) == 1 || outOfFiles(err) { // which one by one takes more of
+			return nil, failAll(sites, err)
 		}
 	}
 	for i := range sites {
@@ -183,6 +183,14 @@ func (t *Tracer) attachGroup(ex *link.Executable, pid int, prog *ebpf.Program, s
 		links = append(links, l)
 	}
 	return links, failed
+}
+
+func failAll(sites []boundSite, err error) []SiteError {
+	failed := make([]SiteError, 0, len(sites))
+	for i := range sites {
+		failed = append(failed, SiteError{sites[i].ID, explainAttach(err)})
+	}
+	return failed
 }
 
 func (t *Tracer) attachOne(ex *link.Executable, pid int, prog *ebpf.Program, s boundSite) (link.Link, error) {
@@ -211,7 +219,7 @@ func attachMulti(ex *link.Executable, pid int, prog *ebpf.Program, sites []bound
 func (t *Tracer) WatchLibraries(pid int, path string, offset uint64) (*Attachment, error) {
 	ex, err := link.OpenExecutable(path)
 	if err != nil {
-		return nil, fmt.Errorf("watch for libraries: %w", err)
+		return nil, fmt.Errorf("watch for libraries: %w", explainAttach(err))
 	}
 	if t.library == nil {
 		programs, _, err := t.loadPrograms(func(p *ebpf.ProgramSpec) error {

@@ -14,6 +14,8 @@ import (
 // explainAttach adds to a refusal of the kernel what it means here.
 func explainAttach(err error) error {
 	switch {
+	case outOfFiles(err):
+		return fmt.Errorf("%w: %w", err, ErrFiles)
 	case errors.Is(err, os.ErrNotExist), errors.Is(err, syscall.ESRCH):
 		return fmt.Errorf("the process has ended: %w", err)
 	case errors.Is(err, syscall.EPERM), errors.Is(err, syscall.EACCES):

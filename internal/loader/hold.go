@@ -36,7 +36,7 @@ func (t *Tracer) HoldExecs(path string, offset uint64) (*Attachment, error) {
 	}
 	ex, err := link.OpenExecutable(path)
 	if err != nil {
-		return nil, fmt.Errorf("hold new programs: %w", err)
+		return nil, fmt.Errorf("hold new programs: %w", explainAttach(err))
 	}
 	if t.hold == nil {
 		programs, _, err := t.loadPrograms(func(p *ebpf.ProgramSpec) error {
@@ -60,17 +60,17 @@ func (t *Tracer) HoldExecs(path string, offset uint64) (*Attachment, error) {
 // Held reports whether a process is to wait after exec, whether or not it has
 // begun to. pid is in phasetrace's own PID namespace.
 func (t *Tracer) Held(pid int) bool {
-	var key bpf.PhasetraceExeKey
-	return t.maps[bpf.PhasetraceMapHeld].Lookup(uint32(pid), &key) == nil
+	var held bpf.PhasetraceHeldExec
+	return t.maps[bpf.PhasetraceMapHeld].Lookup(uint32(pid), &held) == nil
 }
 
 // Waiting reports whether a process has begun to wait after exec and still
 // does: then it has run no instruction of its own. pid is in phasetrace's own
 // PID namespace.
 func (t *Tracer) Waiting(pid int) bool {
-	var key bpf.PhasetraceExeKey
-	err := t.maps[bpf.PhasetraceMapHeld].Lookup(uint32(pid), &key)
-	return err == nil && key.Waiting != 0
+	var held bpf.PhasetraceHeldExec
+	err := t.maps[bpf.PhasetraceMapHeld].Lookup(uint32(pid), &held)
+	return err == nil && held.Waiting != 0
 }
 
 // ReleaseExec lets a process go on that waits after exec. pid is in
@@ -79,8 +79,7 @@ func (t *Tracer) Waiting(pid int) bool {
 func (t *Tracer) ReleaseExec(pid int, f event.File, known bool) error {
 	var errs []error
 	if known {
-		key := bpf.PhasetraceExeKey{Ino: f.Inode, Dev: f.Device}
-		errs = append(errs, t.maps[bpf.PhasetraceMapKnownFiles].Put(key, uint8(1)))
+		errs = append(errs, t.maps[bpf.PhasetraceMapKnownFiles].Put(exeKey(f), uint8(1)))
 	}
 	if err := t.maps[bpf.PhasetraceMapHeld].Delete(uint32(pid)); !errors.Is(err, ebpf.ErrKeyNotExist) {
 		errs = append(errs, err)
@@ -94,5 +93,13 @@ func (t *Tracer) ReleaseExec(pid int, f event.File, known bool) error {
 // ForgetExec makes who runs a file wait again, after ReleaseExec with known.
 func (t *Tracer) ForgetExec(f event.File) {
 	// Nothing can be done about an error; at worst nobody waits.
-	_ = t.maps[bpf.PhasetraceMapKnownFiles].Delete(bpf.PhasetraceExeKey{Ino: f.Inode, Dev: f.Device})
+	_ = t.maps[bpf.PhasetraceMapKnownFiles].Delete(exeKey(f))
+}
+
+func fileOf(k bpf.PhasetraceExeKey) event.File {
+	return event.File{Device: k.Dev, Generation: k.Generation, Inode: k.Ino, Changed: k.Changed}
+}
+
+func exeKey(f event.File) bpf.PhasetraceExeKey {
+	return bpf.PhasetraceExeKey{Ino: f.Inode, Dev: f.Device, Generation: f.Generation, Changed: f.Changed}
 }

@@ -4,8 +4,10 @@ package loader_test
 
 import (
 	"debug/elf"
+	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -90,6 +92,18 @@ func startExec(t *testing.T, tr *loader.Tracer, file string) *fixture.Proc {
 	return p
 }
 
+// timeExec runs exec.c, and returns how long it took to run itself again.
+func timeExec(t *testing.T, tr *loader.Tracer, file string) time.Duration {
+	t.Helper()
+	p := startExec(t, tr, file)
+	began := time.Now()
+	p.WriteLine("go")
+	p.ReadLine()
+	took := time.Since(began)
+	p.WaitOK()
+	return took
+}
+
 // Nobody lets the program go: it goes on by itself, as it would after the
 // tracer was killed or stopped, and nobody waits for that file again.
 func TestHoldEndsByItself(t *testing.T) {
@@ -100,12 +114,7 @@ func TestHoldEndsByItself(t *testing.T) {
 	}
 	var took [2]time.Duration
 	for i := range took {
-		p := startExec(t, tr, file)
-		began := time.Now()
-		p.WriteLine("go")
-		p.ReadLine()
-		took[i] = time.Since(began)
-		p.WaitOK()
+		took[i] = timeExec(t, tr, file)
 	}
 	t.Logf("first %v, then %v", took[0], took[1])
 	if took[0] < loader.HoldTime {
@@ -232,4 +241,93 @@ func awaitExec(t *testing.T, tr *loader.Tracer) event.Exec {
 		}
 	}
 	return *found
+}
+
+// A file that was looked at is another one after it was written over, or removed
+// and made anew under the same inode number: who runs it waits again.
+func TestHoldRebuiltFile(t *testing.T) {
+	file := fixture.Build(t, "exec.c")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr := holder(t, file)
+	if tr == nil {
+		return
+	}
+	for _, rebuild := range []struct {
+		name string
+		how  func(t *testing.T, file string, text []byte) (sameInode bool)
+	}{{"written over", writeOver}, {"made anew", makeAnew}} {
+		known := lookedAt(t, tr, file)
+		if took := timeExec(t, tr, file); took >= loader.HoldTime {
+			t.Logf("a known file: it went on after %v", took) // a busy machine
+		}
+		awaitExec(t, tr)
+		if !rebuild.how(t, file, text) {
+			t.Logf("%s: this file system does not use the inode again", rebuild.name)
+		}
+		took := timeExec(t, tr, file)
+		if took < loader.HoldTime {
+			t.Errorf("%s: it went on after %v, though nobody has looked at it", rebuild.name, took)
+		}
+		if now := awaitExec(t, tr).File; now == known {
+			t.Errorf("%s: the file is %+v as before", rebuild.name, now)
+		}
+	}
+}
+
+// lookedAt runs a file as one that has been looked at from then on.
+func lookedAt(t *testing.T, tr *loader.Tracer, file string) event.File {
+	t.Helper()
+	p := startExec(t, tr, file)
+	p.WriteLine("go")
+	ran := awaitExec(t, tr)
+	if err := tr.ReleaseExec(p.Pid(), ran.File, true); err != nil {
+		t.Fatal(err)
+	}
+	p.ReadLine()
+	p.WaitOK()
+	return ran.File
+}
+
+// writeOver writes a file without making a new one.
+func writeOver(t *testing.T, file string, text []byte) bool {
+	t.Helper()
+	if err := os.WriteFile(file, text, 0o755); err != nil { // no linker has it open: ETXTBSY otherwise
+		t.Fatal(err)
+	}
+	return true
+}
+
+// makeAnew removes a file and makes another, with the same inode number if the
+// file system gives it away soon.
+func makeAnew(t *testing.T, file string, text []byte) bool {
+	t.Helper()
+	before := inodeOf(t, file)
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 64 {
+		made := file + strconv.Itoa(i)
+		if err := os.WriteFile(made, text, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if inodeOf(t, made) == before || i == 63 {
+			if err := os.Rename(made, file); err != nil {
+				t.Fatal(err)
+			}
+			break
+		}
+	}
+	return inodeOf(t, file) == before
+}
+
+func inodeOf(t *testing.T, file string) uint64 {
+	t.Helper()
+	var st unix.Stat_t
+	if err := unix.Stat(file, &st); err != nil {
+		t.Fatal(err)
+	}
+	return st.Ino
 }

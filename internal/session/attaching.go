@@ -9,6 +9,7 @@ import (
 
 	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/probe"
+	"github.com/phasetrace/phasetrace/internal/process"
 )
 
 // attachTo plans and attaches what a look has found and what is not attached for
@@ -19,6 +20,9 @@ func (w *watcher) attachTo(t *target, v *view) error {
 	pairs, err := w.plan.add(v.open)
 	if err != nil {
 		return err
+	}
+	if len(pairs) == 0 {
+		w.tellLeftOff(v.open)
 	}
 	for _, f := range v.open {
 		w.use(t, f.file)
@@ -83,15 +87,37 @@ func (w *watcher) attachFile(t *target, f openFile, pairs []*pair) error {
 	if len(todo) == 0 {
 		return nil
 	}
+	w.warnMoved(t, f, todo)
 	w.core.attaching(todo)
 	at, failed, err := w.tracer.Attach(pid, f.attachPath(), todo)
 	if err != nil {
 		w.core.attached(pid, todo)
+		w.attached.untold += len(todo) // the error tells of all
 		return err
 	}
 	reach.files[f.file] = append(reach.files[f.file], at)
 	f.attachments++
 	return w.attachedSites(pid, f.file, todo, failed)
+}
+
+// warnMoved warns of sites that cannot fire in a process: their code is not what
+// it runs any more.
+func (w *watcher) warnMoved(t *target, f openFile, sites []probe.Site) {
+	if len(f.mapped) == 0 {
+		return
+	}
+	moved := 0
+	for _, s := range sites {
+		if !slices.ContainsFunc(f.mapped, func(m process.Mapping) bool {
+			return m.Executable() && s.Offset >= m.Offset && s.Offset-m.Offset < m.End-m.Start
+		}) {
+			moved++
+		}
+	}
+	if moved > 0 {
+		w.plan.warnings.add(fmt.Sprintf("%s of %s cannot fire in process %d: it has moved that code to other memory, such as huge pages",
+			count(moved, "site"), f.path, t.pid))
+	}
 }
 
 // attachedSites books what has been attached.
@@ -101,9 +127,7 @@ func (w *watcher) attachedSites(pid int, f *file, sites []probe.Site, failed []l
 	for _, e := range failed {
 		bad[e.Site] = true
 		s := w.plan.sites[e.Site]
-		w.attached.failures++
-		w.attached.failed = append(w.attached.failed,
-			fmt.Sprintf("%s:%s at %s+%#x: %v", s.Provider, s.Probe, f.path, s.Offset, e.Err))
+		w.notAttached(fmt.Sprintf("%s:%s at %s+%#x: %v", s.Provider, s.Probe, f.path, s.Offset, e.Err))
 		if errors.Is(e.Err, loader.ErrPermission) {
 			return e.Err
 		}
@@ -115,6 +139,42 @@ func (w *watcher) attachedSites(pid int, f *file, sites []probe.Site, failed []l
 	}
 	w.core.enters(w.plan.enters(sites))
 	w.attached.sites += len(sites) - len(failed)
-	w.attached.files++
 	return w.mode.sitesChanged(&w.plan)
+}
+
+// notAttached notes a site that could not be attached, and warns of it. The same
+// site of another process is no news.
+func (w *watcher) notAttached(what string) {
+	w.plan.warnings.add(what)
+	switch {
+	case w.attached.failures[what]:
+	case len(w.attached.failures) < maxWarnings:
+		w.attached.failures[what] = true
+	default:
+		w.attached.untold++
+	}
+}
+
+// attachedNow counts the files that are attached, and the sites in them, each
+// once for however many processes.
+func (w *watcher) attachedNow() (files, sites int) {
+	seen := make(map[*file]bool)
+	for _, t := range w.targets {
+		for f := range t.files {
+			if seen[f] {
+				continue
+			}
+			seen[f] = true
+			before := sites
+			for _, s := range f.plan {
+				if w.plan.sites[s.ID].attached {
+					sites++
+				}
+			}
+			if sites > before {
+				files++
+			}
+		}
+	}
+	return files, sites
 }

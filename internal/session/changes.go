@@ -143,9 +143,7 @@ func (w *watcher) followAll() {
 				continue
 			}
 			// It uses the CPU that looking at the others needs.
-			if err := w.letRun(c, true); err != nil {
-				w.say("warning: process %d: %v", c.pid, err)
-			}
+			w.warnOf(c.pid, w.letRun(c, true))
 		}
 		for _, c := range same {
 			w.followOne(c)
@@ -158,10 +156,15 @@ func (w *watcher) followAll() {
 // the others that run the same file.
 func (w *watcher) followOne(c change) bool {
 	seen, err := w.follow(c)
-	if err != nil {
-		w.say("warning: process %d: %v", c.pid, err)
-	}
+	w.warnOf(c.pid, err)
 	return seen
+}
+
+// warnOf warns of what went wrong at a process, if anything did.
+func (w *watcher) warnOf(pid int, err error) {
+	if err != nil {
+		w.plan.warnings.add(fmt.Sprintf("process %d: %v", pid, err))
+	}
 }
 
 // maxKnown bounds the executables that are known to have been looked at.
@@ -171,6 +174,9 @@ const maxKnown = 1 << 16
 // waits for that. seen is as in followOne.
 func (w *watcher) follow(c change) (seen bool, err error) {
 	seen, err = w.followChange(c)
+	if !seen && err == nil && c.exec && w.known[c.file] == 0 {
+		w.shortfall.missedExecs++ // it has ended
+	}
 	if c.exec {
 		err = errors.Join(err, w.releaseExec(c, seen))
 	}
@@ -179,7 +185,7 @@ func (w *watcher) follow(c change) (seen bool, err error) {
 }
 
 // releaseExec lets a process go on that ran exec. seen: its file has been looked
-// at; if it has not, now or earlier, its markers may have been missed.
+// at.
 func (w *watcher) releaseExec(c change, seen bool) error {
 	t := w.targets[c.pid]
 	if seen && t != nil && t.direct { // the file is the linker's, and says nothing of the program's
@@ -187,8 +193,6 @@ func (w *watcher) releaseExec(c change, seen bool) error {
 	}
 	since, known := w.known[c.file]
 	switch {
-	case !seen && !known:
-		w.shortfall.missedExecs++
 	case known && since > c.since && !w.waits(c): // attached for another, and too late for this one
 		w.shortfall.lateExecs.add(elapsed(c.since, since))
 	case seen && !known && len(w.known) < maxKnown:
@@ -206,11 +210,11 @@ func (w *watcher) releaseExec(c change, seen bool) error {
 }
 
 // followChange attaches to what a process has mapped now. seen: its files were
-// read, which is too late when it has ended; then its own record tells.
+// read. Neither seen nor an error: it has ended, as its own record tells.
 func (w *watcher) followChange(c change) (seen bool, err error) {
 	t, proc, err := w.openChanged(c)
 	if err != nil {
-		return false, nil // it has ended
+		return false, w.notLooked(err)
 	}
 	if t.proc == nil {
 		defer proc.Close()
@@ -222,12 +226,8 @@ func (w *watcher) followChange(c change) (seen bool, err error) {
 	ctx, cancel := context.WithTimeout(w.ctx, lookTime)
 	defer cancel()
 	v, err := w.look(ctx, r)
-	switch {
-	case errors.Is(err, errLookTime):
-		w.shortfall.slowLooks++
-		return false, fmt.Errorf("look for markers: %w: those in its files are not traced", err)
-	case err != nil:
-		return false, nil // it has ended
+	if err != nil {
+		return false, w.notLooked(err)
 	}
 	defer v.close()
 	if !c.exec && v.replaced && !t.execDue {
@@ -243,6 +243,20 @@ func (w *watcher) followChange(c change) (seen bool, err error) {
 	}
 	err = w.attachChange(t, v, c)
 	return t.unread == 0 || !process.Gone(c.pid, proc.StartTime), err
+}
+
+// notLooked counts a look at a process that failed, and returns why; nil when the
+// process has ended.
+func (w *watcher) notLooked(err error) error {
+	switch {
+	case errors.Is(err, process.ErrNoProcess), errors.Is(err, context.Canceled):
+		return nil
+	case errors.Is(err, errLookTime):
+		w.shortfall.slowLooks++
+	default:
+		w.shortfall.failedLooks++
+	}
+	return fmt.Errorf("look for markers: %w: those in its files are not traced", withRemedy(err))
 }
 
 // openChanged returns the target of a change, and a handle on it.

@@ -94,6 +94,7 @@ type files struct {
 type openFile struct {
 	*file
 	handle *os.File
+	mapped []process.Mapping // in the process that was looked at; none: it is not mapped yet
 }
 
 // attachPath names the open file for the kernel.
@@ -118,13 +119,13 @@ func (fs *files) read(path string, open func() (*os.File, error)) (openFile, err
 		return openFile{}, errors.Join(fmt.Errorf("read %s: %w: not a regular file", path, usdt.ErrNotELF), h.Close())
 	}
 	if f := fs.find(id); f != nil {
-		return openFile{f, h}, nil
+		return openFile{file: f, handle: h}, nil
 	}
 	parsed, err := usdt.Read(io.NewSectionReader(h, 0, st.Size()), st.Size())
 	if err != nil {
 		return openFile{}, errors.Join(fmt.Errorf("read %s: %w", path, err), h.Close())
 	}
-	return openFile{fs.remember(&file{id: id, path: path, elf: parsed}), h}, nil
+	return openFile{file: fs.remember(&file{id: id, path: path, elf: parsed}), handle: h}, nil
 }
 
 func (fs *files) find(id fileID) *file {
@@ -173,6 +174,7 @@ type looked struct {
 	skipped []string   // files that could not be read, and why
 	unread  []string   // of skipped: those that may hold markers
 	late    []string   // of skipped: those that are read once they are mapped
+	starved error      // no file could be opened any more
 }
 
 func (l *looked) close() {
@@ -195,6 +197,7 @@ func (fs *files) look(ctx context.Context, modules []process.Module) looked {
 			continue
 		}
 		f, err := fs.read(m.Path, m.Open)
+		f.mapped = m.Mappings
 		l.add(f, err)
 	}
 	return l
@@ -265,6 +268,9 @@ func (l *looked) add(f openFile, err error) {
 // has no markers to miss.
 func (l *looked) skip(err error) {
 	l.skipped = append(l.skipped, err.Error())
+	if process.OutOfFiles(err) && l.starved == nil {
+		l.starved = err
+	}
 	if !errors.Is(err, usdt.ErrNotELF) && !errors.Is(err, usdt.ErrUnsupportedELF) {
 		l.unread = append(l.unread, err.Error())
 	}

@@ -95,7 +95,7 @@ func (w *watcher) see(ctx context.Context, r request) (*view, error) {
 	if !v.gone {
 		v.linker, v.linkerErr = w.linkerOf(ctx, r.proc, modules)
 	}
-	if err := ctx.Err(); err != nil {
+	if err := errors.Join(v.starved, ctx.Err()); err != nil {
 		v.close()
 		return nil, err
 	}
@@ -146,6 +146,9 @@ func (w *watcher) lookAhead(ctx context.Context, l *looked, r request) {
 	libs, err := search.ResolveLibraries(searching, r.proc.Exe)
 	if err != nil {
 		l.skipped = append(l.skipped, err.Error())
+	}
+	if process.OutOfFiles(err) {
+		l.starved = err
 	}
 	if gaveUp := new(process.SearchTimeError); errors.As(err, &gaveUp) && ctx.Err() == nil || errors.Is(err, process.ErrTruncated) {
 		l.late = append(l.late, err.Error())

@@ -56,6 +56,7 @@ func (s *Session) read() error {
 			locked = true
 		}
 		s.core.handle(ev)
+		s.trapped.note(ev)
 		if c, ok := changeOf(ev); ok {
 			s.describe(c)
 			s.watcher.changed(c)
@@ -69,6 +70,7 @@ func (s *Session) read() error {
 		read = s.core.last // more is unread
 	}
 	gone, sinkErr := s.core.done(now, read)
+	s.trapped.tell(s.cfg.Message)
 	for _, e := range gone {
 		s.watcher.inbox.post(func() { s.watcher.gone(e) })
 	}
@@ -96,6 +98,7 @@ func (s *Session) finish(reason string) (*stream.Summary, error) {
 	s.core.detaching(clock.Monotonic())
 	errs := []error{s.mode.detaching(clock.Monotonic()), w.tracer.Detach(s.detachProgress())}
 	errs = append(errs, w.tracer.Drain(s.drained))
+	s.trapped.tell(s.cfg.Message)
 	now := clock.Monotonic()
 	errs = append(errs, s.mode.finish(&w.plan))
 	sum, err := s.close(reason, now)
@@ -111,6 +114,7 @@ func (s *Session) drained(ev event.Event) {
 	s.core.engine.Begin()
 	s.core.handle(ev)
 	s.core.engine.End()
+	s.trapped.note(ev)
 }
 
 // close ends everything that is open and sums up.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"runtime"
 	"slices"
@@ -29,7 +30,8 @@ type Session struct {
 	core      *core
 	watcher   *watcher
 	describer describer
-	started   int64 // ns, CLOCK_MONOTONIC; 0 before Run
+	started   int64   // ns, CLOCK_MONOTONIC; 0 before Run
+	trapped   trapped // Run's
 }
 
 // rssCounters is how many of the kernel's counters make up the resident set.
@@ -146,7 +148,7 @@ func (s *Session) begin() error {
 		return fmt.Errorf("%w: no target was added", ErrNoMarkers)
 	}
 	if len(w.plan.sites) > 0 && w.attached.sites == 0 {
-		return fmt.Errorf("attach: no site could be attached: %s", list(w.attached.failed))
+		return fmt.Errorf("attach: no site could be attached: %s", list(slices.Collect(maps.Keys(w.attached.failures))))
 	}
 	if err := s.mode.begin(); err != nil {
 		return err

@@ -14,6 +14,7 @@ type shortfall struct {
 	lateExecs, lateLibraries delay
 	missedExecs              uint64 // programs that ended before they could be looked at
 	slowLooks                uint64 // looks that took too long
+	failedLooks              uint64 // looks that failed at a living process
 	unread                   int    // files of living processes that could not be read
 }
 
@@ -45,6 +46,7 @@ func (t *shortfall) notes() []stream.Note {
 	return append(out, present(
 		stream.Note{What: "programs run by exec that ended before they could be looked at", Count: t.missedExecs},
 		stream.Note{What: "looks for markers that were given up because a file did not answer in time", Count: t.slowLooks},
+		stream.Note{What: "looks for markers that failed: markers of those programs, if any, are not traced", Count: t.failedLooks},
 		stream.Note{What: "files that could not be read: markers in them, if any, are not traced", Count: uint64(t.unread)},
 	)...)
 }

@@ -47,9 +47,9 @@ type watcher struct {
 
 // attachedCount sums up what has been attached.
 type attachedCount struct {
-	sites, files int
-	failures     int
-	failed       []string // failures that have not been reported yet
+	sites    int             // counted again for each process that they are attached for
+	failures map[string]bool // sites that could not be attached, and why
+	untold   int             // failures that are not in there
 }
 
 // inbox holds tasks for the watcher's goroutine. Posting never waits.
@@ -81,7 +81,7 @@ func newWatcher(cfg *Config, core *core, m mode) *watcher {
 	w := &watcher{
 		cfg: cfg, core: core, mode: m, targets: make(map[int]*target), shared: newReach(),
 		holding: make(map[fileID]bool), known: make(map[event.File]int64),
-		inbox: inbox{wake: make(chan struct{}, 1)},
+		inbox: inbox{wake: make(chan struct{}, 1)}, attached: attachedCount{failures: make(map[string]bool)},
 	}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	w.plan = newPlan(cfg, core, m)
@@ -179,8 +179,4 @@ func (w *watcher) report() {
 	for _, text := range w.plan.warnings.fresh() {
 		w.say("warning: %s", text)
 	}
-	for _, text := range w.attached.failed {
-		w.say("warning: %s", text)
-	}
-	w.attached.failed = nil
 }
