@@ -202,6 +202,16 @@ type PhasetraceExecRecord struct {
 	Pad2        uint32
 }
 
+type PhasetraceFileStartRecord struct {
+	_    structs.HostLayout
+	Time uint64
+	Tgid uint32
+	Tid  uint32
+	Type uint8
+	Pad  [7]uint8
+	Who  PhasetraceIdentity
+}
+
 type PhasetraceForkRecord struct {
 	_      structs.HostLayout
 	Time   uint64
@@ -281,6 +291,7 @@ const (
 	PhasetraceRecordTypeRECORD_EXEC         PhasetraceRecordType = 7
 	PhasetraceRecordTypeRECORD_FORK         PhasetraceRecordType = 8
 	PhasetraceRecordTypeRECORD_LIBRARY      PhasetraceRecordType = 9
+	PhasetraceRecordTypeRECORD_FILE_START   PhasetraceRecordType = 10
 )
 
 type PhasetraceRingHeader struct {
@@ -350,10 +361,11 @@ type PhasetraceThreadState struct {
 		Depth int32
 		Low   int32
 	}
-	Rec     PhasetraceMarkerRecord
-	Payload [4200]uint8
-	Thread  PhasetraceThreadRecord
-	Library PhasetraceLibraryRecord
+	Rec       PhasetraceMarkerRecord
+	Payload   [4200]uint8
+	Thread    PhasetraceThreadRecord
+	Library   PhasetraceLibraryRecord
+	FileStart PhasetraceFileStartRecord
 }
 
 // Names of all BPF objects in the ELF.
@@ -382,6 +394,7 @@ const (
 	PhasetraceProgAggregateExit          = "aggregate_exit"
 	PhasetraceProgExchange               = "exchange"
 	PhasetraceProgExecHold               = "exec_hold"
+	PhasetraceProgFileStart              = "file_start"
 	PhasetraceProgLibraryChange          = "library_change"
 	PhasetraceProgLocateTracer           = "locate_tracer"
 	PhasetraceProgMarker                 = "marker"
@@ -461,6 +474,7 @@ type PhasetraceProgramSpecs struct {
 	AggregateExit   *ebpf.ProgramSpec `ebpf:"aggregate_exit"`
 	Exchange        *ebpf.ProgramSpec `ebpf:"exchange"`
 	ExecHold        *ebpf.ProgramSpec `ebpf:"exec_hold"`
+	FileStart       *ebpf.ProgramSpec `ebpf:"file_start"`
 	LibraryChange   *ebpf.ProgramSpec `ebpf:"library_change"`
 	LocateTracer    *ebpf.ProgramSpec `ebpf:"locate_tracer"`
 	Marker          *ebpf.ProgramSpec `ebpf:"marker"`
@@ -624,6 +638,7 @@ type PhasetracePrograms struct {
 	AggregateExit   *ebpf.Program `ebpf:"aggregate_exit"`
 	Exchange        *ebpf.Program `ebpf:"exchange"`
 	ExecHold        *ebpf.Program `ebpf:"exec_hold"`
+	FileStart       *ebpf.Program `ebpf:"file_start"`
 	LibraryChange   *ebpf.Program `ebpf:"library_change"`
 	LocateTracer    *ebpf.Program `ebpf:"locate_tracer"`
 	Marker          *ebpf.Program `ebpf:"marker"`
@@ -640,6 +655,7 @@ func (p *PhasetracePrograms) Close() error {
 		p.AggregateExit,
 		p.Exchange,
 		p.ExecHold,
+		p.FileStart,
 		p.LibraryChange,
 		p.LocateTracer,
 		p.Marker,
