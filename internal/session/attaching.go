@@ -20,12 +20,20 @@ func (w *watcher) attachTo(t *target, v *view) error {
 	if err != nil {
 		return err
 	}
+	t.counters.looked = v.at
+	postponed := false
 	for _, f := range v.open {
 		w.use(t, f.file)
-		if err := w.attachFile(t, f, pairs); err != nil {
+		if f.module != nil {
+			f.semaphores.mapped = mappedID{f.module.Dev, f.module.Inode}
+		}
+		later, err := w.attachFile(t, f, pairs)
+		if err != nil {
 			return err
 		}
+		postponed = postponed || later
 	}
+	w.settle(t, v, postponed)
 	w.leaveOld(t, v)
 	w.watchLibraries(t, v)
 	return nil
@@ -70,28 +78,40 @@ func (w *watcher) wants(pairs []*pair, id uint32) bool {
 	return slices.ContainsFunc(pairs, func(p *pair) bool { return s.pair == p || slices.Contains(s.over, p) })
 }
 
-// attachFile attaches the sites of a file that pairs use.
-func (w *watcher) attachFile(t *target, f openFile, pairs []*pair) error {
+// attachFile attaches the sites of a file that pairs use. postponed: the process
+// has it mapped, but it is too early.
+func (w *watcher) attachFile(t *target, f openFile, pairs []*pair) (postponed bool, err error) {
 	reach, pid := w.reachOf(t)
 	var todo []probe.Site
 	for _, p := range f.plan {
 		if !reach.sites[p.ID] && w.wants(pairs, p.ID) {
-			reach.sites[p.ID] = true
 			todo = append(todo, p)
 		}
 	}
 	if len(todo) == 0 {
-		return nil
+		return false, nil
+	}
+	if f.semaphores.shadowed {
+		w.watchStart(f)
+	}
+	if t.counters.ahead[f.file] {
+		return true, nil
+	}
+	if !f.raisable(todo) {
+		return w.postpone(t, f), nil
+	}
+	for _, p := range todo {
+		reach.sites[p.ID] = true
 	}
 	w.core.attaching(todo)
 	at, failed, err := w.tracer.Attach(pid, f.attachPath(), todo)
 	if err != nil {
 		w.core.attached(pid, todo)
-		return err
+		return false, err
 	}
 	reach.files[f.file] = append(reach.files[f.file], at)
 	f.attachments++
-	return w.attachedSites(pid, f.file, todo, failed)
+	return false, w.attachedSites(pid, f.file, todo, failed)
 }
 
 // attachedSites books what has been attached.
