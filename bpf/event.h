@@ -26,6 +26,7 @@ enum record_type {
 	RECORD_EXEC = 7,
 	RECORD_FORK = 8,
 	RECORD_LIBRARY = 9,	 /* the dynamic linker changed its list */
+	RECORD_FILE_START = 10,	 /* a watched file is about to run its first code */
 };
 
 /* How every record begins; readers merge by the time. */
@@ -149,6 +150,12 @@ struct library_record {
 	struct identity who;
 };
 
+struct file_start_record {
+	RECORD_HEAD;
+	__u8 pad[7];
+	struct identity who;
+};
+
 /* A ring of one CPU (ring.h): this, then the records. Positions only grow; the
  * place of one is its remainder by the ring's size.
  */
@@ -182,8 +189,9 @@ struct thread_state {
 	struct lane_state lanes[MAX_LANES];
 	struct marker_record rec;
 	__u8 payload[PAYLOAD_SIZE]; /* slots, then strings; sent together with rec */
-	struct thread_record thread; /* being sent, as is the next */
+	struct thread_record thread; /* being sent, as are the next */
 	struct library_record library;
+	struct file_start_record file_start;
 };
 
 /* Loss by thread: touched only when a record is lost. */

@@ -5,6 +5,9 @@
  * it, and never longer than hold_time: nothing stops it, its parent sees
  * nothing, and no death of the tracer can leave it waiting.
  *
+ * The same goes for files with semaphores that cannot be raised before their
+ * dynamic linker has relocated them: they wait at their own first code.
+ *
  * The wait is a loop, because a BPF program cannot sleep for a time. It runs
  * outside of RCU readers and gives way to whoever wants the CPU (the attach it
  * waits for may want both), ends when its process is killed, and happens only
@@ -94,28 +97,66 @@ static long hold_round(__u32 round, struct hold *h)
 	return h->timed_out || BPF_CORE_READ(task, signal, flags) & SIGNAL_GROUP_EXIT;
 }
 
+/* Waits until user space lets the process go; false: in vain. */
+static __noinline int await_release(__u32 tgid)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct hold h = { .tgid = tgid };
+
+	h.stack = BPF_CORE_READ(task, mm, start_stack);
+	h.until = bpf_ktime_get_ns() + hold_time;
+	bpf_loop(HOLD_ROUNDS, hold_round, &h, 0);
+	return !h.timed_out;
+}
+
 /* The entry point of a dynamic linker: the first instruction of a program. */
 SEC("uprobe")
 int exec_hold(void *ctx)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
-	struct hold h = { .tgid = view_tgid(task) };
-	struct held_exec *found = bpf_map_lookup_elem(&held, &h.tgid);
+	__u32 tgid = view_tgid(bpf_get_current_task_btf());
+	struct held_exec *found = bpf_map_lookup_elem(&held, &tgid);
 	__u8 one = 1;
 
 	if (!found)
 		return 0;
 	found->waiting = 1;
-	h.stack = BPF_CORE_READ(task, mm, start_stack);
-	h.until = bpf_ktime_get_ns() + hold_time;
-	bpf_loop(HOLD_ROUNDS, hold_round, &h, 0);
-	if (!h.timed_out)
+	if (await_release(tgid))
 		return 0;
-	found = bpf_map_lookup_elem(&held, &h.tgid);
+	found = bpf_map_lookup_elem(&held, &tgid);
 	if (found) { /* once a file is enough */
 		bpf_map_update_elem(&known_files, &found->file, &one, BPF_ANY);
-		bpf_map_delete_elem(&held, &h.tgid);
+		bpf_map_delete_elem(&held, &tgid);
 	}
+	return 0;
+}
+
+/*
+ * The first code of a file that can only be attached now. Every process has to
+ * wait here, so a wait in vain is the same again the next time.
+ */
+SEC("uprobe")
+int file_start(void *ctx)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct held_exec key = { .waiting = 1 };
+	struct thread_state *st;
+	__u32 tgid;
+
+	if (!is_target(task))
+		return 0;
+	st = bpf_task_storage_get(&threads, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!st) {
+		count_drop(DROP_LIFECYCLE);
+		return 0;
+	}
+	tgid = view_tgid(task);
+	stamp(&st->file_start, task, RECORD_FILE_START);
+	identify(task, &st->file_start.who);
+	if (hold_time)
+		bpf_map_update_elem(&held, &tgid, &key, BPF_ANY);
+	if (!send_lifecycle(&st->file_start, sizeof(st->file_start)) && hold_time)
+		await_release(tgid);
+	bpf_map_delete_elem(&held, &tgid);
 	return 0;
 }
 

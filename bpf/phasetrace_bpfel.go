@@ -201,6 +201,16 @@ type PhasetraceExecRecord struct {
 	File        PhasetraceExeKey
 }
 
+type PhasetraceFileStartRecord struct {
+	_    structs.HostLayout
+	Time uint64
+	Tgid uint32
+	Tid  uint32
+	Type uint8
+	Pad  [7]uint8
+	Who  PhasetraceIdentity
+}
+
 type PhasetraceForkRecord struct {
 	_      structs.HostLayout
 	Time   uint64
@@ -287,6 +297,7 @@ const (
 	PhasetraceRecordTypeRECORD_EXEC         PhasetraceRecordType = 7
 	PhasetraceRecordTypeRECORD_FORK         PhasetraceRecordType = 8
 	PhasetraceRecordTypeRECORD_LIBRARY      PhasetraceRecordType = 9
+	PhasetraceRecordTypeRECORD_FILE_START   PhasetraceRecordType = 10
 )
 
 type PhasetraceRingHeader struct {
@@ -356,10 +367,11 @@ type PhasetraceThreadState struct {
 		Depth int32
 		Low   int32
 	}
-	Rec     PhasetraceMarkerRecord
-	Payload [4200]uint8
-	Thread  PhasetraceThreadRecord
-	Library PhasetraceLibraryRecord
+	Rec       PhasetraceMarkerRecord
+	Payload   [4200]uint8
+	Thread    PhasetraceThreadRecord
+	Library   PhasetraceLibraryRecord
+	FileStart PhasetraceFileStartRecord
 }
 
 // Names of all BPF objects in the ELF.
@@ -388,6 +400,7 @@ const (
 	PhasetraceProgAggregateExit          = "aggregate_exit"
 	PhasetraceProgExchange               = "exchange"
 	PhasetraceProgExecHold               = "exec_hold"
+	PhasetraceProgFileStart              = "file_start"
 	PhasetraceProgLibraryChange          = "library_change"
 	PhasetraceProgLocateTracer           = "locate_tracer"
 	PhasetraceProgMarker                 = "marker"
@@ -467,6 +480,7 @@ type PhasetraceProgramSpecs struct {
 	AggregateExit   *ebpf.ProgramSpec `ebpf:"aggregate_exit"`
 	Exchange        *ebpf.ProgramSpec `ebpf:"exchange"`
 	ExecHold        *ebpf.ProgramSpec `ebpf:"exec_hold"`
+	FileStart       *ebpf.ProgramSpec `ebpf:"file_start"`
 	LibraryChange   *ebpf.ProgramSpec `ebpf:"library_change"`
 	LocateTracer    *ebpf.ProgramSpec `ebpf:"locate_tracer"`
 	Marker          *ebpf.ProgramSpec `ebpf:"marker"`
@@ -630,6 +644,7 @@ type PhasetracePrograms struct {
 	AggregateExit   *ebpf.Program `ebpf:"aggregate_exit"`
 	Exchange        *ebpf.Program `ebpf:"exchange"`
 	ExecHold        *ebpf.Program `ebpf:"exec_hold"`
+	FileStart       *ebpf.Program `ebpf:"file_start"`
 	LibraryChange   *ebpf.Program `ebpf:"library_change"`
 	LocateTracer    *ebpf.Program `ebpf:"locate_tracer"`
 	Marker          *ebpf.Program `ebpf:"marker"`
@@ -646,6 +661,7 @@ func (p *PhasetracePrograms) Close() error {
 		p.AggregateExit,
 		p.Exchange,
 		p.ExecHold,
+		p.FileStart,
 		p.LibraryChange,
 		p.LocateTracer,
 		p.Marker,

@@ -35,6 +35,7 @@ var rules = []rule{
 	{"internal/probe", []string{"bpf", "internal/", "cmd/", "github.com/"}, "it is the vocabulary between finding sites and attaching to them: pure"},
 	{"internal/usdt", slices.Concat(kernel, vendor, upper, []string{"internal/process", "internal/engine"}), "notes, operands and pairs are pure: the same file gives the same result on every machine"},
 	{"internal/process", slices.Concat(kernel, vendor, upper, []string{"internal/usdt", "internal/probe", "internal/engine"}), "it knows processes, not what is traced in them"},
+	{"internal/semaphore", slices.Concat(kernel, vendor, upper, []string{"internal/usdt", "internal/engine", "internal/event"}), "it knows counters in a process and must not know what they enable"},
 	{"internal/event", slices.Concat(kernel, vendor, hosts, upper, []string{"internal/recorder", "github.com/cilium/"}), "it is what the kernel tells, however it is delivered"},
 	{"internal/loader", slices.Concat(vendor, hosts, upper, []string{"internal/recorder", "internal/engine", "internal/stream", "internal/gpu"}), "it delivers events and must not know what they mean"},
 	{"internal/recorder", []string{"bpf", "internal/", "cmd/", "github.com/"}, "it judges nesting: no I/O, no clock of its own"},

@@ -129,6 +129,13 @@ type Library struct {
 	Who Identity
 }
 
+// FileStart is a process that is about to run the first code of a file that is
+// watched for it. It waits, for a bounded time, if the source can make it.
+type FileStart struct {
+	Head
+	Who Identity
+}
+
 // ThreadKey tells threads apart for good, also when the kernel reuses an id.
 type ThreadKey struct {
 	TID       uint32 // of the initial PID namespace

@@ -36,6 +36,7 @@ var kinds = []kind{
 		number("child", func(e *Fork) *uint32 { return &e.Child }),
 	}, identity(func(e *Fork) *Identity { return &e.Who })),
 	kindOf[Library]("library", identity(func(e *Library) *Identity { return &e.Who })),
+	kindOf[FileStart]("file_start", identity(func(e *FileStart) *Identity { return &e.Who })),
 }
 
 // kind is one kind of event.

@@ -33,6 +33,7 @@ type decoder struct {
 	exec        event.Exec
 	fork        event.Fork
 	library     event.Library
+	fileStart   event.FileStart
 }
 
 // decode turns one record of a ring into an event. Strings of the event point
@@ -151,6 +152,11 @@ func (d *decoder) forked(r *bpf.PhasetraceForkRecord, _ []byte) (event.Event, er
 func (d *decoder) libraryChanged(r *bpf.PhasetraceLibraryRecord, _ []byte) (event.Event, error) {
 	d.library = event.Library{Head: head(r.Time, r.Tgid, r.Tid), Who: identity(&r.Who)}
 	return &d.library, nil
+}
+
+func (d *decoder) fileStarted(r *bpf.PhasetraceFileStartRecord, _ []byte) (event.Event, error) {
+	d.fileStart = event.FileStart{Head: head(r.Time, r.Tgid, r.Tid), Who: identity(&r.Who)}
+	return &d.fileStart, nil
 }
 
 // identity tells who a thread is; its name points into r.

@@ -123,6 +123,10 @@ func decodeCases() map[uint8]decodeCase {
 			wire(bpf.PhasetraceLibraryRecord{Time: time, Tgid: 11, Tid: 12, Type: uint8(bpf.PhasetraceRecordTypeRECORD_LIBRARY), Who: wireIdentity()}),
 			&event.Library{Head: head, Who: wantIdentity()},
 		},
+		uint8(bpf.PhasetraceRecordTypeRECORD_FILE_START): {
+			wire(bpf.PhasetraceFileStartRecord{Time: time, Tgid: 11, Tid: 12, Type: uint8(bpf.PhasetraceRecordTypeRECORD_FILE_START), Who: wireIdentity()}),
+			&event.FileStart{Head: head, Who: wantIdentity()},
+		},
 	}
 }
 

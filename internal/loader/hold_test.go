@@ -185,7 +185,7 @@ func TestHoldDiesWhenKilled(t *testing.T) {
 	}
 	p := startExec(t, tr, file)
 	p.WriteLine("go")
-	ran := awaitExec(t, tr)
+	ran := awaitEvent[event.Exec](t, tr)
 	began := time.Now()
 	p.Signal(syscall.SIGKILL)
 	if p.Wait() == nil {
@@ -206,7 +206,7 @@ func TestHoldRelease(t *testing.T) {
 	}
 	p := startExec(t, tr, file)
 	p.WriteLine("go")
-	ran := awaitExec(t, tr)
+	ran := awaitEvent[event.Exec](t, tr)
 	t.Logf("waiting: %v", tr.Waiting(p.Pid()))
 	if err := tr.ReleaseExec(p.Pid(), ran.File, true); err != nil {
 		t.Fatal(err)
@@ -222,16 +222,16 @@ func TestHoldRelease(t *testing.T) {
 	again.WaitOK()
 }
 
-// awaitExec reads until a program has run another and returns a copy of the event.
-func awaitExec(t *testing.T, tr *loader.Tracer) event.Exec {
+// awaitEvent reads until an event of a type comes and returns a copy of it.
+func awaitEvent[E any](t *testing.T, tr *loader.Tracer) E {
 	t.Helper()
-	var found *event.Exec
+	var found *E
 	for deadline := time.Now().Add(time.Minute); found == nil; {
 		if time.Now().After(deadline) {
-			t.Fatal("no exec was told of")
+			t.Fatalf("no %T", found)
 		}
 		_, err := tr.Read(time.Now().Add(10*time.Millisecond), func(ev event.Event) {
-			if ev, ok := ev.(*event.Exec); ok && found == nil {
+			if ev, ok := any(ev).(*E); ok && found == nil {
 				copied := *ev
 				found = &copied
 			}
@@ -263,7 +263,7 @@ func TestHoldRebuiltFile(t *testing.T) {
 		if took := timeExec(t, tr, file); took >= loader.HoldTime {
 			t.Logf("a known file: it went on after %v", took) // a busy machine
 		}
-		awaitExec(t, tr)
+		awaitEvent[event.Exec](t, tr)
 		if !rebuild.how(t, file, text) {
 			t.Logf("%s: this file system does not use the inode again", rebuild.name)
 		}
@@ -271,7 +271,7 @@ func TestHoldRebuiltFile(t *testing.T) {
 		if took < loader.HoldTime {
 			t.Errorf("%s: it went on after %v, though nobody has looked at it", rebuild.name, took)
 		}
-		if now := awaitExec(t, tr).File; now == known {
+		if now := awaitEvent[event.Exec](t, tr).File; now == known {
 			t.Errorf("%s: the file is %+v as before", rebuild.name, now)
 		}
 	}
@@ -282,7 +282,7 @@ func lookedAt(t *testing.T, tr *loader.Tracer, file string) event.File {
 	t.Helper()
 	p := startExec(t, tr, file)
 	p.WriteLine("go")
-	ran := awaitExec(t, tr)
+	ran := awaitEvent[event.Exec](t, tr)
 	if err := tr.ReleaseExec(p.Pid(), ran.File, true); err != nil {
 		t.Fatal(err)
 	}
@@ -330,4 +330,92 @@ func inodeOf(t *testing.T, file string) uint64 {
 		t.Fatal(err)
 	}
 	return st.Ino
+}
+
+// entryOf returns the file offset of a program's entry.
+func entryOf(t *testing.T, file string) uint64 {
+	t.Helper()
+	f, err := elf.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_LOAD && f.Entry >= p.Vaddr && f.Entry < p.Vaddr+p.Filesz {
+			return f.Entry - p.Vaddr + p.Off
+		}
+	}
+	t.Fatalf("%s: no segment holds its entry", file)
+	return 0
+}
+
+// starter returns a tracer that watches the start of exec.c, a program of it
+// that has not executed itself yet, and its file.
+func starter(t *testing.T) (*loader.Tracer, *fixture.Proc, string) {
+	t.Helper()
+	testenv.BPF(t)
+	tr, err := loader.Open(loader.Options{Without: testenv.Without(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { tr.Close() })
+	file := fixture.Build(t, "exec.c")
+	if _, err := tr.WatchStart(file, entryOf(t, file)); err != nil {
+		t.Fatal(err)
+	}
+	return tr, startExec(t, tr, file), file
+}
+
+// Who reaches a file's first code tells so and waits to be let go; other
+// processes pass.
+func TestFileStart(t *testing.T) {
+	tr, p, file := starter(t)
+	stranger := fixture.Start(t, file)
+	stranger.Expect("ready")
+	stranger.WriteLine("go")
+	stranger.WaitOK()
+	p.WriteLine("go")
+	ev := awaitEvent[event.FileStart](t, tr)
+	if ev.Who.ViewPID != p.Pid() {
+		t.Errorf("process %d has started, want %d", ev.Who.ViewPID, p.Pid())
+	}
+	if tr.HoldsExecs() {
+		// Letting go after an exec is not for it.
+		if err := tr.ReleaseExec(p.Pid(), event.File{Device: 1, Inode: 1}, false); err != nil {
+			t.Error(err)
+		}
+		if !tr.Waiting(p.Pid()) {
+			t.Log("not waiting any more: the machine stood still")
+		}
+	}
+	if err := tr.ReleaseHeld(p.Pid()); err != nil {
+		t.Fatal(err)
+	}
+	if tr.Waiting(p.Pid()) {
+		t.Error("it waits although it was let go")
+	}
+	p.ReadLine()
+	p.WaitOK()
+	if err := tr.ReleaseHeld(p.Pid()); err != nil {
+		t.Errorf("release after the end: %v", err)
+	}
+}
+
+// Nobody lets it go: it goes on by itself, and waits the next time again.
+func TestFileStartEndsByItself(t *testing.T) {
+	tr, p, file := starter(t)
+	if !tr.HoldsExecs() {
+		t.Log("nothing can wait where BPF programs may not fault memory in")
+		return
+	}
+	for range 2 {
+		began := time.Now()
+		p.WriteLine("go")
+		p.ReadLine()
+		if took := time.Since(began); took < loader.HoldTime {
+			t.Errorf("it went on after %v, nobody let it", took)
+		}
+		p.WaitOK()
+		p = startExec(t, tr, file)
+	}
 }

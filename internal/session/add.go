@@ -47,7 +47,7 @@ func (w *watcher) add(ctx context.Context, in Target) error {
 		return fmt.Errorf("process %d: %w", pid, withRemedy(err))
 	}
 	defer v.close()
-	t := &target{pid: pid, proc: proc, started: proc.StartTime, reach: newReach()}
+	t := &target{pid: pid, proc: proc, started: proc.StartTime, reach: newReach(), spawning: in.Spawned != nil}
 	if err := w.addSeen(ctx, t, v, in); err != nil {
 		delete(w.targets, pid)
 		if w.tracer != nil {
@@ -123,6 +123,12 @@ func (w *watcher) noMarkers(l *looked) error {
 func (w *watcher) letGo() error {
 	var errs []error
 	for _, s := range w.spawned {
+		if t := w.targets[s.PID]; t != nil {
+			t.spawning = false
+			if t.counters.since != 0 {
+				t.counters.since = clock.Monotonic() // it begins now
+			}
+		}
 		errs = append(errs, s.Release())
 	}
 	w.spawned = nil

@@ -24,12 +24,20 @@ func (w *watcher) attachTo(t *target, v *view) error {
 	if len(pairs) == 0 {
 		w.tellLeftOff(v.open)
 	}
+	t.counters.looked = v.at
+	postponed := false
 	for _, f := range v.open {
 		w.use(t, f.file)
-		if err := w.attachFile(t, f, pairs); err != nil {
+		if f.module != nil {
+			f.semaphores.mapped = mappedID{f.module.Dev, f.module.Inode}
+		}
+		later, err := w.attachFile(t, f, pairs)
+		if err != nil {
 			return err
 		}
+		postponed = postponed || later
 	}
+	w.settle(t, v, postponed)
 	w.leaveOld(t, v)
 	w.watchLibraries(t, v)
 	return nil
@@ -74,18 +82,30 @@ func (w *watcher) wants(pairs []*pair, id uint32) bool {
 	return slices.ContainsFunc(pairs, func(p *pair) bool { return s.pair == p || slices.Contains(s.over, p) })
 }
 
-// attachFile attaches the sites of a file that pairs use.
-func (w *watcher) attachFile(t *target, f openFile, pairs []*pair) error {
+// attachFile attaches the sites of a file that pairs use. postponed: the process
+// has it mapped, but it is too early.
+func (w *watcher) attachFile(t *target, f openFile, pairs []*pair) (postponed bool, err error) {
 	reach, pid := w.reachOf(t)
 	var todo []probe.Site
 	for _, p := range f.plan {
 		if !reach.sites[p.ID] && w.wants(pairs, p.ID) {
-			reach.sites[p.ID] = true
 			todo = append(todo, p)
 		}
 	}
 	if len(todo) == 0 {
-		return nil
+		return false, nil
+	}
+	if f.semaphores.shadowed {
+		w.watchStart(f)
+	}
+	if t.counters.ahead[f.file] {
+		return true, nil
+	}
+	if !f.raisable(todo) {
+		return w.postpone(t, f), nil
+	}
+	for _, p := range todo {
+		reach.sites[p.ID] = true
 	}
 	w.warnMoved(t, f, todo)
 	w.core.attaching(todo)
@@ -93,22 +113,22 @@ func (w *watcher) attachFile(t *target, f openFile, pairs []*pair) error {
 	if err != nil {
 		w.core.attached(pid, todo)
 		w.attached.untold += len(todo) // the error tells of all
-		return err
+		return false, err
 	}
 	reach.files[f.file] = append(reach.files[f.file], at)
 	f.attachments++
-	return w.attachedSites(pid, f.file, todo, failed)
+	return false, w.attachedSites(pid, f.file, todo, failed)
 }
 
 // warnMoved warns of sites that cannot fire in a process: their code is not what
 // it runs any more.
 func (w *watcher) warnMoved(t *target, f openFile, sites []probe.Site) {
-	if len(f.mapped) == 0 {
-		return
+	if f.module == nil {
+		return // it is not mapped yet
 	}
 	moved := 0
 	for _, s := range sites {
-		if !slices.ContainsFunc(f.mapped, func(m process.Mapping) bool {
+		if !slices.ContainsFunc(f.module.Mappings, func(m process.Mapping) bool {
 			return m.Executable() && s.Offset >= m.Offset && s.Offset-m.Offset < m.End-m.Start
 		}) {
 			moved++

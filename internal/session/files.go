@@ -59,6 +59,7 @@ type file struct {
 	pinned      bool         // the user named it
 	retired     bool
 	execs       map[event.File]bool // under which programs need not wait for it
+	semaphores  semaphores
 }
 
 // use is what a site is to a pair.
@@ -94,7 +95,7 @@ type files struct {
 type openFile struct {
 	*file
 	handle *os.File
-	mapped []process.Mapping // in the process that was looked at; none: it is not mapped yet
+	module *process.Module // of the process that is looked at; nil if it has not mapped the file
 }
 
 // attachPath names the open file for the kernel.
@@ -125,7 +126,8 @@ func (fs *files) read(path string, open func() (*os.File, error)) (openFile, err
 	if err != nil {
 		return openFile{}, errors.Join(fmt.Errorf("read %s: %w", path, err), h.Close())
 	}
-	return openFile{file: fs.remember(&file{id: id, path: path, elf: parsed}), handle: h}, nil
+	f := &file{id: id, path: path, elf: parsed, semaphores: semaphoresOf(parsed)}
+	return openFile{file: fs.remember(f), handle: h}, nil
 }
 
 func (fs *files) find(id fileID) *file {
@@ -197,7 +199,7 @@ func (fs *files) look(ctx context.Context, modules []process.Module) looked {
 			continue
 		}
 		f, err := fs.read(m.Path, m.Open)
-		f.mapped = m.Mappings
+		f.module = m
 		l.add(f, err)
 	}
 	return l

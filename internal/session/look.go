@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/phasetrace/phasetrace/internal/await"
+	"github.com/phasetrace/phasetrace/internal/clock"
 	"github.com/phasetrace/phasetrace/internal/engine"
 	"github.com/phasetrace/phasetrace/internal/process"
 )
@@ -30,6 +31,8 @@ var errLookTime = errors.New("its files did not answer in time")
 // has it.
 type view struct {
 	looked
+	proc      *process.Process // the caller's
+	at        int64            // when it began
 	modules   []process.Module // all that are mapped now
 	added     int              // of them: not known from the last look
 	linker    *linker          // nil: not known, or nothing that could have markers
@@ -72,7 +75,7 @@ func (w *watcher) look(ctx context.Context, r request) (*view, error) {
 // see reads what there is to see of a process. It changes nothing but the cache
 // of files.
 func (w *watcher) see(ctx context.Context, r request) (*view, error) {
-	v := &view{starting: r.starting}
+	v := &view{proc: r.proc, at: clock.Monotonic(), starting: r.starting}
 	_ = r.proc.Refresh() // if it has ended, the next line finds out
 	added, modules, err := r.proc.ModulesSince(r.earlier)
 	v.cut = errors.Is(err, process.ErrTruncated)

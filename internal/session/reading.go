@@ -96,9 +96,12 @@ func (s *Session) finish(reason string) (*stream.Summary, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s.core.detaching(clock.Monotonic())
-	errs := []error{s.mode.detaching(clock.Monotonic()), w.tracer.Detach(s.detachProgress())}
+	errs := []error{s.mode.detaching(clock.Monotonic())}
+	w.settleAll()
+	errs = append(errs, w.tracer.Detach(s.detachProgress()))
 	errs = append(errs, w.tracer.Drain(s.drained))
 	s.trapped.tell(s.cfg.Message)
+	w.leaveChanges()
 	now := clock.Monotonic()
 	errs = append(errs, s.mode.finish(&w.plan))
 	sum, err := s.close(reason, now)

@@ -98,6 +98,9 @@ func (s *Session) Close() error {
 	}
 	var err error
 	if w.tracer != nil {
+		if w.tracer.Links() > 0 {
+			w.settleAll() // it failed, or never ran
+		}
 		err = w.tracer.Close()
 	}
 	for _, t := range w.targets {
@@ -147,7 +150,7 @@ func (s *Session) begin() error {
 	if w.tracer == nil {
 		return fmt.Errorf("%w: no target was added", ErrNoMarkers)
 	}
-	if len(w.plan.sites) > 0 && w.attached.sites == 0 {
+	if len(w.plan.sites) > 0 && w.attached.sites+w.attached.postponed == 0 {
 		return fmt.Errorf("attach: no site could be attached: %s", list(slices.Collect(maps.Keys(w.attached.failures))))
 	}
 	if err := s.mode.begin(); err != nil {

@@ -21,6 +21,9 @@ type target struct {
 	unread  int            // files that the last look could not read
 	execDue bool           // a look has shown another program, whose exec no event has told of
 	direct  bool           // its executable is a dynamic linker, which was told what to run
+	// spawning: it is held until Run.
+	spawning bool
+	counters counters
 }
 
 // reach is what probes cover so far: of one process, or with Config.Follow of
@@ -87,6 +90,9 @@ func (w *watcher) detachAll(t *target) {
 
 // detach removes attachments of a file.
 func (w *watcher) detach(f *file, attachments []*loader.Attachment) {
+	if len(attachments) > 0 {
+		w.settleLast(f)
+	}
 	for _, at := range attachments {
 		w.tracer.Release(at, func() {
 			w.inbox.post(func() {

@@ -33,6 +33,7 @@ type watcher struct {
 	shared  reach                // with Config.Follow: of every process
 	holding map[fileID]bool      // dynamic linkers in which new programs wait
 	known   map[event.File]int64 // since when their markers are attached, ns CLOCK_MONOTONIC
+	passing map[event.File]bool  // executables of which every process has to be looked at
 	idle    []*file              // that no target uses, the longest idle first
 	spawned []*process.Spawned   // that wait for Run
 	loaded  int64                // when the programs began to be loaded
@@ -47,9 +48,10 @@ type watcher struct {
 
 // attachedCount sums up what has been attached.
 type attachedCount struct {
-	sites    int             // counted again for each process that they are attached for
-	failures map[string]bool // sites that could not be attached, and why
-	untold   int             // failures that are not in there
+	sites     int             // counted again for each process that they are attached for
+	postponed int             // times that a file was not attached because it was too early
+	failures  map[string]bool // sites that could not be attached, and why
+	untold    int             // failures that are not in there
 }
 
 // inbox holds tasks for the watcher's goroutine. Posting never waits.
@@ -81,7 +83,8 @@ func newWatcher(cfg *Config, core *core, m mode) *watcher {
 	w := &watcher{
 		cfg: cfg, core: core, mode: m, targets: make(map[int]*target), shared: newReach(),
 		holding: make(map[fileID]bool), known: make(map[event.File]int64),
-		inbox: inbox{wake: make(chan struct{}, 1)}, attached: attachedCount{failures: make(map[string]bool)},
+		passing: make(map[event.File]bool),
+		inbox:   inbox{wake: make(chan struct{}, 1)}, attached: attachedCount{failures: make(map[string]bool)},
 	}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	w.plan = newPlan(cfg, core, m)
@@ -171,6 +174,7 @@ func (w *watcher) gone(e ending) {
 		return // or its id is another process's by now
 	}
 	delete(w.targets, e.pid)
+	t.counters.end(&w.shortfall)
 	w.release(t)
 }
 
