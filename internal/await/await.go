@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package await waits for calls that may never return, and no longer than it
-// is told to: a look at a file whose file system does not answer, for one,
-// which no signal and no deadline can end.
+// Package await calls what may never return and waits no longer than it is told
+// to. A look at a file on a file system that does not answer is such a call: no
+// signal and no deadline can end it.
 //
-// It knows nothing of what the calls do.
+// It must not know what the calls do.
 package await
 
 import (

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package privileges gives up what a tracer does not need once it is attached.
-// It knows capabilities(7) and nothing of tracing.
+// Package privileges gives up what a tracer does not need once it is attached. It
+// knows capabilities(7) and must not know tracing.
 package privileges
 
 import (
