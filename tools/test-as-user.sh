@@ -27,4 +27,4 @@ modules=$(go env GOMODCACHE)
 unshare --mount bash -euc '
 	mount --bind -o ro "$modules" "$dir/modules"
 	cd "$dir/src"
-	exec runuser -u "$user" -- env -i PATH="$PATH" HOME="$dir" GOMODCACHE="$dir/modules" GOPROXY=off make test'
+	exec runuser -u "$user" -- env -i PATH="$PATH" HOME="$dir" GOMODCACHE="$dir/modules" GOFLAGS=-buildvcs=false GOPROXY=off make test'

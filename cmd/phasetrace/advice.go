@@ -59,3 +59,11 @@ func gpuAdvice(s gpu.Status) string {
 	}
 	return ""
 }
+
+// topicAdvice says what the user can do about what a session tells of.
+func topicAdvice(t session.Topic) string {
+	if t == session.TopicLibrary {
+		return "name such libraries with --library FILE"
+	}
+	return ""
+}

@@ -31,6 +31,7 @@ func trace(ctx context.Context, o *traceOptions, s *streams) error {
 	ctx, caught, stop := untilSignal(ctx)
 	defer stop()
 	opts.Message = func(m string) { fmt.Fprintf(s.err, "phasetrace: %s\n", human.Escape(m)) }
+	opts.Advice = topicAdvice
 	ready, err := o.newReady()
 	if err != nil {
 		return &statusError{statusFailed, err}

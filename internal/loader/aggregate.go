@@ -90,13 +90,20 @@ type AggregateSite struct {
 // RelativeRange is a range of addresses, relative to a site's and modulo 2^64.
 type RelativeRange struct{ Low, Len uint64 }
 
-// PutAggregateSite says how hits of a site are counted, from now on.
-func (t *Tracer) PutAggregateSite(s AggregateSite) error {
+// Counts is what the kernel counts with Options.Aggregate. Its methods may be
+// called while the tracer reads and attaches.
+type Counts struct{ maps map[string]*ebpf.Map }
+
+// Counts returns what the kernel counts; it is good until Close.
+func (t *Tracer) Counts() *Counts { return &Counts{t.maps} }
+
+// PutSite says how hits of a site are counted, from now on.
+func (c *Counts) PutSite(s AggregateSite) error {
 	if s.Site >= MaxAggregateSites {
 		return fmt.Errorf("aggregate: more than %d sites: trace fewer pairs", MaxAggregateSites)
 	}
 	var old bpf.PhasetraceAggregateSite
-	m := t.maps[bpf.PhasetraceMapAggSites]
+	m := c.maps[bpf.PhasetraceMapAggSites]
 	if err := m.Lookup(s.Site, &old); err != nil {
 		return fmt.Errorf("aggregate: read site %d: %w", s.Site, err)
 	}
@@ -114,19 +121,19 @@ func (t *Tracer) PutAggregateSite(s AggregateSite) error {
 	return nil
 }
 
-// AggregateSiteHit reports whether a site has been hit, within its gate.
-func (t *Tracer) AggregateSiteHit(site uint32) (bool, error) {
+// SiteHit reports whether a site has been hit, within its gate.
+func (c *Counts) SiteHit(site uint32) (bool, error) {
 	var s bpf.PhasetraceAggregateSite
-	if err := t.maps[bpf.PhasetraceMapAggSites].Lookup(site, &s); err != nil {
+	if err := c.maps[bpf.PhasetraceMapAggSites].Lookup(site, &s); err != nil {
 		return false, fmt.Errorf("aggregate: read site %d: %w", site, err)
 	}
 	return s.Hit != 0, nil
 }
 
-// AggregateUntil makes hits count up to a time, in ns CLOCK_MONOTONIC;
+// Until makes hits count up to a time, in ns CLOCK_MONOTONIC;
 // math.MaxInt64 is forever. At first none do.
-func (t *Tracer) AggregateUntil(time int64) error {
-	if err := t.maps[bpf.PhasetraceMapAggUntil].Put(uint32(0), uint64(time)); err != nil {
+func (c *Counts) Until(time int64) error {
+	if err := c.maps[bpf.PhasetraceMapAggUntil].Put(uint32(0), uint64(time)); err != nil {
 		return fmt.Errorf("aggregate: set the end: %w", err)
 	}
 	return nil

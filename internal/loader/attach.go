@@ -97,6 +97,8 @@ func (t *Tracer) bind(sites []probe.Site) (bound []boundSite, failed []SiteError
 // learn makes the reader able to decode the records of sites, before there can
 // be any.
 func (t *Tracer) learn(sites []boundSite) {
+	t.learning.Lock()
+	defer t.learning.Unlock()
 	table := slices.Clone(*t.shapes.Load())
 	for i := range sites {
 		for int(sites[i].ID) >= len(table) {
@@ -108,8 +110,11 @@ func (t *Tracer) learn(sites []boundSite) {
 }
 
 // Forget lets go of sites whose attachment has been removed, once all their
-// records have been read: their numbers can be used again.
+// records have been read: their numbers can be used again. It may be called while
+// sites are attached.
 func (t *Tracer) Forget(sites []uint32) {
+	t.learning.Lock()
+	defer t.learning.Unlock()
 	table := slices.Clone(*t.shapes.Load())
 	for _, id := range sites {
 		if int(id) < len(table) {

@@ -67,6 +67,7 @@ type Tracer struct {
 	reader   *ringbuf.Reader // the bell, where there are rings
 	record   ringbuf.Record
 	shapes   atomic.Pointer[shapes] // of the sites that there are
+	learning sync.Mutex             // held to change shapes
 	decoder  decoder
 	counters counters
 	// Of the Read or Drain that runs.

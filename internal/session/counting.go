@@ -34,7 +34,7 @@ const (
 type counting struct {
 	cfg    *Config
 	core   *core
-	tracer *loader.Tracer
+	counts *loader.Counts
 	tree   *pathTree
 	polled int64 // when the figures were last read
 
@@ -74,7 +74,7 @@ func (c *counting) releases() bool { return false }
 
 func (c *counting) interval() time.Duration { return lifeInterval }
 
-func (c *counting) use(t *loader.Tracer) { c.tracer = t }
+func (c *counting) use(t *loader.Tracer) { c.counts = t.Counts() }
 
 // options fits the tracer's options to counting.
 func (c *counting) options(o *loader.Options) {
@@ -105,7 +105,7 @@ func (c *counting) sitesChanged(pl *plan) error {
 		if known && how == old {
 			continue
 		}
-		if err := c.tracer.PutAggregateSite(how); err != nil {
+		if err := c.counts.PutSite(how); err != nil {
 			return err
 		}
 		c.known[id], c.sites[id] = how, s
@@ -113,9 +113,9 @@ func (c *counting) sitesChanged(pl *plan) error {
 	return nil
 }
 
-func (c *counting) begin() error { return c.tracer.AggregateUntil(math.MaxInt64) }
+func (c *counting) begin() error { return c.counts.Until(math.MaxInt64) }
 
-func (c *counting) detaching(now int64) error { return c.tracer.AggregateUntil(now) }
+func (c *counting) detaching(now int64) error { return c.counts.Until(now) }
 
 // poll reads the figures when it is time to, and tells of new violations.
 func (c *counting) poll(now int64) error {
@@ -134,7 +134,7 @@ func (c *counting) finish(*plan) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for id := range c.known {
-		hit, err := c.tracer.AggregateSiteHit(id)
+		hit, err := c.counts.SiteHit(id)
 		if err != nil {
 			return err
 		}
@@ -144,7 +144,7 @@ func (c *counting) finish(*plan) error {
 }
 
 func (c *counting) read() error {
-	a, err := c.tracer.ReadAggregate()
+	a, err := c.counts.Read()
 	if err != nil {
 		return err
 	}

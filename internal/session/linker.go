@@ -88,7 +88,7 @@ func (l *linker) askHook(ctx context.Context, proc *process.Process, modules []p
 		l.hook, err = m.Open()
 	}
 	if err != nil {
-		l.err = fmt.Errorf("%s has no function %s, and tells of no other (%w); name libraries that are loaded later with --library FILE", l.path, debuggerHook, err)
+		l.err = fmt.Errorf("%s has no function %s, and tells of no other (%w)", l.path, debuggerHook, err)
 		return
 	}
 	l.Named = map[string]uint64{debuggerHook: offset} // not the cache's own map
@@ -136,7 +136,7 @@ func (w *watcher) watchLibraries(t *target, v *view) {
 		err = errors.Join(w.watchHook(t, l), w.holdIn(l))
 	}
 	if err != nil && !process.Gone(t.pid, 0) {
-		w.say("warning: programs and libraries that process %d runs from now on may be seen late or not at all: %v", t.pid, err)
+		w.say("warning: programs and libraries that process %d runs from now on may be seen late or not at all: %v%s", t.pid, err, w.cfg.advice(TopicLibrary))
 	}
 }
 
@@ -153,7 +153,7 @@ func (w *watcher) watchHook(t *target, l *linker) (err error) {
 	case l.watchable():
 		at, err = w.tracer.WatchLibraries(pid, fdPath(l.hook, l.handle), l.Named[debuggerHook])
 	case l.unnoticed:
-		w.plan.warnings.add(fmt.Sprintf("%s is statically linked and stripped: libraries that it loads by itself (dlopen) are not noticed; name them with --library FILE", l.path))
+		w.plan.warnings.add(fmt.Sprintf("%s is statically linked and stripped: libraries that it loads by itself (dlopen) are not noticed%s", l.path, w.cfg.advice(TopicLibrary)))
 	}
 	reach.linkers[l.id] = at
 	return err

@@ -42,16 +42,17 @@ func (w *watcher) retireUnused(f *file) {
 		delete(w.known, k)
 		w.tracer.ForgetExec(k)
 	}
-	sites := make([]uint32, 0, len(f.plan))
+	var ids []uint32
+	var sites []*site
 	for _, s := range f.plan {
-		sites = append(sites, s.ID)
+		ids, sites = append(ids, s.ID), append(sites, w.plan.sites[s.ID])
 		delete(w.shared.sites, s.ID)
 	}
 	w.plan.note(sites)
 	tracer := w.tracer
-	w.core.retire(sites, func() {
+	w.core.retire(ids, func() {
 		if tracer != nil {
-			tracer.Forget(sites)
+			tracer.Forget(ids)
 		}
 		w.inbox.post(func() { w.plan.free(sites) })
 	})

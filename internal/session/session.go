@@ -30,7 +30,6 @@ type Session struct {
 	watcher   *watcher
 	describer describer
 	started   int64 // ns, CLOCK_MONOTONIC; 0 before Run
-	end       sync.Once
 }
 
 // rssCounters is how many of the kernel's counters make up the resident set.

@@ -182,3 +182,38 @@ func TestAsyncPassesGapsOn(t *testing.T) {
 		}
 	})
 }
+
+// A sink that is a little too slow misses few long stretches, not every other
+// record: what it gets hangs together.
+func TestAsyncDropsInFewGaps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hang := make(chan bool)
+		sink := kept{before: func() error { <-hang; return nil }}
+		a := start(t, &sink, stream.AsyncOptions{Records: 100})
+		all := records(3000)
+		for i, r := range all {
+			give(t, a, []stream.Record{r})
+			synctest.Wait()
+			if i%3 == 0 { // it takes a third
+				select {
+				case hang <- true:
+				default:
+				}
+			}
+		}
+		close(hang)
+		if err := a.End(&stream.Summary{}); err != nil {
+			t.Fatal(err)
+		}
+		accounted(t, all, &sink, a)
+		gaps := 0
+		for _, r := range sink.records {
+			if _, ok := r.(*stream.Dropped); ok {
+				gaps++
+			}
+		}
+		if most := 3000/3/25 + 1; gaps == 0 || gaps > most {
+			t.Errorf("%d gaps, want at most %d", gaps, most)
+		}
+	})
+}

@@ -42,7 +42,7 @@ func run(patterns []string) error {
 		patterns = []string{"./..."}
 	}
 	pkgs, err := packages.Load(&packages.Config{
-		Dir: "..", // the module is this one's parent
+		Dir:  "..", // the module is this one's parent
 		Mode: packages.NeedName | packages.NeedFiles | packages.NeedSyntax | packages.NeedTypes | packages.NeedTypesInfo | packages.NeedImports | packages.NeedDeps,
 	}, patterns...)
 	if err != nil {

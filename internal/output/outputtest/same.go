@@ -24,6 +24,7 @@ var SamePaths = cmp.Comparer(func(a, b *recorder.Path) bool { return a.Equal(b) 
 type summaryFigures struct {
 	Paths                                            []stream.PathStats
 	Boundaries, Synthetic, Orphans, Lost, GPUSamples uint64
+	OrphanReasons                                    []stream.OrphanCount
 	Peaks                                            []peak
 }
 
@@ -34,6 +35,10 @@ type peak struct {
 
 func figuresOf(s *stream.Summary) summaryFigures {
 	f := summaryFigures{Paths: s.Paths, Boundaries: s.Boundaries, Synthetic: s.Synthetic, Orphans: s.Orphans, Lost: s.Lost, GPUSamples: s.GPUSamples}
+	for _, o := range s.OrphanReasons {
+		o.Reason = stream.OrphanReason([]rune(string(o.Reason))) // lines are UTF-8
+		f.OrphanReasons = append(f.OrphanReasons, o)
+	}
 	for _, p := range s.RunPeak {
 		all := peak{p, len(p.Phase.Candidates) + p.Phase.More}
 		all.Phase.More, all.Phase.Likely.Depth = 0, 0 // a line does not tell how deep a stack is
