@@ -227,7 +227,7 @@ func (s *Sampler) Opened(ctx context.Context) error {
 	case <-s.opened:
 		return s.openErr
 	case <-ctx.Done():
-		return &Error{Op: "open the NVML library", Status: StatusTimeout, Detail: "it is slow or hangs: look into dmesg"}
+		return &Error{Op: "open the NVML library", Status: StatusTimeout, Detail: "it is slow or hangs: check dmesg"}
 	}
 }
 

@@ -25,7 +25,7 @@ func (e *UnwrittenError) Error() string {
 	if e.Unflushed > 0 {
 		what += fmt.Sprintf(", and perhaps %d records before", e.Unflushed)
 	}
-	return fmt.Sprintf("write %s: it takes nothing any more, given up after %v: %s: look at whoever reads it, or at its disk",
+	return fmt.Sprintf("write %s: no progress, given up after %v: %s: check its reader or its disk",
 		e.Name, e.After, what)
 }
 

@@ -191,5 +191,5 @@ type ProcessChange struct {
 	Exec       bool // Started: by running another program
 	ExitCode   int  // ended: as wait(2) gives it, valid if HasExit
 	HasExit    bool
-	Removed    bool // ended: it goes on, and is not traced any more
+	Removed    bool // ended: it goes on, and is no longer traced
 }
