@@ -11,8 +11,8 @@ import (
 // under [StatusOK].
 type Status uint8
 
-// The statuses. The zero Status is StatusNoSample, so that what nobody filled
-// in does not pass for a read.
+// The statuses. The zero Status is StatusNoSample, so that a value nobody filled
+// in never passes for a read.
 const (
 	StatusNoSample      Status = iota // no read was made near that time
 	StatusOK                          // read
@@ -26,8 +26,8 @@ const (
 	StatusLost                        // the GPU fell off the bus
 	StatusResetRequired               // the GPU must be reset
 	StatusTimeout                     // the call did not return in time
-	StatusNotSupported                // this device does not tell that value
-	StatusNoPermission                // the driver refuses to tell that value
+	StatusNotSupported                // this device does not report that value
+	StatusNoPermission                // the driver refuses to report that value
 	StatusMissingSymbol               // the library is too old to be asked
 	StatusNotAvailable                // the driver has no value at the moment
 	StatusNotListed                   // the device's process list lacks the process
@@ -96,8 +96,8 @@ func Statuses() []string {
 	return names
 }
 
-// opensLater reports whether opening a source again can succeed without the
-// user having changed this process.
+// opensLater reports whether opening a source again can succeed without a restart
+// of this process.
 func (s Status) opensLater() bool {
 	switch s {
 	case StatusNotBuilt, StatusMismatch, StatusClosed:
