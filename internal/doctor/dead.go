@@ -75,7 +75,7 @@ func (s *subject) fires(p *usdt.PairSpec, files []string) (Result, string) {
 	case "hotspot", "hs_private":
 		return s.hotspotFires(p)
 	}
-	return Unknown, "cannot be told from outside"
+	return Unknown, "cannot be seen from outside"
 }
 
 var pythonVersion = regexp.MustCompile(`python(\d+)\.(\d+)`)
@@ -105,7 +105,7 @@ func (s *subject) pythonFires(files []string) (Result, string) {
 		}
 		return Unknown, version + ": not known whether it fires them"
 	}
-	return Unknown, "no file of the process tells the version of CPython"
+	return Unknown, "no file name of the process shows the version of CPython"
 }
 
 // phpVariable makes PHP fire its probes when it is a number other than 0.
@@ -119,7 +119,7 @@ func (s *subject) phpFires() (Result, string) {
 	case !set:
 		return Missing, phpVariable + " is not set in its environment"
 	case !startsNumber(value):
-		return Missing, fmt.Sprintf("%s is %q, which PHP takes for off", phpVariable, value)
+		return Missing, fmt.Sprintf("%s is %q, which PHP treats as off", phpVariable, value)
 	}
 	return OK, fmt.Sprintf("%s=%s", phpVariable, value)
 }

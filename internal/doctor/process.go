@@ -186,9 +186,9 @@ func nop5Meaning(kernel loader.Rewriting) (r Result, meaning, remedy string) {
 	case loader.RewritingFive:
 		return Warn, "five-byte nops, UNSAFE on this kernel: it overwrites the program's stack below the stack pointer, and a child forked after the first hit dies at the probe", rebuild
 	case loader.RewritingUnknown:
-		return Unknown, "five-byte nops, unsafe on some kernels, and this one does not tell", rebuild
+		return Unknown, "five-byte nops, unsafe on some kernels; phasetrace cannot tell whether this is one", rebuild
 	}
-	return OK, "five-byte nops, trapped as others here", ""
+	return OK, "five-byte nops, which this kernel traps like any other", ""
 }
 
 func nop10Meaning(kernel loader.Rewriting) (r Result, meaning, remedy string) {
@@ -197,7 +197,7 @@ func nop10Meaning(kernel loader.Rewriting) (r Result, meaning, remedy string) {
 	case loader.RewritingTen:
 		return OK, "ten-byte nops, fast on this kernel", ""
 	case loader.RewritingUnknown:
-		return Unknown, "ten-byte nops, dead on some kernels, and this one does not tell", rebuild
+		return Unknown, "ten-byte nops, dead on some kernels; phasetrace cannot tell whether this is one", rebuild
 	}
 	return Missing, "ten-byte nops, DEAD on this kernel: a probe is accepted and never fires", rebuild
 }

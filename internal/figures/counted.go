@@ -10,8 +10,7 @@ const (
 	Buckets = subBuckets
 )
 
-// Counted are the figures of one path that somebody else has counted, as the
-// kernel does.
+// Counted are the figures of one path, counted elsewhere: in the kernel.
 type Counted struct {
 	Entered  uint64 // scopes begun, ended or not
 	Ended    uint64 // by the program itself; the rest is of these

@@ -95,7 +95,7 @@ func (f *Figures) path(of *recorder.Path) *path {
 }
 
 // Snapshot puts the figures so far into a summary, whose other fields it leaves
-// alone. Sum.Lost becomes the sum of the losses told where that is more.
+// alone. Sum.Lost is raised to the sum of the losses recorded, if that is more.
 func (f *Figures) Snapshot(sum *stream.Summary) {
 	sum.Boundaries, sum.Synthetic = f.boundaries, f.synthetic
 	sum.Orphans, sum.OrphanReasons = 0, slices.Clone(f.orphans)

@@ -16,7 +16,7 @@ import (
 func writePairs(b *bufio.Writer, l *Listing, members [][]membership, paint human.Palette) {
 	if len(l.Choices) == 0 {
 		if len(l.Sites) > 0 {
-			b.WriteString("No pairs: no two names end as naming rules expect.")
+			b.WriteString("No pairs: no two probe names match a naming rule.")
 			if l.Advice.Join != "" {
 				fmt.Fprintf(b, " Join probes yourself with %s.", l.Advice.Join)
 			}

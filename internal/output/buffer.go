@@ -83,7 +83,7 @@ func advice(err error) string {
 	case errors.Is(err, syscall.EFBIG):
 		return "the file has reached its size limit; raise it (ulimit -f), or write elsewhere"
 	case errors.Is(err, syscall.EIO):
-		return "look at the device (dmesg), or write elsewhere"
+		return "check the device (dmesg), or write elsewhere"
 	}
 	return "write elsewhere"
 }

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package pgtest runs a real PostgreSQL server for tests, Debian's
-// postgresql-15 as it is packaged, on a Unix socket in a folder of the test. It
-// knows nothing of tracing.
+// Package pgtest runs a real PostgreSQL server for tests, Debian's postgresql-15 as
+// packaged, on a Unix socket in a folder of the test. It must not know tracing.
 package pgtest
 
 import (

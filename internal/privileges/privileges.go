@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package privileges gives up what a tracer does not need once it is attached.
-// It knows capabilities(7) and nothing of tracing.
+// Package privileges gives up what a tracer does not need once it is attached. It
+// knows capabilities(7) and must not know tracing.
 package privileges
 
 import (
@@ -37,7 +37,7 @@ const patience = time.Second
 
 // ErrSlow says that a thread has not given up its capabilities yet. It will, as
 // soon as it can.
-var ErrSlow = errors.New("a thread hangs in a system call and keeps its capabilities until that returns: look into dmesg for what hangs")
+var ErrSlow = errors.New("a thread hangs in a system call and keeps its capabilities until that returns: check dmesg for what hangs")
 
 // Reduce gives up, on every thread of the process and for good, all
 // capabilities but those that are needed; none is gained. Programs that are

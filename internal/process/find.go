@@ -135,7 +135,7 @@ func (f *finder) unreadable(m *Module, refused error) error {
 		return permission(f.p.PID, op, f.p.owner(), "CAP_CHECKPOINT_RESTORE", unix.EPERM)
 	}
 	f.stale = true
-	return fmt.Errorf("%s: it is neither at its path nor in %s/map_files; if it was just unmapped, look again",
+	return fmt.Errorf("%s: it is neither at its path nor in %s/map_files; if it was just unmapped, try again",
 		op, procPath(f.p.PID))
 }
 

@@ -71,9 +71,9 @@ type SearchTimeError struct {
 
 func (e *SearchTimeError) Error() string {
 	if e.At == "" {
-		return fmt.Sprintf("libraries of %s are not looked for: %v; those with markers are seen once they are loaded", e.Program, e.Err)
+		return fmt.Sprintf("libraries of %s are not searched for: %v; those with markers are attached once they are loaded", e.Program, e.Err)
 	}
-	return fmt.Sprintf("the search for libraries of %s was given up at %s (%v): does that file system answer? The libraries not found by then are seen once they are loaded", e.Program, e.At, e.Err)
+	return fmt.Sprintf("the search for libraries of %s was given up at %s (%v): does that file system answer? The libraries not found by then are attached once they are loaded", e.Program, e.At, e.Err)
 }
 
 // Unwrap returns why it was given up.

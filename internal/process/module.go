@@ -212,7 +212,7 @@ func (m *Module) Open() (*os.File, error) {
 	}
 	if id != m.file {
 		f.Close()
-		return nil, fmt.Errorf("open %q: another file is at that path by now; look at the process's modules again", m.Path)
+		return nil, fmt.Errorf("open %q: another file is at that path now; list the process's modules again", m.Path)
 	}
 	return f, nil
 }

@@ -21,14 +21,14 @@ type AsyncOptions struct {
 	// Name says in errors what the sink writes: a file's name, or "standard
 	// output".
 	Name string
-	// Records and Bytes bound what waits for the sink. Bytes is the memory that
-	// it takes, roughly.
+	// Records and Bytes bound what waits for the sink. Bytes is roughly the
+	// memory it takes.
 	Records, Bytes int
-	// Patience is how long End waits for a sink that takes nothing, and Limit how
-	// long in all for one that does.
+	// Patience is how long End waits for a sink that makes no progress, and Limit
+	// how long altogether for one that does.
 	Patience, Limit time.Duration
 	// Wait is asked when one of them is over, and every Patience from then on:
-	// true waits on. nil gives the sink up.
+	// true keeps waiting. If it is nil, the sink is given up.
 	Wait func() bool
 }
 
@@ -52,12 +52,12 @@ func (o AsyncOptions) withDefaults() AsyncOptions {
 }
 
 // AsyncSink runs a sink on a goroutine of its own. Record and Flush never wait
-// for it, whatever it does: records wait, up to a bound, and beyond it they are
-// dropped, counted, and told to the sink as a *Dropped in their place. In steady
-// state no method allocates; memory grows while the sink lags and is given back
-// when it has caught up.
+// for it: records queue up to a bound; beyond it they are dropped and counted,
+// and the sink gets a *Dropped in their place. In steady state no method
+// allocates; memory grows while the sink lags and is given back once it has
+// caught up.
 //
-// Its methods are for one goroutine, as those of any sink, but for Dropped and
+// Like those of any sink, its methods are for one goroutine, except Dropped and
 // Err. After Start, either End or Stop must follow, as the last call.
 type AsyncSink struct {
 	sink Sink
@@ -68,10 +68,10 @@ type AsyncSink struct {
 	head, tail *chunk
 	spare      []*chunk // for reuse
 	waiting    int      // bytes of the chunks before tail
-	written    uint64   // records put into chunks, of all time
+	written    uint64   // records put into chunks since the start
 	taken      uint64   // what was last seen of the shared one
 	full       bool     // records are being dropped
-	missing    Dropped  // not told yet
+	missing    Dropped  // not reported yet
 	ended      bool
 
 	mu      sync.Mutex
@@ -101,8 +101,8 @@ func Async(sink Sink, o AsyncOptions) *AsyncSink {
 	return &AsyncSink{sink: sink, o: o.withDefaults(), wake: make(chan struct{}, 1), done: make(chan struct{})}
 }
 
-// Start starts the sink, and waits for that: what cannot be written must be
-// known before anything is traced.
+// Start starts the sink and waits for that: an output that cannot be written must
+// be known before anything is traced.
 func (a *AsyncSink) Start(s *Start) error {
 	if err := a.sink.Start(s); err != nil {
 		a.failure.Store(&err)
@@ -115,8 +115,8 @@ func (a *AsyncSink) Start(s *Start) error {
 	return nil
 }
 
-// Record takes a copy of a record, or drops it. Its error is that of the sink,
-// from an earlier record; the record is then not taken.
+// Record takes a copy of a record, or drops it. It returns the sink's error from
+// an earlier record, if there was one, and then does not take this one.
 func (a *AsyncSink) Record(r Record) error {
 	if err := a.Err(); err != nil {
 		return err
@@ -133,8 +133,8 @@ func (a *AsyncSink) Record(r Record) error {
 	return nil
 }
 
-// room reports whether another record may wait. After it was refused once, a
-// quarter must be free again: few long gaps are better than many short ones.
+// room reports whether there is room for another record. After a refusal, a
+// quarter must be free again: a few long gaps are better than many short ones.
 func (a *AsyncSink) room() bool {
 	records, bytes := uint64(a.o.Records), a.o.Bytes
 	if a.full {
@@ -147,7 +147,7 @@ func (a *AsyncSink) room() bool {
 	a.reclaim()
 	full := a.written-a.taken >= records || a.waiting >= bytes
 	if full && !a.full {
-		a.publish() // else the sink would wait for a Flush, and Record for the sink
+		a.publish() // otherwise the sink would wait for a Flush, and Record for the sink
 	}
 	a.full = full
 	return !full
@@ -156,7 +156,7 @@ func (a *AsyncSink) room() bool {
 func (a *AsyncSink) drop(r Record) {
 	a.missing.note(r)
 	if _, told := r.(*Dropped); told {
-		return // whoever dropped those has counted them
+		return // these were counted when they were dropped
 	}
 	a.mu.Lock()
 	a.dropped.Add(r)
@@ -187,8 +187,8 @@ func (a *AsyncSink) extend() {
 	a.tail = c
 }
 
-// reclaim takes back the chunks that the sink is through with. It is when it has
-// taken a record of the next one: until then it may still look for that.
+// reclaim takes back the chunks the sink has finished with. It has finished with
+// a chunk once it has taken a record of the next one.
 func (a *AsyncSink) reclaim() {
 	a.taken = a.taking.Load()
 	for a.head != a.tail && a.head.first+chunkLen < a.taken {
@@ -215,8 +215,8 @@ func (a *AsyncSink) signal() {
 	}
 }
 
-// Flush hands over what was recorded. It does not wait. Its error is that of
-// the sink, from before.
+// Flush hands over what was recorded, without waiting. It returns the sink's
+// error from an earlier call, if there was one.
 func (a *AsyncSink) Flush() error {
 	if err := a.Err(); err != nil {
 		return err
@@ -227,14 +227,13 @@ func (a *AsyncSink) Flush() error {
 		a.missing = Dropped{}
 	}
 	a.published.Store(a.written)
-	a.flush.Store(true) // who sees it sees what was published
+	a.flush.Store(true) // published before: whoever sees this sees the records
 	a.signal()
 	return nil
 }
 
-// Dropped returns how many records the sink has not got so far: those dropped
-// and, after End, those that it did not take any more. It may be called from any
-// goroutine.
+// Dropped returns how many records the sink has missed so far: those dropped and,
+// after End, those it no longer took. It may be called from any goroutine.
 func (a *AsyncSink) Dropped() Counts {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// UnwrittenError says that a sink was given up at the end, and what is missing
-// there besides its end.
+// UnwrittenError says that a sink was given up at the end of the session, and
+// what is missing from its output.
 type UnwrittenError struct {
 	Name      string        // of AsyncOptions
 	After     time.Duration // for how long End has waited
@@ -16,7 +16,7 @@ type UnwrittenError struct {
 	Unflushed uint64        // records that it took, and perhaps has not written
 }
 
-// Error says what is missing where.
+// Error says what is missing, and where.
 func (e *UnwrittenError) Error() string {
 	what := "the end is missing"
 	if n := e.Counts.Total(); n > 0 {
@@ -25,16 +25,16 @@ func (e *UnwrittenError) Error() string {
 	if e.Unflushed > 0 {
 		what += fmt.Sprintf(", and perhaps %d records before", e.Unflushed)
 	}
-	return fmt.Sprintf("write %s: it takes nothing any more, given up after %v: %s: look at whoever reads it, or at its disk",
+	return fmt.Sprintf("write %s: no progress, given up after %v: %s: check its reader or its disk",
 		e.Name, e.After, what)
 }
 
-// End hands over the rest and waits until the sink has taken it. The sink's
-// summary tells what was dropped on its way. A sink that takes nothing for
-// AsyncOptions.Patience, or is not through after AsyncOptions.Limit, is given up,
-// unless AsyncOptions.Wait says otherwise: it gets no further call, what it has
-// not taken counts as dropped, and the error is an *UnwrittenError. It may still
-// be in the call that it hangs in.
+// End hands over the rest and waits until the sink has taken it. The summary that
+// the sink gets says what was dropped on the way. A sink that makes no progress
+// for AsyncOptions.Patience, or has not finished after AsyncOptions.Limit, is
+// given up, unless AsyncOptions.Wait says otherwise: it gets no further call,
+// what it has not taken counts as dropped, and the error is an *UnwrittenError.
+// It may still hang in its last call.
 func (a *AsyncSink) End(s *Summary) error {
 	if a.ended || a.tail == nil {
 		return a.Err()
@@ -48,7 +48,7 @@ func (a *AsyncSink) End(s *Summary) error {
 	own.Dropped = a.Dropped()
 	a.published.Store(a.written)
 	a.flush.Store(true)
-	a.end.Store(&own) // who sees it sees all of the above
+	a.end.Store(&own) // last: whoever sees this sees all of the above
 	a.signal()
 	began := time.Now()
 	if a.await(began) {
@@ -80,7 +80,8 @@ func (a *AsyncSink) Err() error {
 	return nil
 }
 
-// await waits for the sink to be through. false: it is to be given up.
+// await waits for the sink to finish. It returns false if the sink is to be given
+// up.
 func (a *AsyncSink) await(began time.Time) bool {
 	tick := time.NewTicker(max(a.o.Patience/16, time.Millisecond))
 	defer tick.Stop()

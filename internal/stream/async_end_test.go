@@ -20,9 +20,9 @@ func TestAsyncHangs(t *testing.T) {
 		given int
 		lacks string
 	}{
-		{"in a record", func(h *hanging) { h.record = true }, 1000, "the last 1000 records and the end are missing: look"},
-		{"in a flush", func(h *hanging) { h.flush = true }, 10, "the end is missing, and perhaps 10 records before: look"},
-		{"in the end", func(h *hanging) { h.end = true }, 10, "the end is missing: look"},
+		{"in a record", func(h *hanging) { h.record = true }, 1000, "the last 1000 records and the end are missing: check"},
+		{"in a flush", func(h *hanging) { h.flush = true }, 10, "the end is missing, and perhaps 10 records before: check"},
+		{"in the end", func(h *hanging) { h.end = true }, 10, "the end is missing: check"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

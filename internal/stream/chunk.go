@@ -99,8 +99,7 @@ func (c *chunk) reuse() {
 	c.candidates.reuse(keptCandidates)
 }
 
-// pool lends places that stay where they are, and that are all free again when
-// used is set to 0.
+// pool lends values that do not move; setting used to 0 frees them all.
 type pool[T any] struct {
 	blocks []*[blockLen]T
 	used   int
@@ -120,8 +119,8 @@ func (p *pool[T]) copy(r *T) *T {
 // arena lends room for slices.
 type arena[T any] []T
 
-// copy returns a copy of a slice, nil of nil. When the arena has to move, what it
-// has lent stays where it is.
+// copy returns a copy of a slice, nil of nil. When the arena grows, slices it has
+// lent stay where they are.
 func (a *arena[T]) copy(s []T) []T {
 	if s == nil {
 		return nil
@@ -131,7 +130,7 @@ func (a *arena[T]) copy(s []T) []T {
 	return (*a)[from:len(*a):len(*a)]
 }
 
-// reuse frees everything, and keeps at most so many elements.
+// reuse frees everything and keeps at most that many elements.
 func (a *arena[T]) reuse(most int) {
 	if cap(*a) > most {
 		*a = nil

@@ -12,7 +12,7 @@ type Counts struct {
 	Samples        uint64
 }
 
-// Add counts a record. A Dropped counts as the records that it tells of.
+// Add counts a record. A Dropped counts as the records it stands for.
 func (c *Counts) Add(r Record) {
 	switch r := r.(type) {
 	case *Boundary:
@@ -47,9 +47,9 @@ func (c Counts) Total() uint64 {
 	return c.Boundaries + c.Violations + c.Orphans + c.Losses + c.ProcessChanges + c.Samples
 }
 
-// Dropped tells a sink that records are missing at this place of its stream,
+// Dropped tells a sink that records are missing at this place in its stream,
 // because it was too slow for them. The session itself has lost nothing: its
-// figures and its summary have them. See [Async].
+// figures and summary include them. See [Async].
 type Dropped struct {
 	Time, Unix int64 // of the first record that is missing
 	Until      int64 // of the last one, ns CLOCK_MONOTONIC
@@ -67,8 +67,8 @@ func (d *Dropped) note(r Record) {
 	d.Counts.Add(r)
 }
 
-// times returns when a record happened, in CLOCK_MONOTONIC and Unix time, and
-// for a Dropped, which spans some time, its end.
+// times returns when a record happened, in CLOCK_MONOTONIC and Unix time, and for
+// a Dropped, which covers a span, when that ended.
 func times(r Record) (time, unix, until int64) {
 	switch r := r.(type) {
 	case *Boundary:

@@ -32,11 +32,11 @@ const LostName = "(lost)"
 // Process is who a traced process was when a record was made. A value that a
 // record points to never changes: when a process runs another program, or its
 // name or rank changes, later records point to another one. So records may be
-// kept, and handed to other goroutines, without a copy of it. What stays the same
-// for the life of a process are its ids and StartTime.
+// kept, and handed to other goroutines, without copying it. A process keeps its
+// ids and StartTime for life.
 type Process struct {
 	PID          int // in the PID namespace phasetrace runs in; the host's where it has none there
-	HostPID      int // in the initial PID namespace, 0 until a record told it
+	HostPID      int // in the initial PID namespace, 0 until a record shows it
 	ContainerPID int // in the process's own PID namespace; equals PID outside containers
 	Comm         string
 	Exe          string
@@ -109,8 +109,8 @@ type Boundary struct {
 	Keyed bool
 }
 
-// Violation is a break of strict nesting by the traced program. The same
-// defect is told once and then counted; see Summary.Violations.
+// Violation is a break of strict nesting by the traced program. Each defect is
+// reported once and then counted; see Summary.Violations.
 type Violation struct {
 	Time, Unix int64
 	Thread     *Thread
@@ -129,7 +129,8 @@ type Repair string
 const (
 	RepairNone    Repair = ""        // not known
 	RepairNothing Repair = "nothing" // there was nothing to do
-	// RepairUnwound: the scope was closed, and before it what was open inside it.
+	// RepairUnwound: the scopes open inside it were closed, then the scope
+	// itself.
 	RepairUnwound Repair = "unwound"
 	// RepairAtOwner: the scope was closed on the thread that had opened it, or will
 	// be once what is open inside it there has ended.
@@ -139,7 +140,7 @@ const (
 	RepairRefused Repair = "refused"
 )
 
-// Orphan is an exit for which no scope is open, and that is no violation.
+// Orphan is an exit for which no scope is open, and which is not a violation.
 type Orphan struct {
 	Time, Unix int64
 	Thread     *Thread
@@ -156,7 +157,8 @@ const (
 	OrphanUntraced     OrphanReason = "untraced"      // entered while nobody traced
 	OrphanInherited    OrphanReason = "inherited"     // entered by the parent process, before the fork
 	OrphanLost         OrphanReason = "records_lost"  // the record of the enter may be lost
-	// OrphanRepaired: phasetrace had closed the scope itself, and told so then.
+	// OrphanRepaired: phasetrace had closed the scope itself, and reported it
+	// then.
 	OrphanRepaired OrphanReason = "repaired"
 	// OrphanKeyReused: the key was used again while it was open, or has ended
 	// already.
@@ -191,5 +193,5 @@ type ProcessChange struct {
 	Exec       bool // Started: by running another program
 	ExitCode   int  // ended: as wait(2) gives it, valid if HasExit
 	HasExit    bool
-	Removed    bool // ended: it goes on, and is not traced any more
+	Removed    bool // ended: it still runs, but is no longer traced
 }

@@ -15,11 +15,11 @@ func (*ProcessChange) record() {}
 func (*Sample) record()        {}
 func (*Dropped) record()       {}
 
-// Sink takes the records of a session, in order. Its methods are called from
-// one goroutine. A record that they are handed, and its slices, are valid during
-// the call: [Clone] keeps it. The threads, processes, markers, paths and protocol
-// errors that it points to never change and may be kept as they are. An error ends
-// the session, except behind [Async].
+// Sink takes the records of a session, in order. Its methods are called from one
+// goroutine. A record and its slices are valid during the call only; [Clone]
+// makes a copy to keep. The threads, processes, markers, paths and protocol
+// errors it points to never change and may be kept as they are. An error ends the
+// session, except behind [Async].
 type Sink interface {
 	// Start is the first call.
 	Start(*Start) error

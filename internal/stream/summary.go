@@ -38,7 +38,7 @@ type ProcessStats struct {
 type PathGPU struct {
 	Device int
 	Change gpu.Delta // sum over Changes of its scopes
-	// Changes is of how many scopes the change is known.
+	// Changes is the number of scopes whose change is known.
 	Changes uint64
 	Peak    gpu.Value
 }
@@ -83,8 +83,8 @@ type Summary struct {
 	Orphans    uint64
 	// OrphanReasons are the Orphans by reason, the most frequent first.
 	OrphanReasons []OrphanCount
-	// Dropped are records of the session that an output was too slow for. A sink
-	// behind [Async] is told of its own; all else here has them.
+	// Dropped are records that an output was too slow for. A sink behind [Async]
+	// sees its own; all other figures here include them.
 	Dropped Counts
 	// Violations are the distinct defects, up to a bound; ViolationTotal counts
 	// every one.

@@ -2,10 +2,10 @@
 
 package stream
 
-// Tee returns a sink that hands everything to each of the sinks, in their order
-// and on the caller's goroutine. A sink that has failed gets no more records,
-// and the others go on; Flush and End reach all. Every method returns the first
-// error there was.
+// Tee returns a sink that hands everything to each of the sinks, in order, on the
+// caller's goroutine. A sink that has failed gets no more records while the
+// others go on; Flush and End reach all. Every method returns the first error so
+// far.
 //
 // Start stops at the first sink that fails: the session does not begin.
 func Tee(sinks ...Sink) Sink {

@@ -62,7 +62,7 @@ func Choose(sites []Site, flags []PairSpec) []Choice {
 		}
 		for _, c := range possible(sites, ix) {
 			if !slices.ContainsFunc(flags, func(f PairSpec) bool { return f.Provider == c.Pair.Provider && f.Enter == c.Pair.Enter }) {
-				c.Why = "not asked for: what is asked for replaces the default choice"
+				c.Why = "not asked for: pairs that are asked for replace the default choice"
 				cs = append(cs, c)
 			}
 		}
@@ -171,7 +171,7 @@ func suggestion(p PairSpec, sites []Site) string {
 			s := &sites[i]
 			if plain(s.Provider) == plain(p.Provider) && plain(s.Name) == plain(name) &&
 				(s.Provider != p.Provider || s.Name != name) {
-				return fmt.Sprintf("; is %s:%s meant?", s.Provider, s.Name)
+				return fmt.Sprintf("; did you mean %s:%s?", s.Provider, s.Name)
 			}
 		}
 	}

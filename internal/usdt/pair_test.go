@@ -211,14 +211,14 @@ func TestChoose(t *testing.T) {
 		"flags": {append(own, postgres...), []PairSpec{flag("app:lock__start/lock__done"), flag("app:step-start/step__done"),
 			flag("app:step__start/step-done"), flag("gone:a/b")}, []string{
 			"+ app:lock__start asked for",
-			"- app:step-start no probe app:step-start in these files; is app:step__start meant?",
-			"- app:step__start no exit: no probe app:step-done in these files; is app:step__done meant?",
+			"- app:step-start no probe app:step-start in these files; did you mean app:step__start?",
+			"- app:step__start no exit: no probe app:step-done in these files; did you mean app:step__done?",
 			"- gone:a no probe gone:a",
-			"- postgresql:query__start replaces the default",
-			"- postgresql:query__parse__start replaces",
-			"- postgresql:transaction__start replaces",
-			"- postgresql:sort__start replaces",
-			"- postgresql:other__start replaces"}},
+			"- postgresql:query__start replace the default",
+			"- postgresql:query__parse__start replace",
+			"- postgresql:transaction__start replace",
+			"- postgresql:sort__start replace",
+			"- postgresql:other__start replace"}},
 		"php off by default": {names("php:function__entry", "php:function__return", "app:step__start", "app:step__done"), nil, []string{
 			"- php:function__entry off by default: PHP: every function call", "+ app:step__start paired by name"}},
 	} {

@@ -67,7 +67,7 @@ func pairOf(s *Site, ix siteIndex) (PairSpec, bool) {
 		p.Name = phaseName(s.Provider, s.Name)
 		p.DefaultOn, p.Why = true, fmt.Sprintf("paired by name: %s and %s", r.enter, r.exit)
 		if word := frequentWord(s.Name); word != "" {
-			p.DefaultOn, p.Why = false, fmt.Sprintf("its name (%s) tells of very frequent events", word)
+			p.DefaultOn, p.Why = false, fmt.Sprintf("its name (%s) suggests very frequent events", word)
 		}
 		return p, true
 	}

@@ -63,7 +63,7 @@ func (p *place) removeStale() error {
 	defer m.close()
 	m.file = p.st
 	if err := m.remove(); err != nil {
-		return fmt.Errorf("remove that of an earlier trace: %w", err)
+		return fmt.Errorf("remove the one of an earlier trace: %w", err)
 	}
 	_ = unix.Close(p.held)
 	p.held = -1

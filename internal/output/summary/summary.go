@@ -210,7 +210,7 @@ func (p *printer) losses() {
 	}
 	if n := s.Dropped.Total(); n > 0 {
 		p.heading(true, "%s not written: an output was too slow", human.Plural(n, "record"))
-		p.printf("  the figures here have them; write to a faster place, or trace fewer pairs\n")
+		p.printf("  the figures here include them; write to a faster disk or reader, or trace fewer pairs\n")
 	}
 }
 

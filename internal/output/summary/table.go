@@ -61,7 +61,7 @@ func (p *printer) phases() {
 		p.printf("  %s and %d more devices in the JSON lines\n", human.Ellipsis, others)
 	}
 	if unfinished {
-		p.printf("  * some scopes were closed by phasetrace or still open; their durations are not in the figures\n")
+		p.printf("  * some of these were closed by phasetrace or are still open; their durations are not counted\n")
 	}
 	if partial {
 		p.printf("  %s of some of the scopes only: the others had no sample of their own at both ends\n", partialMark)

@@ -90,9 +90,9 @@ func verb(exit bool) string {
 func synthetic(r stream.Reason) string {
 	switch r {
 	case stream.ReasonUnwound:
-		return "unwound, a phase around it ended"
+		return "unwound, an outer phase ended"
 	case stream.ReasonAbandoned:
-		return "abandoned, what followed proves it over"
+		return "abandoned, its exit never came"
 	case stream.ReasonKeyReused:
 		return "its key was used again while it was open"
 	case stream.ReasonThreadExit:

@@ -129,7 +129,7 @@ func (s *Sink) processChange(c *stream.ProcessChange) error {
 	case c.Started:
 		b = append(b, " started"...)
 	case c.Removed:
-		b = append(b, " is not traced any more"...)
+		b = append(b, " is no longer traced"...)
 	default:
 		b = append(append(b, " ended"...), exitStatus(c)...)
 	}
