@@ -242,8 +242,11 @@ func (j *judge) unmatched(th *thread, ln *lane, s *Site, ev *event.Marker) verdi
 		if th.process.exits.expects(exitKey{s.Pair, user}) {
 			return verdict{act: actExpected}
 		}
-		if th.process.exits.knows(endedScope{s.Pair, user, 64}) {
-			return verdict{act: actBlame} // a second exit, or one after its thread's end
+		// A second exit, or one after its thread's end; unless it may be of a scope
+		// whose enter was lost: a library that is loaded again gives the same tokens.
+		lost := ln.unsure || j.scopes.find(ln, (*scope).standIn) != nil || j.losses.untraceable()
+		if !lost && th.process.exits.knows(endedScope{s.Pair, user, 64}) {
+			return verdict{act: actBlame}
 		}
 	}
 	return j.unseen(th, ln, s, ev)
