@@ -62,6 +62,7 @@ static __always_inline void prepare_hold(struct task_struct *task, __u32 tgid, s
 
 	file->ino = BPF_CORE_READ(inode, i_ino);
 	file->changed = changed_at(inode);
+	file->size = BPF_CORE_READ(inode, i_size);
 	file->dev = BPF_CORE_READ(inode, i_sb, s_dev);
 	file->generation = BPF_CORE_READ(inode, i_generation);
 	if (!hold_time || bpf_map_lookup_elem(&known_files, file))
