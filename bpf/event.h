@@ -89,7 +89,8 @@ struct identity {
  */
 struct exe_key {
 	__u64 ino;
-	__u64 changed; /* ns, CLOCK_REALTIME */
+	__u64 changed; /* ns, CLOCK_REALTIME: of its last change (ctime) */
+	__u64 size;    /* bytes */
 	__u32 dev;
 	__u32 generation;
 };

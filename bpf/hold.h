@@ -65,6 +65,7 @@ static __always_inline void prepare_hold(struct task_struct *task, __u32 tgid, s
 
 	file->ino = BPF_CORE_READ(inode, i_ino);
 	file->changed = changed_at(inode);
+	file->size = BPF_CORE_READ(inode, i_size);
 	file->dev = BPF_CORE_READ(inode, i_sb, s_dev);
 	file->generation = BPF_CORE_READ(inode, i_generation);
 	if (!hold_time || bpf_map_lookup_elem(&known_files, file))
@@ -130,6 +131,9 @@ int exec_hold(void *ctx)
 	return 0;
 }
 
+/* Not on the stack, which is too small for it (see TestStacksStayWithTheTask). */
+static const struct held_exec held_at_start = { .waiting = 1 };
+
 /*
  * The first code of a file that can only be attached now. Every process has to
  * wait here, so a wait in vain is the same again the next time.
@@ -138,7 +142,6 @@ SEC("uprobe")
 int file_start(void *ctx)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
-	struct held_exec key = { .waiting = 1 };
 	struct thread_state *st;
 	__u32 tgid;
 
@@ -153,7 +156,7 @@ int file_start(void *ctx)
 	stamp(&st->file_start, task, RECORD_FILE_START);
 	identify(task, &st->file_start.who);
 	if (hold_time)
-		bpf_map_update_elem(&held, &tgid, &key, BPF_ANY);
+		bpf_map_update_elem(&held, &tgid, &held_at_start, BPF_ANY);
 	if (!send_lifecycle(&st->file_start, sizeof(st->file_start)) && hold_time)
 		await_release(tgid);
 	bpf_map_delete_elem(&held, &tgid);

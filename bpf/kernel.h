@@ -49,6 +49,7 @@ struct inode {
 	unsigned long i_ino;
 	struct super_block *i_sb;
 	__u32 i_generation;
+	__s64 i_size;
 	__s64 i_ctime_sec;
 	__u32 i_ctime_nsec;
 } core_type;

@@ -181,6 +181,7 @@ type PhasetraceExeKey struct {
 	_          structs.HostLayout
 	Ino        uint64
 	Changed    uint64
+	Size       uint64
 	Dev        uint32
 	Generation uint32
 }

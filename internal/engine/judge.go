@@ -137,6 +137,9 @@ func (j *judge) outermost(st *recorder.Stack, p *Pair) int {
 // exit judges an exit of a strictly nested pair.
 func (j *judge) exit(th *thread, ln *lane, s *Site, ev *event.Marker) verdict {
 	if s.Token != None && ev.Values[s.Token].Int == 0 {
+		if s.Pair.noEnter { // the markers give no tokens then
+			return orphan(stream.OrphanEnterNotAttached)
+		}
 		return orphan(stream.OrphanUntraced)
 	}
 	if ln.overflow > 0 && s.Token == None {

@@ -84,11 +84,12 @@ func TestOrphanReasons(t *testing.T) {
 			e.EntersAttached(e.sites.list[2*pairWork].Pair, false)
 			e.EntersAttached(e.sites.list[2*pairParcel].Pair, false)
 			m.marker(one, exitMarker, 7, "", -1)
+			m.marker(one, exitMarker, 0, "", -1)
 			m.marker(two, 2*pairOther, 1, "other", -1)
 			m.marker(two, 2*pairWork+1, 0, "", -1)
 			m.marker(two, 2*pairParcel+1, 3, "", -1)
 			m.marker(two, 2*pairOther+1, 1, "", -1)
-		}, counts{stream.OrphanEnterNotAttached: 3}, 0, nil},
+		}, counts{stream.OrphanEnterNotAttached: 4}, 0, nil},
 		{"a key exits twice", func(_ *Engine, m *machine, one, two *task) {
 			m.marker(one, 2*pairParcel, 5, "", -1)
 			m.marker(two, 2*pairParcel+1, 5, "", -1)

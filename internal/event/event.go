@@ -111,7 +111,8 @@ type File struct {
 	Device     uint32
 	Generation uint32
 	Inode      uint64
-	Changed    uint64 // ns, CLOCK_REALTIME
+	Changed    uint64 // ns, CLOCK_REALTIME: of its last change (ctime)
+	Size       uint64 // bytes
 }
 
 // Fork is a followed process that has made a child. Its head's ids are the

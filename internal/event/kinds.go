@@ -30,6 +30,7 @@ var kinds = []kind{
 		number("ino", func(e *Exec) *uint64 { return &e.File.Inode }),
 		number("gen", func(e *Exec) *uint32 { return &e.File.Generation }),
 		number("changed", func(e *Exec) *uint64 { return &e.File.Changed }),
+		number("size", func(e *Exec) *uint64 { return &e.File.Size }),
 	}),
 	kindOf[Fork]("fork", []field{
 		number("parent", func(e *Fork) *int { return &e.Parent }),

@@ -3,9 +3,12 @@
 package loader
 
 import (
+	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
+	"syscall"
 
 	"github.com/phasetrace/phasetrace/internal/probe"
 
@@ -25,6 +28,15 @@ func (e SiteError) Error() string { return fmt.Sprintf("site %d: %v", e.Site, e.
 
 // Unwrap returns the cause.
 func (e SiteError) Unwrap() error { return e.Err }
+
+// Uncounted is a site that was attached without its counter (the marker's
+// semaphore), because another tracer has a probe there that has none: the kernel
+// takes one counter, or none, for all probes of a place. So this site's marker
+// fires only while something else raises the counter.
+type Uncounted struct {
+	Site uint32 // Site.ID
+	By   string // what is known of the other tracer, for a person
+}
 
 // Attach puts probes under the sites of one file. pid is the process in
 // phasetrace's own PID namespace; 0 attaches for every process that maps the
@@ -48,8 +60,10 @@ func (t *Tracer) Attach(pid int, path string, sites []probe.Site) (at *Attachmen
 	}
 	at = &Attachment{}
 	for prog, group := range groups {
-		links, bad := t.attachGroup(ex, pid, prog, group)
-		at.links, failed = append(at.links, links...), append(failed, bad...)
+		a := attacher{Tracer: t, ex: ex, path: path, pid: pid, program: prog}
+		a.attach(group)
+		at.links, failed = append(at.links, a.links...), append(failed, a.failed...)
+		at.uncounted = append(at.uncounted, a.uncounted...)
 		at.programs = append(at.programs, prog)
 	}
 	return t.attached.keep(at), failed, nil
@@ -162,35 +176,74 @@ func (t *Tracer) dropPrograms(programs []*ebpf.Program) {
 	maps.DeleteFunc(t.bindings, func(_ siteSpec, b binding) bool { return slices.Contains(programs, b.program) })
 }
 
-// attachGroup attaches the sites that share a program. Where the kernel
-// refuses them as a whole they are tried one by one, to name the culprit.
-func (t *Tracer) attachGroup(ex *link.Executable, pid int, prog *ebpf.Program, sites []boundSite) (links []link.Link, failed []SiteError) {
-	if t.features.UprobeMulti {
-		l, err := attachMulti(ex, pid, prog, sites)
-		if err == nil {
-			return []link.Link{l}, nil
-		}
-		if len(sites) == 1 || outOfFiles(err) { // which one by one takes more of
-			return nil, failAll(sites, err)
-		}
-	}
-	for i := range sites {
-		l, err := t.attachOne(ex, pid, prog, sites[i])
-		if err != nil {
-			failed = append(failed, SiteError{sites[i].ID, explainAttach(err)})
-			continue
-		}
-		links = append(links, l)
-	}
-	return links, failed
+// attacher attaches the sites that share a program.
+type attacher struct {
+	*Tracer
+	ex      *link.Executable
+	path    string
+	pid     int
+	program *ebpf.Program
+
+	links     []link.Link
+	uncounted []Uncounted
+	failed    []SiteError
 }
 
-func failAll(sites []boundSite, err error) []SiteError {
-	failed := make([]SiteError, 0, len(sites))
-	for i := range sites {
-		failed = append(failed, SiteError{sites[i].ID, explainAttach(err)})
+// attach attaches sites. Those that the kernel refuses as a whole are tried in
+// halves, to find the culprits in few steps.
+func (a *attacher) attach(sites []boundSite) {
+	switch {
+	case !a.features.UprobeMulti && len(sites) > 1:
+		for i := range sites {
+			a.attach(sites[i : i+1])
+		}
+		return
+	case len(sites) == 1:
+		a.attachSite(sites[0])
+		return
 	}
-	return failed
+	l, err := attachMulti(a.ex, a.pid, a.program, sites)
+	switch {
+	case err == nil:
+		a.links = append(a.links, l)
+	case concernsAll(err):
+		for _, s := range sites {
+			a.failed = append(a.failed, SiteError{s.ID, explainAttach(err)})
+		}
+	default:
+		a.attach(sites[:len(sites)/2])
+		a.attach(sites[len(sites)/2:])
+	}
+}
+
+// attachSite attaches one site; without its counter where another tracer's probe
+// is in the way.
+func (a *attacher) attachSite(s boundSite) {
+	l, err := a.attachOne(a.ex, a.pid, a.program, s)
+	if errors.Is(err, syscall.EINVAL) && s.RefCtr != 0 {
+		bare := s
+		bare.RefCtr = 0
+		var bareErr error
+		if l, bareErr = a.attachOne(a.ex, a.pid, a.program, bare); bareErr == nil {
+			a.uncounted = append(a.uncounted, Uncounted{s.ID, rivalAt(a.path, s.Offset)})
+			err = nil
+		}
+	}
+	if err != nil {
+		a.failed = append(a.failed, SiteError{s.ID, explainAttach(err)})
+		return
+	}
+	a.links = append(a.links, l)
+}
+
+// concernsAll reports whether an error would be the same for every site.
+func concernsAll(err error) bool {
+	for _, of := range []error{os.ErrNotExist, syscall.ESRCH, syscall.EPERM, syscall.EACCES, syscall.ENOMEM} {
+		if errors.Is(err, of) {
+			return true
+		}
+	}
+	return outOfFiles(err)
 }
 
 func (t *Tracer) attachOne(ex *link.Executable, pid int, prog *ebpf.Program, s boundSite) (link.Link, error) {

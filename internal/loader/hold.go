@@ -127,9 +127,9 @@ func (t *Tracer) ForgetExec(f event.File) {
 }
 
 func fileOf(k bpf.PhasetraceExeKey) event.File {
-	return event.File{Device: k.Dev, Generation: k.Generation, Inode: k.Ino, Changed: k.Changed}
+	return event.File{Device: k.Dev, Generation: k.Generation, Inode: k.Ino, Changed: k.Changed, Size: k.Size}
 }
 
 func exeKey(f event.File) bpf.PhasetraceExeKey {
-	return bpf.PhasetraceExeKey{Ino: f.Inode, Dev: f.Device, Generation: f.Generation, Changed: f.Changed}
+	return bpf.PhasetraceExeKey{Ino: f.Inode, Dev: f.Device, Generation: f.Generation, Changed: f.Changed, Size: f.Size}
 }

@@ -117,6 +117,11 @@ func (w *watcher) attachFile(t *target, f openFile, pairs []*pair) (postponed bo
 	}
 	reach.files[f.file] = append(reach.files[f.file], at)
 	f.attachments++
+	for _, e := range failed {
+		reach.bare[e.Site] = true
+	}
+	failed = append(failed, w.uncounted(reach, f.file, at.Uncounted())...)
+	f.semaphores.attached(todo, reach.bare)
 	return false, w.attachedSites(pid, f.file, todo, failed)
 }
 
@@ -138,6 +143,33 @@ func (w *watcher) warnMoved(t *target, f openFile, sites []probe.Site) {
 		w.plan.warnings.add(fmt.Sprintf("%s of %s cannot fire in process %d: it has moved that code to other memory, such as huge pages",
 			count(moved, "site"), f.path, t.pid))
 	}
+}
+
+// uncounted warns of sites that another tracer's probes share, and returns those
+// whose markers stay disabled: as long as that tracer does not enable them they
+// are as good as not attached, and nobody is to be blamed for that.
+func (w *watcher) uncounted(reach *reach, f *file, sites []loader.Uncounted) (dead []loader.SiteError) {
+	counter := make(map[uint32]uint64)
+	for _, p := range f.plan {
+		counter[p.ID] = p.RefCtr
+	}
+	for _, u := range sites {
+		reach.bare[u.Site] = true
+	}
+	for _, u := range sites {
+		raised := slices.ContainsFunc(f.plan, func(p probe.Site) bool {
+			return p.RefCtr == counter[u.Site] && reach.sites[p.ID] && !reach.bare[p.ID]
+		})
+		if !raised {
+			dead = append(dead, loader.SiteError{Site: u.Site, Err: fmt.Errorf(
+				"%s has a probe here that does not enable the marker, and keeps others from enabling it: it does not fire unless that tracer sees to it; end that tracer and start again", u.By)})
+			continue
+		}
+		s := w.plan.sites[u.Site]
+		w.plan.warnings.add(fmt.Sprintf("%s:%s at %s+%#x: %s has a probe here that does not enable the marker; it fires while it is attached at another place, too",
+			s.Provider, s.Probe, f.path, s.Offset, u.By))
+	}
+	return dead
 }
 
 // attachedSites books what has been attached.

@@ -25,6 +25,7 @@ import (
 // semaphores is what is known of a file's semaphores.
 type semaphores struct {
 	sites    []semaphore.Site   // those that have one
+	others   map[uint64]bool    // offsets where Linux does not raise it, for another tracer's sake
 	shadowed bool               // one is, see usdt.Site
 	twice    bool               // a process has had the file mapped more than once
 	start    *loader.Attachment // that makes processes tell when they run its first code
@@ -44,6 +45,28 @@ func semaphoresOf(f *usdt.File) (out semaphores) {
 		}
 	}
 	return out
+}
+
+// attached notes which of the sites that have just been attached are among others.
+func (s *semaphores) attached(sites []probe.Site, bare map[uint32]bool) {
+	for _, p := range sites {
+		switch {
+		case !bare[p.ID]:
+			delete(s.others, p.Offset)
+		case s.others == nil:
+			s.others = map[uint64]bool{p.Offset: true}
+		default:
+			s.others[p.Offset] = true
+		}
+	}
+}
+
+// counted returns the sites for which Linux raises their semaphores.
+func (s *semaphores) counted() []semaphore.Site {
+	if len(s.others) == 0 {
+		return s.sites
+	}
+	return slices.DeleteFunc(slices.Clone(s.sites), func(site semaphore.Site) bool { return s.others[site.Offset] })
 }
 
 // misplaced reports whether Linux may have counted in the wrong place.

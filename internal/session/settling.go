@@ -82,7 +82,7 @@ func settleFile(proc *process.Process, f openFile, last bool) (semaphore.Result,
 	}
 	f.semaphores.twice = f.semaphores.twice || m.Copies() > 1
 	in := semaphore.File{
-		Arch: f.elf.Arch, Sites: f.semaphores.sites, Mappings: m.Mappings, Content: f.handle, Exact: f.semaphores.twice,
+		Arch: f.elf.Arch, Sites: f.semaphores.counted(), Mappings: m.Mappings, Content: f.handle, Exact: f.semaphores.twice,
 	}
 	return promptly(func() (semaphore.Result, error) { return semaphore.Settle(proc, in, last) }, nil)
 }

@@ -31,12 +31,13 @@ type target struct {
 type reach struct {
 	files   map[*file][]*loader.Attachment
 	sites   map[uint32]bool // that are attached, or could not be
+	bare    map[uint32]bool // of them: those whose markers' counters are not raised there
 	linkers map[fileID]*loader.Attachment
 }
 
 func newReach() reach {
 	return reach{
-		files: make(map[*file][]*loader.Attachment), sites: make(map[uint32]bool),
+		files: make(map[*file][]*loader.Attachment), sites: make(map[uint32]bool), bare: make(map[uint32]bool),
 		linkers: make(map[fileID]*loader.Attachment),
 	}
 }
