@@ -94,7 +94,7 @@ func (w *watcher) attachFile(t *target, f openFile, pairs []*pair) error {
 	return w.attachedSites(pid, f.file, todo, failed)
 }
 
-// attachedSites books what has been attached.
+// attachedSites records what has been attached.
 func (w *watcher) attachedSites(pid int, f *file, sites []probe.Site, failed []loader.SiteError) error {
 	now, boot := w.core.attached(pid, sites)
 	bad := make(map[uint32]bool)

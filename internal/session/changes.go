@@ -124,7 +124,7 @@ func (w *watcher) waits(c change) bool {
 	return w.tracer.Waiting(c.pid)
 }
 
-// letRun lets a program go on that waits, whichever way.
+// letRun resumes a program that waits, in whichever way.
 func (w *watcher) letRun(c change, seen bool) error {
 	err := w.tracer.ReleaseExec(c.pid, c.file, seen)
 	if c.halted {
@@ -262,7 +262,7 @@ func (w *watcher) openChanged(c change) (*target, *process.Process, error) {
 	return t, proc, nil
 }
 
-// attachChange attaches to what a process has mapped now, and tells of it.
+// attachChange attaches to what a process has mapped now, and reports it.
 func (w *watcher) attachChange(t *target, v *view, c change) error {
 	before := w.attached.sites
 	err := w.attachTo(t, v)
@@ -286,5 +286,5 @@ func (w *watcher) attachChange(t *target, v *view, c change) error {
 	return err
 }
 
-// roundTime leaves what a person can use.
+// roundTime rounds to what a person can use.
 func roundTime(d time.Duration) time.Duration { return d.Round(10 * time.Microsecond) }

@@ -38,7 +38,7 @@ func (w *watcher) retireUnused(f *file) {
 	}
 	f.retired = true
 	w.files.forget(f)
-	for k := range f.execs { // who runs it must wait again
+	for k := range f.execs { // processes that run it must wait again
 		delete(w.known, k)
 		w.tracer.ForgetExec(k)
 	}
