@@ -68,7 +68,7 @@ func (o *traceOptions) startGPU(ctx context.Context, out *session.Config) (stop 
 		stop()
 		return nil, fmt.Errorf("--gpu require: %w%s", err, gpuAdvice(gpu.StatusOf(err)))
 	case o.nvmlLibrary != "", gpu.StatusOf(err) == gpu.StatusTimeout:
-		// A library that was asked for, or that is slow, may still come to work.
+		// A library that was asked for, or that is slow, may still start to work.
 		out.GPU, out.GPUStatus = sampler, gpu.StatusOf(err).String()
 		return stop, nil
 	default:

@@ -138,7 +138,7 @@ func (o *traceOptions) linesOnStdout() bool {
 	})
 }
 
-// parseOutput refuses names of which the result would be another than they say.
+// parseOutput refuses names that promise something other than the result.
 func (o *traceOptions) parseOutput(*session.Config) error {
 	for i, path := range o.outputs {
 		if hasEnding(strings.ToLower(path), compressedEndings) {
@@ -204,7 +204,7 @@ func (out *outputs) End(sum *stream.Summary) error {
 	return errors.Join(errs...)
 }
 
-// note notes how an output has done, and returns the error of the last.
+// note notes how an output did. It returns an error once the last one has failed.
 func (out *outputs) note(d *output, err error) error {
 	if d.err = err; err == nil {
 		return nil

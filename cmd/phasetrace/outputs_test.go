@@ -37,7 +37,7 @@ func (b *brokenOutput) Write(p []byte) (int, error) {
 	return b.lineHook.Write(p)
 }
 
-// An output that fails is told at once and in the end; the others are whole.
+// An output that fails is reported at once and at the end; the others are complete.
 func TestOneOutputFails(t *testing.T) {
 	testenv.BPF(t)
 	p := fixture.Start(t, fixture.Build(t, "pace.c"), "100", "500", "2500")

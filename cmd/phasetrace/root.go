@@ -25,7 +25,7 @@ const (
 	statusLost       = 4 // with --strict
 )
 
-// statusError ends the program with a status. A nil err has been told already.
+// statusError ends the program with a status. A nil err has already been reported.
 type statusError struct {
 	status int
 	err    error

@@ -61,7 +61,7 @@ func survey() surroundings {
 	}
 }
 
-// maxText bounds what is read of a file of the kernel's, in bytes.
+// maxText bounds what is read of a kernel file, in bytes.
 const maxText = 64 << 10
 
 func readText(path string) string {

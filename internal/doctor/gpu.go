@@ -11,7 +11,7 @@ import (
 	"github.com/phasetrace/phasetrace/internal/gpu"
 )
 
-// gpuTime bounds how long the driver is waited for: a broken one can hang.
+// gpuTime bounds the wait for the driver: a broken one can hang.
 const gpuTime = 5 * time.Second
 
 // gpuFacts are what NVML said.

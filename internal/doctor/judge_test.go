@@ -28,7 +28,7 @@ import (
 	"github.com/phasetrace/phasetrace/internal/usdt"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "rewrite the golden files")
 
 func golden(t *testing.T, name string, r *Report) {
 	t.Helper()
@@ -48,7 +48,7 @@ func golden(t *testing.T, name string, r *Report) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(string(want), b.String()); diff != "" {
-		t.Errorf("%s differs; go test -update writes it anew:\n%s", path, diff)
+		t.Errorf("%s differs; go test -update rewrites it:\n%s", path, diff)
 	}
 	for _, r := range b.String() {
 		if r != '\n' && !human.Visible(r) {

@@ -109,7 +109,7 @@ func judgePerfUprobe(t trials) Check {
 	return c
 }
 
-// judgeNopKind says what probes on long nops come to here.
+// judgeNopKind says what this kernel does with probes on long nops.
 func judgeNopKind(err error) Check {
 	c := Check{Group: GroupKernel, Name: "nop_rewriting", Result: OK, Purpose: "know which kinds of nop are safe to probe"}
 	switch loader.RewritingOf(err) {

@@ -12,8 +12,8 @@ import (
 )
 
 // judgePrivileges says which capabilities are held. docs/doctor.md has the
-// experiment that tells which are needed. needAdmin says that probes can only
-// be made with CAP_SYS_ADMIN here.
+// experiment that showed which are needed. needAdmin says that probes can only be
+// made with CAP_SYS_ADMIN here.
 func judgePrivileges(s surroundings, needAdmin bool) []Check {
 	has := func(bit uint) bool { return s.effective>>bit&1 != 0 }
 	admin := has(unix.CAP_SYS_ADMIN)
@@ -64,8 +64,8 @@ func forWhom(bit uint) string {
 	return ""
 }
 
-// judgeSystem says what of the machine's settings stands in the way. Those
-// that a capability overrides are told and not held against it.
+// judgeSystem says which of the machine's settings are in the way. Those that a
+// capability overrides are listed, but do not count.
 func judgeSystem(s surroundings) []Check {
 	cs := []Check{
 		judgeLockdown(s.lockdown),

@@ -28,7 +28,7 @@ func WriteTable(w io.Writer, r *Report, paint human.Palette) error {
 	b := bufio.NewWriter(w)
 	table := checkTable(r, paint)
 	fmt.Fprintf(b, "Linux %s, %s\n", human.Escape(r.Kernel), r.Architecture)
-	said := "" // a remedy is said once where it helps several checks in a row
+	said := "" // a remedy that helps several checks in a row is shown once
 	for _, t := range titles {
 		first := true
 		for i := range r.Checks {

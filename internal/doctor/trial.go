@@ -188,7 +188,7 @@ func passMarker(prog *ebpf.Program, multi bool) error {
 	return l.Close()
 }
 
-// tryTracer loads and attaches what a trace does, but for its sites.
+// tryTracer loads and attaches what a trace does, except its sites.
 func tryTracer() error {
 	t, err := loader.Open(loader.Options{RingBytes: 1 << 20})
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 	"github.com/phasetrace/phasetrace/internal/stream"
 )
 
-// Keys that say what is not as the program has it. They come last, so that a
-// program's own key of that name is seen to be the first of two.
+// Keys that say what was changed. They come last, so that of two equal keys the
+// first is the program's own.
 const (
 	truncatedLabel  = `"_truncated":[`
 	unreadableLabel = `"_unreadable":[`
@@ -34,7 +34,7 @@ var (
 	nameLost       = []byte(stream.LostName)
 )
 
-// values reads what an enter has captured, and counts what is amiss with it.
+// values reads what an enter has captured, and counts what is wrong with it.
 type values struct {
 	stats *Stats
 	buf   []byte // scratch
@@ -69,7 +69,7 @@ func (r *values) name(s *Site, ev *event.Marker) []byte {
 
 // appendString appends b as a JSON string. Invalid UTF-8 becomes U+FFFD.
 func appendString(dst, b []byte) []byte {
-	// The error only says that there was invalid UTF-8.
+	// The error only reports invalid UTF-8.
 	dst, _ = jsontext.AppendQuote(dst, b)
 	return dst
 }
@@ -153,8 +153,8 @@ func mask(v uint64, size int) uint64 {
 	return v & (1<<(8*size) - 1)
 }
 
-// objectAttributes takes the JSON object that a marker of ours passes. What is
-// no JSON object is kept as text under "raw".
+// objectAttributes takes the JSON object that one of our markers passes. Anything
+// else is kept as text under "raw".
 func (r *values) object(v *event.Value) []byte {
 	if v.NullPointer {
 		return nil

@@ -10,8 +10,8 @@ import (
 	"github.com/phasetrace/phasetrace/internal/stream"
 )
 
-// books opens and closes scopes, counts what is refused, and has each step told.
-// What is to be opened or closed is for others to decide.
+// books opens and closes scopes, counts what is refused, and has each step
+// reported. What to open or close is decided elsewhere.
 type books struct {
 	*state
 	emit *emitter
@@ -24,10 +24,10 @@ type ending struct {
 	marker *stream.Marker // nil when no marker ended it
 	why    stream.Reason
 	record *event.Marker // of its own exit, nil when there is none
-	by     *thread       // a thread other than its own, that ended it
+	by     *thread       // another thread that ended it
 }
 
-// enter opens a scope. false: the recorder refused it.
+// enter opens a scope. It returns false if the recorder refused it.
 func (b *books) enter(th *thread, st *recorder.Stack, s *Site, ev *event.Marker) (*scope, bool) {
 	token, rb, err := st.Enter(th.id.Name, b.read.name(s, ev), b.read.attributes(s, ev))
 	if err != nil {
@@ -47,8 +47,8 @@ func (b *books) enter(th *thread, st *recorder.Stack, s *Site, ev *event.Marker)
 	return sc, true
 }
 
-// standIn opens a stand-in for a scope whose enter was lost. false: the recorder
-// refused it.
+// standIn opens a stand-in for a scope whose enter was lost. It returns false if
+// the recorder refused it.
 func (b *books) standIn(th *thread, st *recorder.Stack, ev *event.Marker) (*scope, bool) {
 	token, rb, err := st.Enter(th.id.Name, nameLost, nil)
 	if err != nil {
@@ -73,11 +73,11 @@ func (b *books) refused(err error) {
 }
 
 // close ends a scope, which must be on top of its stack, and returns the one that
-// lies on top then, or nil.
+// is then on top, or nil.
 func (b *books) close(sc *scope, end ending) (top *scope) {
 	rb, err := sc.stack.Exit(sc.token)
 	if err != nil {
-		b.stats.FailedExits++ // the caller's mistake: it must not go unseen
+		b.stats.FailedExits++ // the caller's mistake, which must not go unnoticed
 		return nil
 	}
 	duration := max(end.time-sc.start, 0)
@@ -96,7 +96,7 @@ func (b *books) closeAbove(st *recorder.Stack, i int, time int64, why stream.Rea
 	}
 }
 
-// settle closes scopes that come to lie on top and that have ended before.
+// settle closes scopes now on top that ended earlier.
 func (b *books) settle(ln *lane, st *recorder.Stack, time int64) {
 	for sc := b.scopes.top(st); sc != nil && sc.over != stream.ReasonNone; sc = b.scopes.top(st) {
 		if sc.over == stream.ReasonUnwound {
@@ -115,7 +115,7 @@ func (b *books) closeThread(th *thread, time int64, why stream.Reason) {
 		ln := &th.lanes[i]
 		for _, st := range ln.stacks {
 			if why == stream.ReasonThreadExit {
-				b.overNamed(st) // another thread that exits them is wrong
+				b.overNamed(st) // it is an error if another thread exits them
 			}
 			b.closeAbove(st, 0, time, th.ending(ln, why))
 		}
@@ -153,14 +153,14 @@ func (b *books) overNamed(st *recorder.Stack) {
 	}
 }
 
-// orphan counts and tells of an exit for which no scope is open.
+// orphan counts and reports an exit for which no scope is open.
 func (b *books) orphan(th *thread, s *Site, ev *event.Marker, why stream.OrphanReason) {
 	b.stats.Orphans++
 	b.emit.orphan(th, s, ev, why)
 }
 
-// blame counts a violation, and tells the first of its kind. err is what the
-// recorder said.
+// blame counts a violation, and reports the first of its kind. err is the
+// recorder's.
 func (b *books) blame(th *thread, s *Site, ev *event.Marker, err error, done stream.Repair) {
 	var pe *recorder.ProtocolError
 	if !errors.As(err, &pe) {
@@ -175,8 +175,7 @@ func (b *books) blame(th *thread, s *Site, ev *event.Marker, err error, done str
 	}
 }
 
-// lose counts markers of a thread that were lost just before a time, and tells
-// of them.
+// lose counts and reports markers of a thread that were lost just before a time.
 func (b *books) lose(th *thread, n uint64, time int64) {
 	b.losses.report(th.key, n)
 	b.emit.loss(th, n, time)

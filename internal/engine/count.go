@@ -4,9 +4,9 @@ package engine
 
 // kernelCount relates the kernel's count of a lane to its open scopes. The kernel
 // adds enters and subtracts exits. It does not know that a program left a scope
-// without an exit, nor that an exit ended nothing. At every record of the lane that
-// no gap precedes, the kernel's count is the level of the innermost open scope,
-// and owed more where that scope is older than what is owed.
+// without an exit, nor that an exit ended nothing. At every record of the lane
+// without a gap before it, the kernel's count is the level of the innermost open
+// scope, plus owed where that scope is older than the exits owed.
 type kernelCount struct {
 	depth int32 // as the kernel counted it, at the last delivered marker
 	// shift is added to what a scope's enter counted: what has been counted since
@@ -16,8 +16,8 @@ type kernelCount struct {
 	// subtracted; the scopes that were open then have numbers up to owedSince.
 	owed      int32
 	owedSince uint64
-	// comes: such exits have come, so the program exits out of order. Otherwise it
-	// may as well leave scopes without their exits.
+	// comes: such exits have come, so the program exits out of order. Otherwise
+	// it may just leave scopes without their exits.
 	comes bool
 	// stray: exits have come that ended nothing.
 	stray bool
@@ -27,7 +27,7 @@ type kernelCount struct {
 // nothing is owed.
 func (c *kernelCount) level(sc *scope) int32 { return sc.depth + c.shift }
 
-// due is what is owed and was when a scope was open already.
+// due is what is owed for scopes that were closed while sc was already open.
 func (c *kernelCount) due(sc *scope) int32 {
 	if sc.token.Scope() > c.owedSince {
 		return 0
@@ -45,7 +45,7 @@ func (c *kernelCount) unused() {
 }
 
 // owe notes that a repair has closed n scopes whose exits may still come. number
-// is the last that the recorder has given out.
+// is the recorder's latest.
 func (t *scopes) owe(ln *lane, n int, number uint64) {
 	t.writeOff(ln)
 	if t.newest(ln) != nil {
@@ -63,7 +63,7 @@ func (t *scopes) paid(ln *lane, n int32) {
 	c.shift -= n - known
 }
 
-// writeOff takes the exits that are owed for ones that never come.
+// writeOff assumes that the exits owed never come.
 func (t *scopes) writeOff(ln *lane) {
 	c := &ln.count
 	t.younger(ln, c.owed)
@@ -71,8 +71,8 @@ func (t *scopes) writeOff(ln *lane) {
 	c.owed = 0
 }
 
-// younger takes n off what the enters of scopes counted that were entered when
-// exits were owed already.
+// younger subtracts n from the depth of scopes that were entered while exits were
+// already owed.
 func (t *scopes) younger(ln *lane, n int32) {
 	if n == 0 {
 		return

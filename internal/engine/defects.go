@@ -10,7 +10,8 @@ import (
 	"github.com/phasetrace/phasetrace/internal/recorder"
 )
 
-// maxDefects bounds how many distinct defects are told and counted apart.
+// maxDefects bounds how many distinct defects are reported and counted
+// separately.
 const maxDefects = 256
 
 // defect is what makes two violations the same defect of the program.
@@ -31,9 +32,9 @@ type defects struct {
 	unlisted uint64
 }
 
-// seen counts v. When it is the first of its defect, and so is to be told, it
-// returns the copy that is kept, good until the next call. Beyond maxDefects only
-// the total goes on.
+// seen counts v. If it is the first of its defect, and so to be reported, it
+// returns the copy that is kept, valid until the next call. Beyond maxDefects
+// only the total is counted.
 func (d *defects) seen(v *stream.Violation) (first *stream.Violation) {
 	d.total++
 	k := defect{v.Err.Kind, v.Marker, v.Err.Closing.Path, v.Err.Top.Path, v.Thread.Process.PID}

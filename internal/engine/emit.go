@@ -16,8 +16,7 @@ type emitter struct {
 	b             stream.Boundary // reused
 }
 
-// tell hands over a record of a process, after what is still to be told of its
-// beginning.
+// tell hands over a record of a process, after the pending record of its start.
 func (m *emitter) tell(p *process, r stream.Record) {
 	if p.started != nil {
 		m.started(p)
@@ -25,7 +24,7 @@ func (m *emitter) tell(p *process, r stream.Record) {
 	m.out.Record(r)
 }
 
-// started tells what is still to be told of a process's beginning or exec.
+// started reports a process's start or exec, if that is still pending.
 func (m *emitter) started(p *process) {
 	if c := p.started; c != nil {
 		p.started = nil
@@ -34,7 +33,7 @@ func (m *emitter) started(p *process) {
 	}
 }
 
-// enter tells of a scope that has begun.
+// enter reports a scope that has begun.
 func (m *emitter) enter(rb *recorder.Boundary, sc *scope, from *stream.Marker, why stream.Reason, ev *event.Marker) {
 	m.b = stream.Boundary{
 		Boundary: *rb, Time: ev.Time, Thread: sc.thread.identity(), Marker: from, Synthetic: why,
@@ -44,7 +43,7 @@ func (m *emitter) enter(rb *recorder.Boundary, sc *scope, from *stream.Marker, w
 	m.tell(sc.thread.process, &m.b)
 }
 
-// exit tells of a scope that has ended.
+// exit reports a scope that has ended.
 func (m *emitter) exit(rb *recorder.Boundary, sc *scope, duration int64, end *ending) {
 	m.b = stream.Boundary{
 		Boundary: *rb, Time: end.time, Duration: duration, Self: max(duration-sc.inner, 0), Thread: sc.thread.identity(),
@@ -63,7 +62,7 @@ func (m *emitter) exit(rb *recorder.Boundary, sc *scope, duration int64, end *en
 	m.tell(sc.thread.process, &m.b)
 }
 
-// since is what counters have counted since they stood at before.
+// since is what the counters have counted since before.
 func since(now, before stream.Counters) stream.Counters {
 	return stream.Counters{
 		VoluntarySwitches:   now.VoluntarySwitches - before.VoluntarySwitches,
@@ -73,7 +72,7 @@ func since(now, before stream.Counters) stream.Counters {
 	}
 }
 
-// residentBytes is the resident memory that a marker tells, 0 if unknown.
+// residentBytes is the resident memory that a marker reports, 0 if unknown.
 func (m *emitter) residentBytes(ev *event.Marker) uint64 {
 	return uint64(ev.ResidentPages) * m.pageSize
 }
@@ -91,22 +90,22 @@ func (m *emitter) resident(ev *event.Marker, before uint64) stream.Resident {
 	return r
 }
 
-// orphan tells of an exit for which no scope is open.
+// orphan reports an exit for which no scope is open.
 func (m *emitter) orphan(th *thread, s *Site, ev *event.Marker, why stream.OrphanReason) {
 	m.tell(th.process, &stream.Orphan{Time: ev.Time, Thread: th.identity(), Marker: &s.Marker, Reason: why})
 }
 
-// violation builds the record of a violation, which is not told yet.
+// violation builds the record of a violation. It does not report it.
 func (m *emitter) violation(th *thread, s *Site, ev *event.Marker, err *recorder.ProtocolError, done stream.Repair) *stream.Violation {
 	return &stream.Violation{Time: ev.Time, Thread: th.identity(), Marker: &s.Marker, Err: err, Repaired: done}
 }
 
-// loss tells of markers of a thread that are lost.
+// loss reports lost markers of a thread.
 func (m *emitter) loss(th *thread, n uint64, time int64) {
 	m.tell(th.process, &stream.Loss{Time: time, Thread: th.identity(), Count: n})
 }
 
-// change tells that a process has ended or begun.
+// change reports that a process has started or ended.
 func (m *emitter) change(p *process, c *stream.ProcessChange) {
 	c.Process = p.id
 	m.tell(p, c)

@@ -17,8 +17,8 @@ type Policy uint8
 
 // The policies.
 const (
-	// PolicyUnwind makes the stack true again: what lies above the closed scope
-	// is closed too.
+	// PolicyUnwind repairs the stack: whatever is above the closed scope is
+	// closed too.
 	PolicyUnwind Policy = iota
 	// PolicyReject reports and leaves the stack as it is.
 	PolicyReject
@@ -33,17 +33,17 @@ type Config struct {
 	PageSize      int    // bytes
 	ResidentError uint64 // bytes, see Resident.Error
 	// BootShift is what the time namespace of /proc adds to boot times, in ns:
-	// Process.StartTime is as /proc shows it, events tell the time without.
+	// Process.StartTime is as /proc shows it, events have the time without.
 	BootShift int64
 	// Lost returns how many markers the kernel has counted as lost so far, and
 	// how many of them for want of memory for their thread's state: those leave
-	// no gap in its records. It may do I/O; it is called at most once a batch.
-	// nil: what records show must do.
+	// no gap in its records. It may do I/O; it is called at most once a batch. If
+	// it is nil, the engine relies on records alone.
 	Lost func() (all, stateless uint64)
 }
 
 // Output takes what the engine decides, in order. Records are valid during the
-// call, and what stream.Sink says of them holds. Their Unix times are not set.
+// call, as for a stream.Sink. Their Unix times are not set.
 type Output interface{ Record(stream.Record) }
 
 // Engine turns events into records. It is for one goroutine.
@@ -131,41 +131,40 @@ func (e *Engine) AddSite(s *Site) uint32 {
 	return e.sites.add(s)
 }
 
-// Hits returns how often a site was hit, lost markers not counted.
+// Hits returns how often a site was hit, not counting lost markers.
 func (e *Engine) Hits(id uint32) uint64 { return e.sites.list[id].hits }
 
 // RemoveSite forgets a site whose probes have been removed and whose markers have
 // all been handled. Its number may be given to another site.
 func (e *Engine) RemoveSite(id uint32) { e.sites.remove(id, e.tasks.processes) }
 
-// Attaching says that sites are about to be attached: their markers are passed
-// over until Attached says that they are, except in processes for which they are
-// attached already. Attached must follow, whatever became of the attaching.
+// Attaching says that sites are about to be attached: their markers are ignored
+// until Attached says that they are, except in processes for which they are
+// attached already. Attached must follow, even if attaching failed.
 func (e *Engine) Attaching(sites []probe.Site) { e.sites.attaching(sites) }
 
-// Attached says that sites were attached, for one process or for all (pid 0),
-// all of them by a time (ns, CLOCK_MONOTONIC; boot is the same on
-// CLOCK_BOOTTIME). Markers of theirs from before are passed over: while some of
-// the sites were attached and others not, their enters and exits did not go
-// together.
+// Attached says that sites were attached, for one process or for all (pid 0), all
+// of them by a time (ns, CLOCK_MONOTONIC; boot is the same on CLOCK_BOOTTIME).
+// Their earlier markers are ignored: while only some of the sites were attached,
+// enters and exits did not match.
 func (e *Engine) Attached(pid int, sites []probe.Site, time int64, boot uint64) {
 	e.sites.attached(e.tasks.processes[pid], sites, gate{time, boot})
 }
 
-// EntersAttached says whether any enter of a pair is attached, as is taken for
-// granted until it is said otherwise. Where none is, exits of the pair are orphans
-// and nobody's defect.
+// EntersAttached says whether any enter of a pair is attached, which is assumed
+// until it is called. Where none is, exits of the pair are orphans and nobody's
+// fault.
 func (e *Engine) EntersAttached(p *Pair, any bool) { p.noEnter = !any }
 
-// Detaching says that sites are about to be detached: markers from now on, ns
-// CLOCK_MONOTONIC, are passed over, for the same reason as in Attached.
+// Detaching says that sites are about to be detached: markers from now on (ns,
+// CLOCK_MONOTONIC) are ignored, for the same reason as in Attached.
 func (e *Engine) Detaching(time int64) { e.sites.until = time }
 
 // AddProcess makes a process known before its first record.
 func (e *Engine) AddProcess(p stream.Process) { e.tasks.addProcess(p) }
 
-// RemoveProcess ends the tracing of a process that goes on: what it has open is
-// closed. started is its Process.StartTime, 0 when that is not known.
+// RemoveProcess ends the tracing of a process that keeps running: its open scopes
+// are closed. started is its Process.StartTime, 0 when that is not known.
 func (e *Engine) RemoveProcess(pid int, started uint64, time int64) {
 	e.lives.processRemoved(pid, started, time)
 }
@@ -182,20 +181,20 @@ func (e *Engine) Process(pid int) *stream.Process {
 // Processes returns the processes that have not ended, by PID.
 func (e *Engine) Processes() []*stream.Process { return e.tasks.identities() }
 
-// Described completes what records told of a process, with what the system
-// knows. It does nothing for a process that is not known, or whose StartTime is
-// another. Not between Begin and End.
+// Described completes what records said about a process with what the system
+// knows. It does nothing for an unknown process, or one with another StartTime.
+// Not between Begin and End.
 func (e *Engine) Described(pid int, d Description) { e.lives.described(pid, d) }
 
-// ProcessGone tells the engine that a process has ended although no record
-// said so; it does nothing when one did. started is its Process.StartTime, 0 when
-// that is not known: another process may have its id by now.
+// ProcessGone tells the engine that a process has ended without a record of that;
+// it does nothing if there was one. started is its Process.StartTime, 0 when that
+// is not known: another process may have its id by now.
 func (e *Engine) ProcessGone(pid int, started uint64, time int64) {
 	e.lives.processGone(pid, started, time)
 }
 
-// Reconcile takes the kernel's own count of lost markers by thread: what no
-// later record of the thread showed is told now.
+// Reconcile takes the kernel's own count of lost markers by thread, and reports
+// those that no later record of the thread showed.
 func (e *Engine) Reconcile(lost map[event.ThreadKey]event.ThreadLoss, time int64) {
 	e.lives.reconcile(lost, time)
 }
@@ -206,7 +205,7 @@ func (e *Engine) Finish(time int64) { e.lives.finish(time) }
 // Violations returns the distinct defects, the most frequent first.
 func (e *Engine) Violations() []stream.ViolationCount { return e.defects.counts() }
 
-// KeyReuses returns the pairs of which a key was used again while it was open,
+// KeyReuses returns the pairs with a key that was used again while it was open,
 // in the order in which that was seen.
 func (e *Engine) KeyReuses() []KeyReuse { return slices.Clone(e.keys.reused) }
 

@@ -168,7 +168,7 @@ func (n *naive) exitOther(owner *naiveThread, lane, at int, now int64) {
 	}
 }
 
-// recording is an output that writes down what it is told, as naive does.
+// recording is an output that writes down what it gets, as naive does.
 type recording struct {
 	said []string
 }

@@ -41,8 +41,8 @@ func (l *lives) exec(ev *event.Exec) {
 	}
 }
 
-// outlive makes the thread that ran exec the first of its process, under whose
-// id the kernel knows it from then on.
+// outlive makes the thread that ran exec the first of its process: the kernel
+// gives it that thread's id.
 func (l *lives) outlive(th *thread, ev *event.Exec) {
 	th.program, th.nextSeq = ev.Program, ev.Markers
 	th.restart(ev.Time)
@@ -65,14 +65,14 @@ func (l *lives) outlive(th *thread, ev *event.Exec) {
 	})
 }
 
-// missedExec handles an exec of a thread whose record was lost: what the old
-// program had open is over. The thread may have had another id there, so what
-// it lost until now is left for reconcile.
+// missedExec handles an exec whose record was lost: what the old program had open
+// is over. The thread may have had another id there, so its earlier losses are
+// left to reconcile.
 func (l *lives) missedExec(th *thread, ev *event.Marker) {
 	th.program = ev.Program
 	p := th.process
 	for _, other := range p.byID() {
-		// One that was told of since may be of the new program.
+		// A thread first seen since then may belong to the new program.
 		if other != th && other.born <= th.time {
 			l.endThread(other, ev.Time, stream.ReasonLost)
 		}

@@ -16,14 +16,14 @@ type exitBudget struct{ left int }
 // maxEnded is how many scopes that have ended a process remembers.
 const maxEnded = 64
 
-// exitMemory is what a process remembers of scopes that are over, to tell what
-// an exit means for which none is open.
+// exitMemory is what a process remembers of scopes that are over, to find out
+// what an exit without an open scope means.
 type exitMemory struct {
 	// expected are scopes with tokens that phasetrace closed itself and whose own
-	// exits may still come, each with the host id of its thread: the defect has been
-	// told once, and its echo is none of its own.
+	// exits may still come, each with the host id of its thread: the defect has
+	// been reported once, and its echo is not another.
 	expected map[exitKey]uint32
-	order    []exitKey // of expected, the oldest first, and some that are not any more
+	order    []exitKey // of expected, the oldest first, and some that were taken out of it
 	ended    *[maxEnded]endedScope
 	next     uint8 // place in ended
 }
@@ -90,7 +90,7 @@ func (m *exitMemory) over(e endedScope) {
 	m.next++
 }
 
-// knows reports whether such a scope has ended not long ago.
+// knows reports whether such a scope ended recently.
 func (m *exitMemory) knows(e endedScope) bool {
 	if m.ended == nil {
 		return false

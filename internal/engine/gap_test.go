@@ -13,7 +13,7 @@ import (
 
 // A program that leaves phases without their exits, of which records are lost, in
 // words: "+a1" enters a with token 1, "-1" exits it; in brackets, the record is
-// lost. What is told: "+a/b", "-a/b", with the reason where phasetrace made it.
+// lost. What is reported: "+a/b", "-a/b", with the reason where phasetrace made it.
 func playLost(script string, policy Policy) (told []string) {
 	k := &keeper{}
 	e := New(Config{SessionID: "s", PageSize: 4096, Policy: policy}, k)

@@ -154,7 +154,7 @@ func (k *keeper) lines() (out []string) {
 	return out
 }
 
-// An exec is told with its own time: once the process is described, before its
+// An exec is reported with its own time: once the process is described, before its
 // next record, or at its end, whichever comes first.
 func TestExecTold(t *testing.T) {
 	program := Description{Comm: "program", Exe: "/program"}

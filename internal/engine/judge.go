@@ -18,33 +18,33 @@ type judge struct{ *state }
 // verdict is what a marker means.
 type verdict struct {
 	act    act
-	doubt  bool // part of it rests on records that are lost: nobody is to be blamed
+	doubt  bool // part of it rests on lost records: nobody is to blame
 	scope  *scope
 	orphan stream.OrphanReason // of actOrphan
 }
 
-// act is what is to be done about a marker.
+// act is what to do about a marker.
 type act uint8
 
 const (
 	actOpen     act = iota // enter: a scope begins
-	actRefuse              // enter: inside one that is on no stack, so on none either
+	actRefuse              // enter: inside a scope that is on no stack, so not on one either
 	actClose               // exit: scope ends, which is the innermost
 	actUnwind              // exit: scope ends, which has others inside
-	actEither              // exit: the end of scope or of a stand-in inside it, nobody can say which
+	actEither              // exit: of scope or of a stand-in inside it, nobody can say which
 	actForeign             // exit: of a scope that another thread has open
 	actOverflow            // exit: its enter was refused
 	actExpected            // exit: of a scope that a repair has closed
-	actOrphan              // exit: its scope was not seen to begin
+	actOrphan              // exit: nobody saw its scope begin
 	actBlame               // exit: its scope is open nowhere, and the program is to blame
 )
 
 func orphan(why stream.OrphanReason) verdict { return verdict{act: actOrphan, orphan: why} }
 
-// continuity is what the number of a record of a thread tells of those before it.
+// continuity is what the number of a thread's record says about those before it.
 type continuity struct {
 	lost      uint64 // markers just before it
-	backwards bool   // the thread was past it: cannot happen
+	backwards bool   // the thread had passed it: cannot happen
 	program   bool   // the thread has run another program since
 }
 
@@ -60,16 +60,16 @@ func (th *thread) follows(n uint64, program uint32) continuity {
 	return continuity{lost: n - th.nextSeq}
 }
 
-// alignment is what happened on a lane that no record told.
+// alignment is what happened on a lane without a record.
 type alignment struct {
 	closed int  // scopes that ended
 	all    bool // all scopes there are, whatever the kernel counted for them
-	opened int  // scopes that began and are open still
+	opened int  // scopes that began and are still open
 	keep   *scope
 	unsure bool
 }
 
-// misaligned reports whether something happened on a lane that nobody told.
+// misaligned reports whether something happened on a lane without a record.
 func (th *thread) misaligned(ln *lane, ev *event.Marker) bool {
 	if ev.Effect == probe.Enter {
 		return ln.gaps != th.gaps || ev.Depth != ln.count.depth+1
@@ -113,7 +113,7 @@ func (j *judge) stale(st *recorder.Stack, p *Pair) int {
 		sc := j.scopes.at(st, i)
 		switch {
 		case sc.standIn():
-			// It counts when all that can have been there would.
+			// It counts if whatever it can stand for would.
 			if j.sites.governs(p) {
 				return i
 			}
@@ -166,13 +166,13 @@ func (j *judge) found(th *thread, ln *lane, s *Site, ev *event.Marker, sc *scope
 	if sc != j.scopes.top(sc.stack) {
 		return verdict{act: actUnwind, scope: sc, doubt: j.guessed(th, sc) || j.losses.untraceable()}
 	}
-	// A gap may hide an enter that an exit without a token means rather, for the
+	// A gap may hide an enter to which an exit without a token belongs: the
 	// kernel counted one.
 	other := s.Token == None && sc.gaps != th.gaps && ln.count.level(sc) != ev.Depth+1
 	return verdict{act: actClose, scope: sc, doubt: sc.standIn() || other}
 }
 
-// guessed reports whether it is not sure that sc and all that lies above it were
+// guessed reports whether it is uncertain that sc and everything above it were
 // left open: their enters are lost, or their exits may be.
 func (j *judge) guessed(th *thread, sc *scope) bool {
 	if sc.standIn() {
@@ -191,7 +191,7 @@ func (j *judge) guessed(th *thread, sc *scope) bool {
 }
 
 // meant looks for the scope that an exit means: by its token, else the innermost
-// that can be of its pair. nil: it is nowhere.
+// that can be of its pair. It returns nil if there is none.
 func (j *judge) meant(th *thread, ln *lane, s *Site, ev *event.Marker) *scope {
 	if s.Token == None {
 		return j.scopes.find(ln, func(sc *scope) bool { return sc.pair == s.Pair || sc.standIn() })
@@ -255,7 +255,7 @@ func (j *judge) unmatched(th *thread, ln *lane, s *Site, ev *event.Marker) verdi
 	return j.unseen(th, ln, s, ev)
 }
 
-// unseen judges an exit of a scope that was not seen to begin, as far as is known.
+// unseen judges an exit of a scope that, as far as is known, nobody saw begin.
 func (j *judge) unseen(th *thread, ln *lane, s *Site, ev *event.Marker) verdict {
 	newest, gate := j.scopes.newest(ln), th.process.gate(s)
 	switch {

@@ -64,8 +64,8 @@ type keyedRepairer struct {
 	*books
 }
 
-// enter acts upon an enter. When its key is open already, that scope is closed;
-// nobody can say then which of the two the next exit means.
+// enter acts upon an enter. If its key is already open, that scope is closed;
+// nobody can say which of the two the next exit means.
 func (r *keyedRepairer) enter(th *thread, s *Site, ev *event.Marker, v verdict) {
 	value := ev.Values[s.Key].Int
 	k := r.keys.find(idOf(th.process, s.Pair, value), value, s.keyBits())
@@ -79,7 +79,7 @@ func (r *keyedRepairer) enter(th *thread, s *Site, ev *event.Marker, v verdict) 
 	case v.scope == nil:
 		r.keys.drop(k)
 		if !r.keys.overlaps[s.Pair] {
-			outstanding = 0 // without a proof that phases of one key overlap, they were left
+			outstanding = 0 // unless phases of one key are known to overlap, they were left
 		}
 	case v.doubt:
 		r.close(v.scope, ending{time: ev.Time, why: stream.ReasonLost})

@@ -8,11 +8,11 @@ import (
 )
 
 // maxKeyed bounds the keyed scopes open at once, so that keys whose exits never
-// come leave room for the other scopes. As many keys are remembered that have none
-// open.
+// come leave room for the other scopes. The same number of keys without an open
+// scope is remembered.
 const maxKeyed = 1 << 14
 
-// keyedScope is what a scope of a keyed pair has besides.
+// keyedScope is what a scope of a keyed pair has in addition.
 type keyedScope struct {
 	value uint64
 	bits  uint8  // of value; 0: the pair is not keyed
@@ -39,7 +39,7 @@ type key struct {
 	next        uint32 // number of another key with this id, from 1
 }
 
-// keyID is where to look for a key: all that sites of any width can mean by it.
+// keyID is where to look for a key: what sites of every width agree on.
 type keyID struct {
 	process *process
 	pair    *Pair
@@ -50,8 +50,8 @@ func idOf(p *process, pair *Pair, value uint64) keyID {
 	return keyID{p, pair, value << (64 - pair.keyWidth)}
 }
 
-// KeyReuse is a pair of which a key was used again while it was open: the key does
-// not tell apart phases that overlap.
+// KeyReuse is a pair with a key that was used again while it was open: the key
+// does not tell overlapping phases apart.
 type KeyReuse struct {
 	Pair  *Pair
 	Count uint64
@@ -65,7 +65,7 @@ type keys struct {
 	open     int    // those with a scope
 	overflow uint64 // open enters that were refused
 	reused   []KeyReuse
-	overlaps map[*Pair]bool // pairs of which phases with one key are known to overlap
+	overlaps map[*Pair]bool // pairs whose phases with equal keys are known to overlap
 }
 
 func newKeys() keys {
@@ -107,7 +107,7 @@ func (t *keys) add(k key) {
 	t.all[n], t.first[k.id] = k, n
 }
 
-// closed notes that the scope of a key is not open any more.
+// closed notes that the scope of a key is no longer open.
 func (t *keys) closed(k *key) {
 	k.open = false
 	t.open--
@@ -137,7 +137,7 @@ func (t *keys) drop(k *key) {
 	t.free = append(t.free, n)
 }
 
-// forget takes the keys of a process out of use that have no open scope.
+// forget takes keys of a process without an open scope out of use.
 func (t *keys) forget(p *process) {
 	for n := range t.all {
 		if k := &t.all[n]; p != nil && k.id.process == p && !k.open {

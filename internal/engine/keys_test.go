@@ -107,7 +107,7 @@ func keySites(sizes ...int) (e *Engine, enters, exits []uint32, handle func(site
 }
 
 // Keys meet at the width of the narrower site: −1 of an int is 4294967295 of an
-// unsigned one. Wide keys are told apart by all their bits.
+// unsigned one. Wide keys differ in any of their bits.
 func TestKeyWidths(t *testing.T) {
 	const minusOne = ^uint64(0)
 	wide := 1<<63 | uint64(1)

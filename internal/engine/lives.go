@@ -72,17 +72,17 @@ func (l *lives) threadExit(ev *event.ThreadExit, reason stream.Reason) {
 	}
 	if th == nil || th.key.StartTime != ev.Who.StartTime {
 		// It has ended already, with its process: the threads of a process that
-		// ends all at once tell so in any order. Or all its markers were lost:
-		// reconcile tells.
+		// ends all at once report it in any order. Or all its markers were lost:
+		// reconcile reports those.
 		return
 	}
 	l.gapBefore(th, th.follows(ev.Markers, ev.Program), ev.Time)
 	l.endThread(th, ev.Time, reason)
 }
 
-// gapBefore acts upon what a record of a thread's life tells of markers before
-// it. An exec that nobody told of leaves the loss to reconcile: the thread may
-// have had another id then.
+// gapBefore acts on what a record of a thread's life says about the markers
+// before it. After an exec without a record it leaves the loss to reconcile: the
+// thread may have had another id then.
 func (l *lives) gapBefore(th *thread, c continuity, time int64) {
 	switch {
 	case c.program:
@@ -100,15 +100,15 @@ func (l *lives) endThread(th *thread, time int64, why stream.Reason) {
 	l.tasks.forget(th)
 }
 
-// processOf returns the process that a record names, made if need be; nil when
-// there are too many.
+// processOf returns the process that a record names, and makes it if necessary;
+// nil when there are too many.
 func (l *lives) processOf(h *event.Head, who *event.Identity) *process {
 	if p := l.tasks.process(h.PID, who); p != nil {
 		return p
 	}
 	p := l.newProcess(stream.Process{PID: viewPID(h.PID, who), HostPID: int(h.PID), ContainerPID: who.InnerPID}, h.Time, who)
 	if p != nil {
-		p.inherited = true // the fork that nobody told of may have been inside phases
+		p.inherited = true // the fork, whose record is lost, may have been inside phases
 	}
 	return p
 }
@@ -160,7 +160,7 @@ func (l *lives) endProcess(p *process, change *stream.ProcessChange) {
 	p.ended = true
 	if !change.HasExit {
 		for _, th := range p.threads {
-			th.gaps++ // more than the record of its end may be lost
+			th.gaps++ // not only the record of its end may be lost
 		}
 	}
 	l.closeProcess(p, change.Time, stream.ReasonProcessExit)
@@ -183,7 +183,7 @@ func (l *lives) closeProcess(p *process, time int64, why stream.Reason) {
 	p.exits.clear(&l.exits)
 }
 
-// fork takes a followed child; its main thread begins inside whatever the
+// fork takes a followed child; its main thread starts inside whatever the
 // parent's thread had open.
 func (l *lives) fork(ev *event.Fork) {
 	pid := ev.Who.ViewPID
@@ -193,7 +193,7 @@ func (l *lives) fork(ev *event.Fork) {
 	parent := l.tasks.processes[ev.Parent]
 	switch old := l.tasks.processes[pid]; {
 	case old == nil:
-	case old.id.HostPID == 0: // found by a look, before this record of its birth was read
+	case old.id.HostPID == 0: // found by looking, before this record of its start was read
 		old.inherited = true
 		old.change(func(id *stream.Process) {
 			id.HostPID, id.ContainerPID = int(ev.Child), ev.Who.InnerPID
@@ -215,11 +215,11 @@ func (l *lives) fork(ev *event.Fork) {
 	}
 	if p := l.newProcess(child, ev.Time, &ev.Who); p != nil {
 		p.inherited = true
-		l.emit.started(p) // all there is to know of it is known
+		l.emit.started(p) // everything about it is known
 	}
 }
 
-// reconcile tells of losses that no record showed.
+// reconcile reports losses that no record showed.
 func (l *lives) reconcile(lost map[event.ThreadKey]event.ThreadLoss, time int64) {
 	for _, k := range sortedKeys(lost) {
 		n := l.losses.unreported(k, lost[k].Count)

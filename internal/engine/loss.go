@@ -30,7 +30,7 @@ func newLosses(ask func() (all, stateless uint64)) losses {
 	return losses{reported: make(map[event.ThreadKey]uint64), ask: ask}
 }
 
-// report notes that n markers of a thread are said to be lost.
+// report notes that n markers of a thread have been reported lost.
 func (l *losses) report(k event.ThreadKey, n uint64) {
 	l.total += n
 	if _, ok := l.reported[k]; ok || len(l.reported) < maxReported {
@@ -49,9 +49,9 @@ func (l *losses) unreported(k event.ThreadKey, lost uint64) uint64 {
 	return lost - n
 }
 
-// soFar is how many markers of any thread are known to be lost. A record of
-// one thread can tell that something came before it on another whose own loss
-// no record shows yet, so the kernel is asked.
+// soFar is how many markers of any thread are known to be lost. A record of one
+// thread can prove that something happened before on another, whose own loss no
+// record shows yet; so this asks the kernel.
 func (l *losses) soFar() uint64 {
 	l.look()
 	return l.known()
@@ -60,8 +60,8 @@ func (l *losses) soFar() uint64 {
 // known is the same without asking.
 func (l *losses) known() uint64 { return max(l.all, l.total) }
 
-// untraceable reports whether markers were lost of which no record will tell:
-// then no exit proves that its enter was never hit.
+// untraceable reports whether markers were lost that no record will show: then no
+// exit proves that its enter was never hit.
 func (l *losses) untraceable() bool {
 	l.look()
 	return l.stateless > 0

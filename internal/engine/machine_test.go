@@ -282,7 +282,7 @@ func (m *machine) handle(ev event.Event) {
 	m.engine.Handle(ev)
 }
 
-// rename gives a task another name: it is told anew.
+// rename gives a task another name, which is announced again.
 func (t *task) rename(comm string) { t.comm, t.told = comm, false }
 
 // run makes a task the only one of its process, as exec does.

@@ -53,11 +53,10 @@ func (m *markers) unknown() {
 		m.stats.Untraced++
 		return
 	}
-	m.stats.UnknownThreads++ // its identity was never told: cannot happen
+	m.stats.UnknownThreads++ // its identity was never seen: cannot happen
 }
 
-// gap acts upon what happened on a thread before a marker that does not follow
-// the one before.
+// gap acts on what happened on a thread between two delivered markers.
 func (m *markers) gap(th *thread, ev *event.Marker) {
 	c := th.follows(ev.Seq, ev.Program)
 	th.gaps++

@@ -37,7 +37,7 @@ func earlier(e *Engine) {
 	}
 }
 
-// What was seen is told for what it was, on old threads and on new ones.
+// What was seen is reported as what it was, on old threads and on new ones.
 func TestOrphanReasons(t *testing.T) {
 	type counts = map[stream.OrphanReason]uint64
 	for _, c := range []struct {

@@ -29,10 +29,10 @@ const tick = 1e9 / 100
 // process is a traced process.
 type process struct {
 	id *stream.Process // who it is now; replaced when that changes, never written to
-	// ranks are identities that differ in a rank given by a marker, so that one that
-	// comes again takes no memory.
+	// ranks are identities that differ in a rank given by a marker, so that one
+	// that returns takes no memory.
 	ranks []*stream.Process
-	// started is what is still to be told of its beginning or exec: once it is
+	// started is the pending record of its start or exec: due once it is
 	// described, before its next record, or at its end.
 	started   *stream.ProcessChange
 	inherited bool // its main thread began as a copy of the parent's thread
@@ -43,8 +43,8 @@ type process struct {
 	exits     exitMemory
 }
 
-// gate is when a site was attached for the process. Exits of threads that are
-// older may belong to enters nobody recorded.
+// gate is when a site was attached for the process. Exits of older threads may
+// belong to enters that nobody recorded.
 func (p *process) gate(s *Site) gate {
 	if t, ok := p.gates[s]; ok {
 		return t
@@ -104,8 +104,8 @@ func (p *process) byID() []*thread {
 	return slices.SortedFunc(slices.Values(p.threads), byHostTID)
 }
 
-// Bounds of what lives in a session at once. The programs in the kernel know as
-// many processes.
+// Bounds of what is alive in a session at once. The BPF programs know the same
+// number of processes.
 const (
 	maxProcesses = 1 << 14
 	maxThreads   = 1 << 16
@@ -147,8 +147,8 @@ func (t *tasks) addProcess(id stream.Process) *process {
 	return p
 }
 
-// process returns the process that a record names, nil if there is none. Its
-// host id is learned by the way.
+// process returns the process that a record names, nil if there is none. It also
+// notes the host id.
 func (t *tasks) process(pid uint32, who *event.Identity) *process {
 	p := t.processes[viewPID(pid, who)]
 	if p != nil && p.id.HostPID == 0 {
@@ -167,8 +167,8 @@ func viewPID(pid uint32, who *event.Identity) int {
 }
 
 // startedAt returns the process of a PID, nil if there is none or if it is known
-// to have started at another time: another process may have the id by now. 0: the
-// time is not known.
+// to have started at another time: another process may have the id by now. 0
+// means that the time is unknown.
 func (t *tasks) startedAt(pid int, ticks uint64) *process {
 	p := t.processes[pid]
 	if p == nil || ticks != 0 && p.id.StartTime != 0 && p.id.StartTime != ticks {
@@ -177,7 +177,7 @@ func (t *tasks) startedAt(pid int, ticks uint64) *process {
 	return p
 }
 
-// startTime is Process.StartTime for a boot time in ns that an event tells.
+// startTime is Process.StartTime for an event's boot time in ns.
 func (t *tasks) startTime(boot uint64) uint64 { return uint64(int64(boot)+t.shift) / tick }
 
 // ranBefore reports whether a process ran before a boot time in ns.
@@ -195,7 +195,7 @@ func (t *tasks) byHost(hostPID int) *process {
 	return nil
 }
 
-// identities returns who lives, by PID.
+// identities returns the living processes, by PID.
 func (t *tasks) identities() []*stream.Process {
 	out := make([]*stream.Process, 0, len(t.processes))
 	for _, p := range t.processes {

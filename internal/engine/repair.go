@@ -64,7 +64,7 @@ func (r *repairer) drop(th *thread, ln *lane, st *recorder.Stack, i int, time in
 	if n := st.Depth() - i + int(ln.overflow); ln.gaps == th.gaps {
 		ln.count.left(n)
 	} else {
-		ln.count.depth -= int32(n) // their exits are lost; realign finds out if not
+		ln.count.depth -= int32(n) // their exits are lost; realign notices if not
 	}
 	r.closeAbove(st, i, time, th.ending(ln, stream.ReasonAbandoned))
 	ln.overflow = 0
@@ -118,7 +118,7 @@ func (r *repairer) end(ln *lane, s *Site, ev *event.Marker, v verdict) {
 	}
 }
 
-// unwind closes a scope that has others above it, and those first.
+// unwind closes a scope after the ones above it.
 func (r *repairer) unwind(th *thread, ln *lane, s *Site, ev *event.Marker, v verdict) {
 	sc := v.scope
 	st, reason := sc.stack, stream.ReasonLost
@@ -234,9 +234,9 @@ func (r *repairer) realign(th *thread, ln *lane, s *Site, ev *event.Marker, a al
 	}
 }
 
-// keep takes it that a scope was open until now, whose exit the record is: what
-// the kernel counts less are other exits. Where they are as many as there are
-// scopes around, those are over.
+// keep assumes that the scope whose exit the record is was open until now: what
+// is missing from the kernel's count are other exits. If they are as many as the
+// scopes around it, those are over.
 func (r *repairer) keep(ln *lane, ev *event.Marker, sc *scope) {
 	c := &ln.count
 	surplus := c.level(sc) + c.due(sc) - (ev.Depth + 1)

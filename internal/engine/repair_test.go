@@ -107,7 +107,7 @@ func TestAdoptedBeforeItsFork(t *testing.T) {
 	}
 }
 
-// A loss of a thread that is gone is told of its own process, also where ids are
+// A loss of a thread that is gone is reported for its own process, even where ids are
 // others than the host's.
 func TestPastThreadInContainer(t *testing.T) {
 	e, _ := bounded()

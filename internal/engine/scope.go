@@ -22,8 +22,8 @@ type scope struct {
 	keyed    keyedScope
 	depth    int32  // of its lane, as the kernel counted it; see kernelCount.level
 	gaps     uint32 // of its thread, when it was entered
-	// over: it has ended while scopes lay above it, and is closed for this reason
-	// once it comes to lie on top.
+	// over: it ended while scopes were above it, and is closed for this reason
+	// once it is on top.
 	over stream.Reason
 }
 
@@ -60,7 +60,7 @@ func (t *scopes) newest(ln *lane) *scope {
 	return out
 }
 
-// find returns the innermost scope of a lane that is what is looked for.
+// find returns the innermost scope of a lane that matches.
 func (t *scopes) find(ln *lane, is func(*scope) bool) *scope {
 	var out *scope
 	for _, st := range ln.stacks {

@@ -35,7 +35,7 @@ func (th *thread) identity() *stream.Thread {
 	return th.id
 }
 
-// follow brings the identity in line with that of the process.
+// follow updates the identity after that of the process changed.
 func (th *thread) follow() {
 	before := th.id
 	if th.former != nil && th.former.Process == th.process.id {
@@ -62,7 +62,7 @@ func (th *thread) rename(name string) {
 }
 
 // restart makes the lanes as they are when the thread runs a new program: the
-// kernel begins to count anew.
+// kernel starts counting again.
 func (th *thread) restart(time int64) {
 	for i := range th.lanes {
 		ln := &th.lanes[i]
@@ -97,8 +97,8 @@ type lane struct {
 	count    kernelCount
 	gaps     uint32 // gaps of the thread that this lane has been brought in line with
 	overflow uint32 // open enters beyond a limit: the innermost ones, on no stack
-	// unsure: scopes may be open that are on no stack, for nobody can say which
-	// of those that a gap hides were.
+	// unsure: scopes may be open that are on no stack, because nobody can say
+	// which ones a gap hides.
 	unsure   bool
 	expected []pairExits // exits that may still come, of pairs without tokens
 }

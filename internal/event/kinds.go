@@ -9,8 +9,8 @@ import (
 	"github.com/phasetrace/phasetrace/internal/probe"
 )
 
-// kinds is the table of the events: what each is called and what it has. It
-// drives the text form.
+// kinds is the table of the events: their names and fields. It drives the text
+// form.
 var kinds = []kind{
 	markerKind(probe.Enter),
 	markerKind(probe.Exit),

@@ -103,7 +103,7 @@ type PairEntry struct {
 	Origin    string   `json:"origin"` // markers, catalogue, naming rule or --pair
 	Traced    bool     `json:"traced"`
 	Why       string   `json:"why"`
-	// Requires says what has to be done for the probes to fire at all.
+	// Requires says what the user must do for the probes to fire at all.
 	Requires   string   `json:"requires,omitempty"`
 	Warnings   []string `json:"warnings,omitempty"`
 	EnterSites int      `json:"enter_sites"`
@@ -278,8 +278,8 @@ func (w *writer) json(text []byte) {
 	_, _ = w.Write(w.safe)
 }
 
-// SafeJSON appends JSON text with what a terminal would act upon as \u
-// escapes; what a parser reads is the same.
+// SafeJSON appends JSON text with everything a terminal would act on as \u
+// escapes; a parser reads the same.
 func SafeJSON(dst, text []byte) []byte {
 	for len(text) > 0 {
 		if c := text[0]; c < 0x7f {

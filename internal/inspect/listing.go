@@ -34,18 +34,18 @@ type Listing struct {
 	// Refused has, for each site, why a trace on this kernel leaves it alone
 	// although a chosen pair has it, "" if it does not. nil before Judge.
 	Refused []string
-	// Advice is what the table and the JSON form tell a person to do.
+	// Advice is what the table and the JSON form advise.
 	Advice Advice
 }
 
-// Advice are phrases that whoever knows the command line fills in. Without one, the
-// sentence that it belongs to is left out.
+// Advice are phrases about the command line, filled in by the caller. Without
+// one, its sentence is left out.
 type Advice struct {
 	// Ask says how to ask for a pair, given as usdt.PairSpec.String has it.
 	Ask func(pair string) string
 	// Join says how to make a pair of probes that are in none.
 	Join string
-	// Rest says where the rest of a list is that was cut.
+	// Rest says where to find the rest of a list that was cut.
 	Rest string
 }
 
@@ -57,7 +57,7 @@ func (l *Listing) why(c *usdt.Choice) string {
 	return c.Why + "; to trace it, " + l.Advice.Ask(c.Pair.String())
 }
 
-// rest ends a list of which n are left out.
+// rest ends a list that leaves out n.
 func (l *Listing) rest(n int) string {
 	if l.Advice.Rest == "" {
 		return fmt.Sprintf("%d more", n)
@@ -264,8 +264,8 @@ func (l *Listing) eachEnd(visit func(site int, m membership)) {
 	}
 }
 
-// argUse returns how a pair shows an argument: its type and its key, both
-// empty where the pair does not use it.
+// argUse returns how a pair shows an argument: its type and its key, both empty
+// if the pair does not use it.
 func argUse(p *usdt.PairSpec, role Role, arg int) (typ, key string) {
 	switch {
 	case arg == p.TokenArg:

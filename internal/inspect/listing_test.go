@@ -23,7 +23,7 @@ import (
 	"github.com/phasetrace/phasetrace/internal/usdt"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "rewrite the golden files")
 
 func golden(t *testing.T, name string, got []byte) {
 	t.Helper()
@@ -38,7 +38,7 @@ func golden(t *testing.T, name string, got []byte) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("%s differs; go test -update writes it anew:\n%s", path, diff)
+		t.Errorf("%s differs; go test -update rewrites it:\n%s", path, diff)
 	}
 }
 

@@ -104,7 +104,7 @@ func laneCell(p *usdt.PairSpec) string {
 	return human.Fit(p.Lane, maxColumn)
 }
 
-// notes are what a pair needs and lacks, for below its line.
+// notes are what a pair needs and lacks, shown below its line.
 func (l *Listing) notes(c *usdt.Choice, indent string) string {
 	var b strings.Builder
 	if c.Pair.Requires != "" {

@@ -176,8 +176,8 @@ func (l *Listing) traced(site int, ms []membership) bool {
 	return false
 }
 
-// pairCell names the pairs of a site. Where it is an end of one, resets say
-// nothing more.
+// pairCell names the pairs of a site. If it is an end of one, its resets are left
+// out.
 func (l *Listing) pairCell(ms []membership) string {
 	var b []byte
 	for _, m := range ms {

@@ -69,7 +69,7 @@ type AggregateSite struct {
 	Lane  uint8 // 0 to MaxLanes-1
 	Pair  uint8 // 0 to MaxAggregatePairs-1
 	Token bool  // capture 0 is the scope's token
-	// Name and NameSlot tell of enters; the captures are of type CaptureInt.
+	// Name and NameSlot are for enters; their captures have type CaptureInt.
 	Name     NameSource
 	NameSlot uint8
 	Literal  Literal // LiteralNone when Name says otherwise
@@ -77,9 +77,8 @@ type AggregateSite struct {
 	// entered. Over makes it a reset site: the pairs that cannot be open when
 	// it is hit.
 	Stale, Over uint64
-	// Gate, in ns CLOCK_MONOTONIC: hits from before are passed over; 0: all
-	// are. Since, in ns
-	// since boot: exits of older threads may belong to enters nobody saw.
+	// Gate, in ns CLOCK_MONOTONIC: earlier hits are ignored; 0: all are. Since,
+	// in ns since boot: exits of older threads may belong to enters nobody saw.
 	Gate  int64
 	Since uint64
 	// Constant is memory of the site's own file that is mapped read-only: a name
@@ -139,7 +138,7 @@ func (c *Counts) Until(time int64) error {
 	return nil
 }
 
-// aggregateMap tells the maps that only aggregation needs.
+// aggregateMap reports whether only aggregation needs a map.
 func aggregateMap(name string) bool { return strings.HasPrefix(name, "agg_") }
 
 // prepareAggregate fits the maps and constants of the programs to the mode.
@@ -163,8 +162,8 @@ func (t *Tracer) markerName() string {
 	return bpf.PhasetraceProgMarker
 }
 
-// watchThreads makes execs end what the old program had open, and ends of
-// threads make room for others.
+// watchThreads closes what the old program had open at an exec, and reuses the
+// memory of threads that end.
 func (t *Tracer) watchThreads() error {
 	if !t.opts.Aggregate {
 		return nil
@@ -183,7 +182,7 @@ func (t *Tracer) watchThreads() error {
 	return nil
 }
 
-// fits refuses what the programs of the mode have no room for.
+// fits refuses what the programs of this mode have no room for.
 func (t *Tracer) fits(s probe.Site) error {
 	if !t.opts.Aggregate {
 		return nil

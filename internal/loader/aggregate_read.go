@@ -65,7 +65,7 @@ type AggregateProcess struct {
 type AggregatePath struct {
 	ID       uint32
 	Parent   uint32 // ID of the parent; paths of 0 are processes
-	Overflow bool   // stands for all names below the parent that found no room
+	Overflow bool   // stands for all names below the parent for which there was no room
 	Literal  Literal
 	Name     string // with LiteralNone
 	Process  *AggregateProcess
@@ -100,7 +100,7 @@ type AggregateTotals struct {
 	CutNames   uint64
 }
 
-// Aggregate is what has been counted. One reading is no snapshot: counting goes
+// Aggregate is what has been counted. A reading is not a snapshot: counting goes
 // on meanwhile. After Detach it is exact.
 type Aggregate struct {
 	Totals  AggregateTotals

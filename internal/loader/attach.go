@@ -43,8 +43,8 @@ type Uncounted struct {
 // file, now or later. path must stay openable during the call; the kernel
 // keeps the file itself afterwards.
 //
-// A site that cannot be attached does not keep the others from it: it is
-// returned in failed. The error is for what stops all of them.
+// A site that cannot be attached is returned in failed; the others are attached.
+// The error is for what stops all of them.
 func (t *Tracer) Attach(pid int, path string, sites []probe.Site) (at *Attachment, failed []SiteError, err error) {
 	ex, err := link.OpenExecutable(path)
 	if err != nil {
@@ -171,7 +171,7 @@ func (t *Tracer) loadMarker(specs []siteSpec) (*ebpf.Program, error) {
 	return programs[t.markerName()], err
 }
 
-// dropPrograms makes no new site be served by these programs.
+// dropPrograms keeps new sites from using these programs.
 func (t *Tracer) dropPrograms(programs []*ebpf.Program) {
 	maps.DeleteFunc(t.bindings, func(_ siteSpec, b binding) bool { return slices.Contains(programs, b.program) })
 }
@@ -265,10 +265,9 @@ func attachMulti(ex *link.Executable, pid int, prog *ebpf.Program, sites []bound
 	return ex.UprobeMulti(nil, prog, opts)
 }
 
-// WatchLibraries makes a process tell, with a Library event, whenever its
-// dynamic linker has changed the list of its libraries. offset is the file
-// offset, in the dynamic linker at path, of the function that it calls for
-// debuggers then.
+// WatchLibraries sends a Library event whenever a process's dynamic linker has
+// changed its list of libraries. offset is the file offset, in the dynamic linker
+// at path, of the function it then calls for debuggers.
 func (t *Tracer) WatchLibraries(pid int, path string, offset uint64) (*Attachment, error) {
 	ex, err := link.OpenExecutable(path)
 	if err != nil {

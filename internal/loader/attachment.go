@@ -32,8 +32,8 @@ type attachments struct {
 	slots   chan struct{}         // bounds the links that are closed at a time
 }
 
-// closers bounds how many links are closed at once: each waits for the kernel's
-// grace period, so that waiting side by side is what helps.
+// closers bounds how many links are closed at once: each waits for a grace period
+// of the kernel, so waiting in parallel helps.
 const closers = 64
 
 func newAttachments() *attachments {
@@ -54,7 +54,7 @@ func (a *attachments) keep(at *Attachment) *Attachment {
 }
 
 // take forgets an attachment and returns whether it was there, and the programs
-// that serve nothing any more.
+// that now serve nothing.
 func (a *attachments) take(at *Attachment) (found bool, idle []*ebpf.Program) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -71,7 +71,7 @@ func (a *attachments) take(at *Attachment) (found bool, idle []*ebpf.Program) {
 	return true, idle
 }
 
-// all returns the attachments that there are.
+// all returns all attachments.
 func (a *attachments) all() []*Attachment {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -82,7 +82,7 @@ func (a *attachments) all() []*Attachment {
 	return out
 }
 
-// links returns the number of links that there are.
+// links returns the number of links.
 func (a *attachments) links() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -93,7 +93,7 @@ func (a *attachments) links() int {
 	return n
 }
 
-// close closes links side by side and returns when all are closed. progress, if
+// close closes links in parallel and returns when all are closed. progress, if
 // not nil, is called after each, from one goroutine at a time.
 func (a *attachments) close(links []link.Link, progress func()) error {
 	var (
@@ -118,10 +118,10 @@ func (a *attachments) close(links []link.Link, progress func()) error {
 	return errors.Join(errs...)
 }
 
-// Release removes the probes of an attachment and does not wait for it: the
-// kernel does the removing first and then waits until no program runs, which may
-// be one that ReleaseExec has to let go. removed, if not nil, is called once no
-// hit of theirs can come any more. Releasing twice does nothing.
+// Release removes the probes of an attachment without waiting: the kernel removes
+// them first and then waits until no program runs, and that may be one that
+// ReleaseExec has to let go. removed, if not nil, is called once no hit of theirs
+// can come any more. Releasing twice does nothing.
 func (t *Tracer) Release(at *Attachment, removed func()) {
 	found, idle := t.attached.take(at)
 	if !found {
@@ -129,7 +129,7 @@ func (t *Tracer) Release(at *Attachment, removed func()) {
 	}
 	t.dropPrograms(idle)
 	t.attached.closing.Go(func() {
-		// A descriptor's: nothing can be done about an error.
+		// From closing a descriptor: nothing can be done about it.
 		_ = t.attached.close(at.links, nil)
 		for _, p := range idle {
 			t.retire(p)

@@ -78,8 +78,8 @@ func (d *decoder) hit(r *bpf.PhasetraceMarkerRecord, payload []byte) (event.Even
 }
 
 // decodeValues decodes the slots and the strings behind them, which follow one
-// another in the order of their slots: a record with more or less is not of a
-// site with this shape.
+// another in the order of their slots: a record with more or less does not come
+// from a site with this shape.
 func decodeValues(payload []byte, unreadable uint16, e *event.Marker, shape shape) error {
 	n := int(shape.n)
 	end := n * slotSize // of the string before

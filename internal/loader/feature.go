@@ -15,8 +15,8 @@ import (
 	"github.com/phasetrace/phasetrace/bpf"
 )
 
-// Features says what the running kernel lets the tracer use. Every one is
-// found by trying, none by a version number.
+// Features says what the running kernel lets the tracer use. Each is found by
+// trying, not by a version number.
 type Features struct {
 	// UprobeMulti: thousands of sites in one link, with a correct filter by
 	// process (Linux 6.6, the filter 6.10 or a stable kernel with the fix).
@@ -154,7 +154,7 @@ func detectUprobeMulti(spec *ebpf.ProgramSpec) (usable, pidBug bool) {
 // ErrPermission is wrapped by errors that a missing capability causes.
 var ErrPermission = errors.New("missing privileges")
 
-// ErrKernel is wrapped by errors that a kernel without what is needed causes.
+// ErrKernel is wrapped by errors from a kernel that lacks what is needed.
 var ErrKernel = errors.New("this kernel lacks what phasetrace needs")
 
 // ErrFiles is wrapped by errors that the limit of open files causes.
@@ -181,15 +181,15 @@ func haveFiles() error {
 	return nil
 }
 
-// explainLoad names what a failed load most likely misses.
+// explainLoad says what most likely made a load fail.
 func explainLoad(err error) error {
 	var refused *ebpf.VerifierError
 	switch {
 	case outOfFiles(err): // which a verifier's error can hold as well
 		return fmt.Errorf("load BPF programs: %v: %w", short(err), ErrFiles)
 	case errors.As(err, &refused) && len(refused.Log) > 0:
-		// Its errno is EACCES too; nothing is missing but a program that this
-		// kernel accepts.
+		// Its errno is EACCES too, but no privilege is missing: this kernel does
+		// not accept the program.
 		return fmt.Errorf("load BPF programs: %w: its verifier refuses a program: please report this with the kernel's version: %v",
 			ErrKernel, short(err))
 	case errors.Is(err, syscall.EPERM), errors.Is(err, syscall.EACCES):

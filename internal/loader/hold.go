@@ -16,15 +16,14 @@ import (
 	"github.com/phasetrace/phasetrace/bpf"
 )
 
-// HoldTime is the longest time that a target which runs a program nobody has
-// looked at yet waits at its first instruction for ReleaseExec: looking takes
-// a few ms, attaching a grace period of the kernel's RCU (some 40 ms on busy
-// machines). Once a file has been waited for in vain, nobody waits for it
-// again.
+// HoldTime is the longest a target that runs a new program waits at its first
+// instruction for ReleaseExec. Looking at the program takes a few ms, attaching a
+// grace period of the kernel's RCU (some 40 ms on busy machines). Once a wait for
+// a file was in vain, nobody waits for it again.
 const HoldTime = 200 * time.Millisecond
 
-// HoldsExecs says whether targets can be made to wait: the waiting program has
-// to be one that can be preempted, with no RCU reader held.
+// HoldsExecs says whether targets can be made to wait: the BPF program that waits
+// has to be preemptible, with no RCU reader held.
 func (t *Tracer) HoldsExecs() bool { return t.features.Sleepable }
 
 // HoldExecs makes targets wait after exec, in the dynamic linker at path, at
@@ -77,7 +76,8 @@ func (t *Tracer) attachHold(prog **ebpf.Program, name, path string, offset uint6
 	return t.attached.keep(&Attachment{links: []link.Link{l}}), nil
 }
 
-// Held reports whether a process is to wait, whether or not it has begun to. pid is in phasetrace's own PID namespace.
+// Held reports whether a process is to wait after exec, even if it has not begun
+// to. pid is in phasetrace's own PID namespace.
 func (t *Tracer) Held(pid int) bool {
 	var held bpf.PhasetraceHeldExec
 	return t.maps[bpf.PhasetraceMapHeld].Lookup(uint32(pid), &held) == nil
@@ -92,10 +92,10 @@ func (t *Tracer) Waiting(pid int) bool {
 	return err == nil && held.Waiting != 0
 }
 
-// ReleaseExec lets a process go on that waits after it has executed a file; not
-// one that waits at a file's start. pid is in phasetrace's own PID namespace.
-// known: the file has been looked at, and who runs it later need not wait. It is
-// no error when nobody waits.
+// ReleaseExec lets a process go on that waits after exec; not one that waits at a
+// file's start. pid is in phasetrace's own PID namespace. known: the file has
+// been looked at, and processes that run it later need not wait. It is not an
+// error if nobody waits.
 func (t *Tracer) ReleaseExec(pid int, f event.File, known bool) error {
 	key := exeKey(f)
 	if known {
@@ -120,7 +120,8 @@ func (t *Tracer) ReleaseHeld(pid int) error {
 	return nil
 }
 
-// ForgetExec makes who runs a file wait again, after ReleaseExec with known.
+// ForgetExec makes processes that run a file wait again, after ReleaseExec with
+// known.
 func (t *Tracer) ForgetExec(f event.File) {
 	// Nothing can be done about an error; at worst nobody waits.
 	_ = t.maps[bpf.PhasetraceMapKnownFiles].Delete(exeKey(f))

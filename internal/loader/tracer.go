@@ -37,8 +37,8 @@ type Options struct {
 	AllProcesses bool
 	// FollowForks: children of targets become targets, before they run.
 	FollowForks bool
-	// WakeInterval: a marker wakes the reader when the last wakeup is longer
-	// ago. 0: the reader is woken only when much is unread.
+	// WakeInterval: a marker wakes the reader if the last wakeup was longer ago
+	// than this. 0: the reader is woken only when much is unread.
 	WakeInterval time.Duration
 	Without      Without
 	// Aggregate counts phases in the kernel instead of recording markers; see
@@ -46,9 +46,9 @@ type Options struct {
 	Aggregate, AggregateReject bool
 }
 
-// Tracer owns the loaded programs, their links and the ring buffer. One
-// goroutine may read (Read, Drain) while another attaches and releases; Detach
-// and Close come when neither does. Stats may be called at any time.
+// Tracer owns the loaded programs, their links and the ring buffer. One goroutine
+// may read (Read, Drain) while another attaches and releases; Detach and Close
+// may be called only when neither happens. Stats may be called at any time.
 type Tracer struct {
 	opts     Options
 	features Features
@@ -98,7 +98,7 @@ func Open(opts Options) (*Tracer, error) {
 	return t, nil
 }
 
-// Features tells what the tracer found usable.
+// Features returns what the tracer found usable.
 func (t *Tracer) Features() Features { return t.features }
 
 func (t *Tracer) load() error {
@@ -253,7 +253,7 @@ func (t *Tracer) loadPrograms(change func(*ebpf.ProgramSpec) error, names ...str
 	return programs, maps, nil
 }
 
-// asMarker makes a program fit for how sites are attached here.
+// asMarker prepares a program for the way sites are attached here.
 func (t *Tracer) asMarker(spec *ebpf.ProgramSpec) {
 	if t.features.UprobeMulti {
 		asMulti(spec)
@@ -263,8 +263,8 @@ func (t *Tracer) asMarker(spec *ebpf.ProgramSpec) {
 	}
 }
 
-// AddTarget makes a process, by its id in phasetrace's own PID namespace, one
-// whose end is told and, with AllProcesses, whose markers are recorded.
+// AddTarget makes a process a target: its end is reported and, with AllProcesses,
+// its markers are recorded. pid is in phasetrace's own PID namespace.
 func (t *Tracer) AddTarget(pid int) error {
 	err := t.maps[bpf.PhasetraceMapTargets].Put(uint32(pid), uint8(1))
 	if err != nil {
@@ -296,7 +296,7 @@ func (t *Tracer) Close() error {
 	return nil
 }
 
-// RemoveTarget undoes AddTarget. It is no error when the process has ended.
+// RemoveTarget undoes AddTarget. It is not an error if the process has ended.
 func (t *Tracer) RemoveTarget(pid int) error {
 	err := t.maps[bpf.PhasetraceMapTargets].Delete(uint32(pid))
 	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {

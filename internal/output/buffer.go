@@ -11,9 +11,9 @@ import (
 )
 
 const (
-	// flushAt is the number of bytes from which a buffer is written out without
-	// being asked: large enough that a system call is cheap per line, small
-	// enough to stay in a CPU's cache.
+	// flushAt is the number of bytes at which a buffer is written out by itself:
+	// large enough that a system call is cheap per line, small enough to stay in
+	// a CPU's cache.
 	flushAt = 64 << 10
 	// keepAt is the largest buffer kept after a very long line.
 	keepAt = 1 << 20

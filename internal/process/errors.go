@@ -36,8 +36,8 @@ func (e *ThreadError) Error() string {
 	return fmt.Sprintf("%d is a thread of process %d; give the PID %d", e.TID, e.PID, e.PID)
 }
 
-// PermissionError says that the kernel refused to show something of a process,
-// and what to do about it. errors.Is(err, fs.ErrPermission) holds for it.
+// PermissionError says that the kernel refused to show part of a process, and
+// what to do about it. errors.Is(err, fs.ErrPermission) holds for it.
 type PermissionError struct {
 	PID        int
 	Op         string // what was tried, such as "read the memory map"

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// exe returns the executable's path as the target names it.
+// exe returns the executable's path in the target's view.
 func (p *Process) exe() (path string, deleted bool, err error) {
 	prefix, err := p.memoryDir()
 	if err != nil {
@@ -171,7 +171,7 @@ func (f *finder) candidates(mf mappedFile, paths []string) []candidate {
 	return list
 }
 
-// ErrNotRegular says that what lies at a path is no regular file.
+// ErrNotRegular says that a path does not name a regular file.
 var ErrNotRegular = errors.New("not a regular file")
 
 // openRegular opens a regular file for reading. The target may have put
@@ -194,9 +194,9 @@ func openRegular(path string) (*os.File, fileID, error) {
 	return f, fileIDOf(&st), err
 }
 
-// OpenRegular opens a regular file for reading, whatever lies at the path by
-// then: for a pipe, a device and the like it fails, and opens nothing. It may
-// wait for a file system that does not answer.
+// OpenRegular opens a regular file for reading. If the path names a pipe, a
+// device or the like, it fails and opens nothing. It may wait for a file system
+// that does not answer.
 func OpenRegular(path string) (*os.File, error) {
 	f, _, err := openRegular(path)
 	if err != nil {

@@ -19,7 +19,7 @@ const MaxModules = 1 << 14
 type Module struct {
 	Path    string // as the target names it, without " (deleted)"; may hold any bytes but 0
 	Deleted bool   // no longer in the file system under that name
-	Dev     uint64 // device as the memory map shows it (unix.Mkdev); a stat of the file may show another
+	Dev     uint64 // device as in the memory map (unix.Mkdev); stat may show another
 	Inode   uint64 // as the memory map shows it
 
 	// OpenPath is a path that we can read, and that was the very file that
@@ -70,8 +70,8 @@ func (p *Process) Modules() ([]Module, error) {
 // counts as new. Modules known from before are not opened again, so the call
 // is cheap enough to repeat.
 func (p *Process) ModulesSince(earlier []Module) (added, current []Module, err error) {
-	// A file unmapped between the look at the map and the look at the file
-	// would be shown as unreadable; a second look settles it.
+	// A file that was unmapped between reading the map and opening the file would
+	// seem unreadable; a second look settles it.
 	for range 3 {
 		var stale bool
 		added, current, stale, err = p.modulesSince(earlier)

@@ -172,7 +172,7 @@ func (w *watcher) uncounted(reach *reach, f *file, sites []loader.Uncounted) (de
 	return dead
 }
 
-// attachedSites books what has been attached.
+// attachedSites records what has been attached.
 func (w *watcher) attachedSites(pid int, f *file, sites []probe.Site, failed []loader.SiteError) error {
 	now, boot := w.core.attached(pid, sites)
 	bad := make(map[uint32]bool)

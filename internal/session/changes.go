@@ -145,7 +145,7 @@ func (w *watcher) waits(pid int) bool {
 	return w.tracer.Waiting(pid) || w.halter != nil && w.halter.Halted(pid)
 }
 
-// letRun lets a program go on that waits, whichever way.
+// letRun resumes a program that waits, in whichever way.
 func (w *watcher) letRun(c change, seen bool) error {
 	var err error
 	if c.exec {
@@ -329,7 +329,7 @@ func (w *watcher) openChanged(c change) (*target, *process.Process, error) {
 	return t, proc, nil
 }
 
-// attachChange attaches to what a process has mapped now, and tells of it.
+// attachChange attaches to what a process has mapped now, and reports it.
 func (w *watcher) attachChange(t *target, v *view, c change) error {
 	before := w.attached.sites
 	err := w.attachTo(t, v)
@@ -360,5 +360,5 @@ func (w *watcher) attachChange(t *target, v *view, c change) error {
 	return err
 }
 
-// roundTime leaves what a person can use.
+// roundTime rounds to what a person can use.
 func roundTime(d time.Duration) time.Duration { return d.Round(10 * time.Microsecond) }

@@ -37,7 +37,7 @@ type ending struct {
 	pid     int
 	started uint64 // stream.Process.StartTime
 	at      int64  // ns, CLOCK_MONOTONIC: when its end was noticed
-	removed bool   // it goes on, and is no longer traced
+	removed bool   // it still runs, but is no longer traced
 	done    chan struct{}
 }
 

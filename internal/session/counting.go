@@ -117,7 +117,7 @@ func (c *counting) begin() error { return c.counts.Until(math.MaxInt64) }
 
 func (c *counting) detaching(now int64) error { return c.counts.Until(now) }
 
-// poll reads the figures when it is time to, and tells of new violations.
+// poll reads the figures when it is time, and reports new violations.
 func (c *counting) poll(now int64) error {
 	if elapsed(c.polled, now) < countedInterval {
 		return nil
@@ -126,7 +126,7 @@ func (c *counting) poll(now int64) error {
 	return c.read()
 }
 
-// finish reads the figures for the last time: nothing counts any more.
+// finish reads the figures for the last time: nothing is counted any more.
 func (c *counting) finish(*plan) error {
 	if err := c.read(); err != nil {
 		return err
@@ -181,7 +181,7 @@ func (c *counting) nameProcesses(a *loader.Aggregate) {
 	}
 }
 
-// report tells of a violation unless it has been told.
+// report reports a violation, unless it already has.
 func (c *counting) report(v countedViolation) {
 	key := loader.AggregateDefect{
 		Process: v.defect.Process, Site: v.defect.Site, Kind: v.defect.Kind,

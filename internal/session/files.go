@@ -136,7 +136,7 @@ func (fs *files) find(id fileID) *file {
 	return fs.known[id]
 }
 
-// forget makes a file be read anew when it is met again.
+// forget makes a file be read again when it is next met.
 func (fs *files) forget(f *file) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
@@ -149,7 +149,7 @@ func (fs *files) forget(f *file) {
 // program can run any number of files.
 const maxPlain = 1 << 14
 
-// remember keeps a file, or returns what another look has kept meanwhile.
+// remember keeps a file, or returns the one that another look has kept meanwhile.
 func (fs *files) remember(f *file) *file {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
@@ -212,7 +212,7 @@ func (fs *files) lookPath(l *looked, name, hostPath string) {
 	l.add(f, err)
 }
 
-// openPath opens a file without waiting for what is none, such as a pipe.
+// openPath opens a regular file; it does not wait for a pipe or the like.
 func openPath(path string) (*os.File, error) {
 	f, err := process.OpenRegular(path)
 	if errors.Is(err, process.ErrNotRegular) {

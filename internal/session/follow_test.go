@@ -386,7 +386,7 @@ func TestFollowAdoptsChildren(t *testing.T) {
 
 // A followed child runs a program that nobody has seen before: it waits until
 // it is attached, so that its very first marker is traced. On a machine that
-// does not get to it in time this is told.
+// does not get to it in time, that is reported.
 func TestFollowExec(t *testing.T) {
 	testenv.BPF(t)
 	for _, how := range []string{"fork", "vfork", "spawn"} {

@@ -49,7 +49,7 @@ func eventually(t testing.TB, what string, is func() bool) time.Duration {
 		if time.Since(began) > 30*time.Second {
 			t.Fatalf("%s did not come about", what)
 		}
-		time.Sleep(time.Millisecond) // between two looks at what nothing tells of
+		time.Sleep(time.Millisecond) // between two looks at what nothing announces
 	}
 	return time.Since(began)
 }

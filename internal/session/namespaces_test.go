@@ -25,7 +25,7 @@ func rootHere() (mappings []syscall.SysProcIDMap) {
 }
 
 // A process in namespaces of its own, whose program lies on a file system that
-// nobody else sees, traced from outside: its threads are told by their ids
+// nobody else sees, traced from outside: its threads are reported with their ids
 // here, on the host and in there.
 func TestTraceIntoNamespaces(t *testing.T) {
 	for _, c := range []struct {

@@ -12,7 +12,7 @@ import (
 	"github.com/phasetrace/phasetrace/internal/stream"
 )
 
-// past is what the summary says of sites and pairs that have been let go of.
+// past is what the summary says about released sites and pairs.
 type past struct {
 	zeroSites []stream.ZeroSite
 	notes     []stream.Note

@@ -157,7 +157,7 @@ func (q *waiting) finish(sum *stream.Summary) error {
 func (s *Session) lostMarkers() (all, stateless uint64) {
 	st, err := s.watcher.tracer.Stats()
 	if err != nil {
-		return math.MaxUint64, math.MaxUint64 // not known: nobody is to be blamed
+		return math.MaxUint64, math.MaxUint64 // unknown: nobody is to blame
 	}
 	return st.Lost + st.LostNoState, st.LostNoState
 }

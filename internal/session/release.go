@@ -39,7 +39,7 @@ func (w *watcher) retireUnused(f *file) {
 	f.retired = true
 	w.unwatchStart(f)
 	w.files.forget(f)
-	for k := range f.execs { // who runs it must wait again
+	for k := range f.execs { // processes that run it must wait again
 		delete(w.known, k)
 		delete(w.passing, k)
 		w.tracer.ForgetExec(k)

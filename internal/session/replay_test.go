@@ -42,7 +42,7 @@ func replayed(t *testing.T, p *fixture.Proc, c Config, drive func()) (*jsonl.Rep
 	return r, sum
 }
 
-// The lines of a session, read back and added up anew, give the summary of that
+// The lines of a session, read back and added up again, give the summary of that
 // session to the last digit: with losses, with lanes and keyed pairs, with what
 // breaks nesting, and with readings of device memory.
 func TestReplay(t *testing.T) {
@@ -86,7 +86,7 @@ func TestReplay(t *testing.T) {
 				t.Errorf("the session's end in its lines (-session +lines):\n%s", diff)
 			}
 			if diff := outputtest.DiffFigures(sum, r.Played); diff != "" {
-				t.Errorf("added up anew (-session +lines):\n%s", diff)
+				t.Errorf("added up again (-session +lines):\n%s", diff)
 			}
 		})
 	}

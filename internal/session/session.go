@@ -195,7 +195,7 @@ func kernelRelease() string {
 	return unix.ByteSliceToString(u.Release[:])
 }
 
-// tellSampler says whose memory to look for on the devices.
+// tellSampler tells the sampler whose memory to look for on the devices.
 func (s *Session) tellSampler() {
 	if s.cfg.GPU == nil {
 		return

@@ -30,7 +30,7 @@ func (d *delay) add(by time.Duration) {
 	d.worst = max(d.worst, by)
 }
 
-// notes tells what may have been missed.
+// notes lists what may have been missed.
 func (t *shortfall) notes() []stream.Note {
 	var out []stream.Note
 	for _, n := range []struct {

@@ -115,7 +115,7 @@ func (w *watcher) use(t *target, f *file) {
 	}
 }
 
-// leave notes that a process does not use a file any more.
+// leave notes that a process no longer uses a file.
 func (w *watcher) leave(f *file) {
 	if f.users--; f.users > 0 {
 		return

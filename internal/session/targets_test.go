@@ -88,7 +88,7 @@ var asLibrary = []string{"-shared", "-fPIC"}
 const lateLibrary = "after a library was mapped"
 
 // A library that is loaded after the attach is attached in turn, the time that
-// took is told, and from then on every marker counts, once, also when the
+// took is reported, and from then on every marker counts once, even when the
 // library is unloaded, replaced on disk and loaded again.
 func TestLibraryLoadedLater(t *testing.T) {
 	for _, follow := range []bool{false, true} {

@@ -23,7 +23,7 @@ import (
 )
 
 // More boundaries wait for a sample than the queue holds, because the device
-// does not answer: all go out, in order, and those that did not wait are told.
+// does not answer: all go out, in order, and those that did not wait are reported.
 func TestQueueOverflow(t *testing.T) {
 	fake := gpu.NewFake(1)
 	sampler := gpu.Start(fake, gpu.Options{})

@@ -178,7 +178,7 @@ func (w *watcher) gone(e ending) {
 	w.release(t)
 }
 
-// report tells what has not been told yet.
+// report reports what has not been reported yet.
 func (w *watcher) report() {
 	for _, text := range w.plan.warnings.fresh() {
 		w.say("warning: %s", text)

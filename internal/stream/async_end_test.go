@@ -12,7 +12,7 @@ import (
 	"github.com/phasetrace/phasetrace/internal/stream"
 )
 
-// A sink that hangs for good is given up, and what it lacks is told.
+// A sink that hangs for good is given up, and what it lacks is reported.
 func TestAsyncHangs(t *testing.T) {
 	for _, test := range []struct {
 		name  string
@@ -79,7 +79,7 @@ func (h *hanging) wait(really bool) {
 	}
 }
 
-// A slow sink that goes on is waited for, but not for ever.
+// End waits for a slow sink that makes progress, but not forever.
 func TestAsyncSlowEnd(t *testing.T) {
 	for _, test := range []struct{ given, written int }{{20, 20}, {100, 31}} {
 		synctest.Test(t, func(t *testing.T) {

@@ -112,7 +112,7 @@ func TestAsyncDrops(t *testing.T) {
 }
 
 // accounted checks that every record was either got or dropped, in the very
-// place where the sink is told so.
+// place where the sink is told of it.
 func accounted(t *testing.T, given []stream.Record, sink *kept, a *stream.AsyncSink) {
 	t.Helper()
 	i := 0
@@ -155,7 +155,7 @@ func accounted(t *testing.T, given []stream.Record, sink *kept, a *stream.AsyncS
 	}
 }
 
-// A Dropped of somebody before that is dropped itself is told all the same.
+// A Dropped from an earlier Async that is dropped itself still counts.
 func TestAsyncPassesGapsOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hang := make(chan bool)

@@ -116,7 +116,7 @@ func start(t *testing.T, sink stream.Sink, o stream.AsyncOptions) *stream.AsyncS
 	return a
 }
 
-// give hands records on as the engine does: with buffers that are used anew.
+// give hands records on as the engine does: with buffers that are reused.
 func give(t *testing.T, a stream.Sink, rs []stream.Record) {
 	t.Helper()
 	for _, r := range rs {

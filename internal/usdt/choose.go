@@ -98,7 +98,7 @@ func plural(o Origin) string {
 	return o.String() + "s"
 }
 
-// possible returns every pair of which a probe exists, in the order of
+// possible returns every pair with at least one probe, in the order of
 // precedence, none chosen yet.
 func possible(sites []Site, ix siteIndex) []Choice {
 	var cs []Choice
@@ -159,8 +159,8 @@ func chooseFlag(p PairSpec, sites []Site, ix siteIndex) Choice {
 	return c
 }
 
-// suggestion finds a probe that differs from a missing one in case or
-// punctuation only, the usual slip: tools write query-start, files have
+// suggestion finds a probe that differs from a missing one only in case or
+// punctuation. That is a common slip: tools write query-start, files have
 // query__start.
 func suggestion(p PairSpec, sites []Site) string {
 	plain := func(s string) string {
@@ -178,7 +178,7 @@ func suggestion(p PairSpec, sites []Site) string {
 	return ""
 }
 
-// warn notes the arguments that the pair uses and its sites do not give.
+// warn notes the arguments that the pair uses but its sites lack.
 func (c *Choice) warn(sites []Site) {
 	p := &c.Pair
 	at := func(is []int, what string, arg int) {
@@ -196,7 +196,7 @@ func (c *Choice) warn(sites []Site) {
 				continue
 			}
 			c.Warnings = append(c.Warnings, fmt.Sprintf("%s: no arg%d at %s (%#x): %s", what, arg, s.probe(), s.Location, why))
-			return // one site is enough to say
+			return // one site is enough to report
 		}
 	}
 	attrs := p.Attrs

@@ -17,7 +17,7 @@ const (
 // pageSize is the smallest page of the supported architectures, in bytes.
 const pageSize = 4096
 
-// dynamic is what is of interest in a dynamic section.
+// dynamic is what we need of a dynamic section.
 type dynamic struct {
 	strtab, flags1, init    uint64
 	needed                  []uint64 // offsets into the string table
@@ -83,8 +83,8 @@ func readLinkage(im *image, f *File, p *problems) {
 	if d.hasRun {
 		f.RunPath = splitPath(str(d.runpath))
 	}
-	// Linkers before binutils 2.26 do not set the flag; an interpreter and no
-	// name of its own then tell a program from a library.
+	// Linkers before binutils 2.26 do not set the flag; a program then shows by
+	// having an interpreter and no soname.
 	f.PIE = !im.fixed() && (elf.DynFlag1(d.flags1)&elf.DF_1_PIE != 0 || f.Interp != "" && !d.hasSoname)
 	f.Shared = !im.fixed() && !f.PIE
 	f.Static = !f.Shared && f.Interp == ""

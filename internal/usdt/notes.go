@@ -149,8 +149,8 @@ func (r *siteReader) site(desc []byte) {
 		Location:  binary.LittleEndian.Uint64(desc),
 		Semaphore: binary.LittleEndian.Uint64(desc[16:]),
 	}
-	// The linker resolved the note; prelink moved the file without touching
-	// it. The section, which did move, tells by how much.
+	// The linker resolved the note; prelink moved the file without touching it.
+	// The section, which did move, shows by how much.
 	if base := binary.LittleEndian.Uint64(desc[8:]); base != 0 && r.base != 0 {
 		s.Location += r.base - base
 		if s.Semaphore != 0 {
@@ -178,7 +178,7 @@ func (r *siteReader) site(desc []byte) {
 // probe returns "provider:name".
 func (s *Site) probe() string { return s.Provider + ":" + s.Name }
 
-// place finds the file offsets of a site and what lies there.
+// place finds the file offsets of a site and the instruction there.
 func (r *siteReader) place(s *Site) bool {
 	if r.code.dropped(s.Location) {
 		return false // nothing is lost with code that is not there
@@ -239,7 +239,7 @@ var (
 	nopARM = []byte{0x1f, 0x20, 0x03, 0xd5}
 )
 
-// nop says what lies at a file offset.
+// nop says which instruction is at a file offset.
 func (f *image) nop(off uint64) probe.Nop {
 	var buf [11]byte
 	n := min(uint64(len(buf)), f.size-off)

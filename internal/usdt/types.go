@@ -30,8 +30,8 @@ type Site struct {
 	// file (RELRO, as lld and mold lay it out). Until then Linux raises the
 	// semaphore there, where the program does not read it.
 	Shadowed bool
-	// ArgText is the argument string of the note; empty where it was too long
-	// to be true, which a Problem says.
+	// ArgText is the argument string of the note; empty where it was implausibly
+	// long, which a Problem reports.
 	ArgText string
 	// Args are the arguments in order, at most MaxArgs.
 	Args []probe.Operand
@@ -63,8 +63,7 @@ type File struct {
 	Arch probe.Arch
 	// Sites in the order of their notes.
 	Sites []Site
-	// Problems found in the notes; bounded, the last one counts what was left
-	// out.
+	// Problems found in the notes; bounded; the last one counts those left out.
 	Problems []Problem
 	// BuildID is the GNU build id in lower-case hex, empty for none.
 	BuildID string

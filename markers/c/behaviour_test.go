@@ -68,7 +68,7 @@ func eachRun(t *testing.T, compilers []compiler, source, want string, more ...st
 }
 
 // Untraced nothing is evaluated; traced, everything once. An exit whose enter
-// was not traced is told with token 0, and with its name where that is known.
+// was not traced is reported with token 0, and with its name if that is known.
 func TestMacrosInC(t *testing.T) {
 	t.Parallel()
 	eachRun(t, cCompilers(t), "sequence.c", `

@@ -15,8 +15,8 @@ type Table struct {
 	// Right aligns all columns but the first to the right. Otherwise all are
 	// aligned to the left, and the last may be of any length.
 	Right bool
-	// Limit is the width at which cells are cut, but for the last column's; 0: none
-	// is.
+	// Limit is the width at which cells are cut, except in the last column; 0
+	// means no limit.
 	Limit int
 	// Cell returns an escaped text.
 	Cell func(row, column int) string
@@ -47,7 +47,7 @@ func (t *Table) Measure(rows int) {
 	}
 }
 
-// Before is how many terminal columns lie before the last column.
+// Before is the number of terminal columns before the last column.
 func (t *Table) Before() int {
 	n := t.Indent
 	for _, w := range t.widths[:len(t.widths)-1] {

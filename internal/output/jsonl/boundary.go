@@ -44,8 +44,8 @@ func (s *Sink) boundary(b *stream.Boundary) error {
 	return s.end(append(l, '}'))
 }
 
-// thread appends host and process, and the thread's ids in other namespaces
-// where they differ. The recorder's thread id is told by phase_scope.
+// thread appends host and process, and the thread's ids in other namespaces where
+// they differ. The recorder's thread id is in phase_scope.
 func (s *Sink) thread(l line, t *stream.Thread) line {
 	l = append(l, s.host...)
 	if t == nil || t.Process == nil {

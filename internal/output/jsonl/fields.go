@@ -20,10 +20,10 @@ const (
 	optional = false
 )
 
-// object is what the fields of one kind of object are.
+// object lists the fields of one kind of object.
 type object struct {
 	fields []field
-	quoted [][]byte // the names as they stand in JSON, with the colon
+	quoted [][]byte // the names as in JSON, with the colon
 	needed uint64   // a bit for each field
 }
 
@@ -69,8 +69,8 @@ func (o *object) missing(seen uint64) error {
 	return fmt.Errorf("no %s", strings.Join(names, ", "))
 }
 
-// members reads the members of an object whose beginning has been read. seen has
-// a bit for each field that was read before.
+// members reads the members of an object after its opening brace. seen has a bit
+// for each field already read.
 func (p *player) members(o *object, seen uint64) {
 	at := 0
 	for p.more('}') {
@@ -78,7 +78,7 @@ func (p *player) members(o *object, seen uint64) {
 		i := o.find(p.line[p.at:], at)
 		if i >= 0 {
 			p.at += len(o.quoted[i])
-		} else { // a field that is not known, or not written as we write it
+		} else { // an unknown field, or one not written the way we do
 			i = o.find([]byte(`"`+p.unquote(p.name())+`":`), 0)
 		}
 		switch {

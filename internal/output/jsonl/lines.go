@@ -17,11 +17,11 @@ const (
 
 var errLongLine = errors.New("a line of more than 1 GiB: not written by phasetrace")
 
-// lines cuts what a reader gives at the line ends.
+// lines splits a reader's bytes at line ends.
 type lines struct {
 	r        io.Reader
 	buf      []byte
-	from, to int // what of buf has not been returned
+	from, to int // the part of buf not yet returned
 	searched int // up to where there is no line end
 	err      error
 	whole    bool // the last line had its end
@@ -53,7 +53,7 @@ func (l *lines) next(idle func() error) ([]byte, error) {
 	}
 }
 
-// fill reads more behind what is there.
+// fill reads more bytes into buf.
 func (l *lines) fill() {
 	if l.from > 0 {
 		copy(l.buf, l.buf[l.from:l.to])

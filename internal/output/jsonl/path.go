@@ -9,8 +9,8 @@ import (
 	"github.com/phasetrace/phasetrace/internal/recorder"
 )
 
-// pathBudget bounds the memory of encoded paths, in bytes. When it is spent all
-// are dropped and encoded again when they come.
+// pathBudget bounds the memory of encoded paths, in bytes. When it is used up,
+// all are dropped and encoded again when needed.
 const pathBudget = 8 << 20
 
 // pathOverhead is what an entry costs besides its bytes, roughly.
@@ -22,13 +22,13 @@ type pathCache struct {
 	used    int
 }
 
-// encodedPath holds what a boundary's line says of its path. A zero one is
+// encodedPath holds what a boundary's line says of its path. The zero value is
 // empty.
 type encodedPath struct {
 	path *recorder.Path
 	// context is the inside of a JSON string, array the list of names, name the
 	// last of them as a JSON string. full is array with the fields that follow it
-	// where names alone do not tell the path.
+	// if names alone do not identify the path.
 	context, array, name, full []byte
 }
 
@@ -77,8 +77,8 @@ func appendNames(dst []byte, parts []string) []byte {
 	return append(dst, ']')
 }
 
-// appendDetails appends what names do not tell of a path: the bytes of those that
-// are no valid UTF-8, and that it stands for the phases beyond a limit.
+// appendDetails appends what names do not say about a path: the bytes of names
+// that are not valid UTF-8, and that it stands for the phases beyond a limit.
 func appendDetails(dst []byte, p *recorder.Path) []byte {
 	parts := p.Parts()
 	if !validNames(parts) {

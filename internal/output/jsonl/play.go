@@ -13,21 +13,22 @@ import (
 	"github.com/phasetrace/phasetrace/internal/stream"
 )
 
-// Report is what Play found besides records.
+// Report is what Play found in addition to records.
 type Report struct {
 	Lines uint64 // whole lines
-	// Unknown are those of Lines that were skipped because their event type is
-	// not known here, and UnknownFields the fields that were skipped in others: a
-	// later version may add both.
+	// Unknown counts lines that were skipped because of an unknown event type,
+	// and UnknownFields the fields that were skipped in other lines: a later
+	// version may add both.
 	Unknown, UnknownFields uint64
-	// Torn is the length in bytes of a last line that breaks off: whoever wrote it
-	// was interrupted. It was left out.
+	// Torn is the length in bytes of an incomplete last line, left out: its
+	// writer was interrupted.
 	Torn int
-	// Ended says that the session has its end. If not, the sink got no End.
+	// Ended says that the end of the session was there. If not, the sink got no
+	// End.
 	Ended bool
 	// Time and Unix are those of the last line that was played.
 	Time, Unix int64
-	// Dropped are lines that are missing, as the others say.
+	// Dropped counts lines that are missing, as other lines report.
 	Dropped stream.Counts
 }
 
@@ -43,12 +44,12 @@ func (e *LineError) Error() string { return fmt.Sprintf("line %d: %v", e.Line, e
 // Unwrap returns the reason.
 func (e *LineError) Unwrap() error { return e.Err }
 
-// Play reads JSON lines back and plays them into a sink: the session's start, its
-// records and its end, as they were, with a flush before each wait for the
-// reader. Written again, they give the same lines.
+// Play reads JSON lines back into a sink: the session's start, its records and
+// its end, as they were, with a flush before each wait for the reader. Written
+// again, they give the same lines.
 //
-// It is strict: what it cannot skip (see Report) ends it with a *LineError, and
-// what the sink got until then stays. An error of the sink or of the reader is
+// It is strict: anything it cannot skip (see Report) ends it with a *LineError;
+// the sink keeps what it got until then. An error of the sink or of the reader is
 // returned as it is.
 func Play(r io.Reader, sink stream.Sink) (Report, error) {
 	p := newPlayer(r, sink)
@@ -57,7 +58,7 @@ func Play(r io.Reader, sink stream.Sink) (Report, error) {
 	return p.report, err
 }
 
-// kind is a kind of line: its fields, and what hands it to the sink.
+// kind is a kind of line: its fields, and the function that hands it to the sink.
 type kind struct {
 	event  string
 	fields *object
@@ -148,7 +149,7 @@ func (p *player) playLine(line []byte) error {
 	return err
 }
 
-// refusal says why a line is refused, if what is to be done with it fails.
+// refusal says why handling a line failed.
 func (p *player) refusal(event string, do func()) error {
 	if p.err == nil {
 		do()
@@ -159,9 +160,8 @@ func (p *player) refusal(event string, do func()) error {
 	return &LineError{p.report.Lines, fmt.Errorf("%s: %w", event, p.err)}
 }
 
-// event reads the event type of a line. It is written first: then it has been
-// read, and first has its bit. Where somebody has sorted the fields, it is looked
-// for.
+// event reads the event type of a line. We write it first: then it has been read,
+// and first has its bit. If somebody has sorted the fields, event looks for it.
 func (p *player) event() (event string, first uint64) {
 	if !p.open('{', "an object") {
 		return "", 0

@@ -52,7 +52,7 @@ func metadataFields(memory, reading *object, exit ...field) *object {
 	})...)
 }
 
-// phaseScopeFields leaves out what the line tells elsewhere.
+// phaseScopeFields leaves out what the line says elsewhere.
 var phaseScopeFields = newObject(
 	field{"action", optional, (*player).ignore},
 	field{"name", optional, (*player).ignore},
@@ -183,7 +183,7 @@ func (p *player) playBoundary(action recorder.Action) error {
 		return nil
 	}
 	b.Rank = int32(p.who.rank)
-	// The rank is the scope's: the process's may have been told since.
+	// The rank is the scope's: the process's may have changed since.
 	w := p.who
 	w.hasRank, w.hasThread, w.thread, w.name = false, true, b.ThreadID, b.ThreadName
 	b.Thread = p.threadOf(&w)

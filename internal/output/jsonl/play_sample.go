@@ -117,7 +117,7 @@ func (p *player) playSample() error {
 		known = gpu.Device{ID: id, Index: id, MIG: -1}
 	}
 	if known.UUID == "" {
-		known.UUID = uuid // found later than the session began
+		known.UUID = uuid // found after the session began
 	}
 	p.devices[id] = known
 	s.Device = known

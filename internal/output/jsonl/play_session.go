@@ -50,7 +50,7 @@ func (p *player) playStart() error {
 	return p.sink.Start(&p.start)
 }
 
-// processInfo is what is told of a process besides its ids.
+// processInfo is what a line says of a process besides its ids.
 var processInfo = []field{
 	{"comm", need, func(p *player) { p.told.Comm = p.stringOrNull() }},
 	{"exe", need, func(p *player) { p.told.Exe = p.stringOrNull() }},
@@ -77,8 +77,8 @@ var (
 	})...)
 )
 
-// described returns the process that was told, which is what is known of its PID
-// from now on.
+// described returns the process that was read; from now on its PID means this
+// process.
 func (p *player) described() *stream.Process {
 	if p.err == nil && !p.who.hasProcess {
 		p.failf("pid: want one")
@@ -212,7 +212,7 @@ func (p *player) readViolation() {
 	lastViolation(p).First = *p.theViolation()
 }
 
-// findingFields are what was not traced, and what else a user should know.
+// findingFields are what was not traced, and what a user should know besides.
 var findingFields = []field{
 	{"zero_sites", need, func(p *player) {
 		p.list(func(p *player) {

@@ -8,7 +8,7 @@ import (
 	"github.com/phasetrace/phasetrace/internal/stream"
 )
 
-// who are the process and the thread of a line. Ids that are not told are 0.
+// who are the process and the thread of a line. Missing ids are 0.
 type who struct {
 	rank                           int
 	hasRank, hasProcess, hasThread bool
@@ -28,7 +28,7 @@ var processFields = []field{
 	{"container_pid", optional, func(p *player) { p.who.containerPID = p.number() }},
 }
 
-// threadFields are the rank, the host and the ids of process and thread, but for
+// threadFields are the rank, the host and the ids of process and thread, except
 // the thread's own.
 var threadFields = slices.Concat([]field{
 	{"rank", need, func(p *player) {
@@ -52,17 +52,17 @@ var whereFields = append(slices.Clip(threadFields),
 	field{"thread_name", need, func(p *player) { p.who.name = p.stringOrNull() }},
 )
 
-// threadKey is all that tells a thread from others.
+// threadKey is everything that distinguishes a thread from others.
 type threadKey struct {
 	process                    *stream.Process
 	tid, hostTID, containerTID int
 	name                       string
 }
 
-// maxThreads bounds the threads and the markers that are kept to be used again.
+// maxThreads bounds the threads and the markers that are kept for reuse.
 const maxThreads = 1 << 16
 
-// threadOf returns the thread of a line, nil when it tells none.
+// threadOf returns the thread of a line, nil if it names none.
 func (p *player) threadOf(w *who) *stream.Thread {
 	if !w.hasThread {
 		return nil
@@ -89,7 +89,7 @@ func or(id, usual int) int {
 	return id
 }
 
-// processOf returns the process of a line, with all that was told of it before.
+// processOf returns the process of a line, with everything read about it before.
 // The rank, if the line has one, is the process's.
 func (p *player) processOf(w *who) *stream.Process {
 	host, container := or(w.hostPID, w.pid), or(w.containerPID, w.pid)
@@ -109,8 +109,8 @@ func (p *player) processOf(w *who) *stream.Process {
 	return &fresh
 }
 
-// where returns the thread of a line that may have none, and fails where its rank
-// and its process do not go together.
+// where returns the thread of a line that may have none, and fails if its rank
+// and its process do not match.
 func (p *player) where() *stream.Thread {
 	if p.who.hasRank != (p.who.hasThread && p.who.hasProcess) {
 		p.failf("rank: want it where process and thread are known, and null elsewhere")

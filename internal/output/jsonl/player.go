@@ -29,10 +29,10 @@ type player struct {
 	host      []byte // as JSON
 	devices   map[int]gpu.Device
 
-	// What records point to, made once each.
+	// What records point to, each made once.
 	paths     *recorder.Paths
-	byNames   map[string]*recorder.Path // by how lines tell it
-	processes map[int]*stream.Process   // by PID: as they were last told
+	byNames   map[string]*recorder.Path // by its JSON
+	processes map[int]*stream.Process   // by PID: as last read
 	threads   map[threadKey]*stream.Thread
 	markers   map[stream.Marker]*stream.Marker
 
@@ -42,13 +42,13 @@ type player struct {
 	processGPU []gpu.ProcessReading
 	candidates []recorder.Active
 	ref        pathRef // the innermost path
-	outer      pathRef // that of an attribution, which has others inside
+	outer      pathRef // that of an attribution, which contains others
 	key        []byte  // scratch
 
 	read
 }
 
-// read is what has been read of a line.
+// read is what has been read of the current line.
 type read struct {
 	unix, time int64
 	who        who
@@ -78,7 +78,7 @@ type read struct {
 	summary    stream.Summary
 }
 
-// playLimits are wider than those of any session, which has applied its own.
+// playLimits are wider than any session's, which has applied its own.
 var playLimits = recorder.Limits{MaxPaths: 1 << 21, MaxChildren: 1 << 21, MaxName: 1 << 12, MaxNameBytes: 256 << 20}
 
 func newPlayer(r io.Reader, sink stream.Sink) *player {
@@ -108,7 +108,7 @@ func headFields(more ...field) []field {
 
 var hostField = field{"host", need, (*player).readHost}
 
-// ignore skips what the line tells elsewhere, or what is not kept.
+// ignore skips what the line says elsewhere, or what is not kept.
 func (p *player) ignore() { p.skip() }
 
 // readSession notes the session's id; all lines have the same.
@@ -139,9 +139,9 @@ func (p *player) readHost() {
 	}
 }
 
-// pathRef is a path as a line tells it.
+// pathRef is a path as in a line.
 type pathRef struct {
-	names    []byte // JSON; empty: null or not told
+	names    []byte // JSON; empty: null or missing
 	bytes    []byte // JSON; empty: the names are the bytes
 	overflow bool
 }
@@ -164,7 +164,7 @@ func pathFields(of func(*player) *pathRef) []field {
 func innerPath(p *player) *pathRef { return &p.ref }
 func outerPath(p *player) *pathRef { return &p.outer }
 
-// path returns what a line tells as a path, nil for null.
+// path returns the path of a line, nil for null.
 func (p *player) path(r *pathRef) *recorder.Path {
 	if p.err != nil || len(r.names) == 0 {
 		return nil
@@ -276,7 +276,8 @@ func (p *player) scopeID() (session string, scope uint64) {
 	return session, scope
 }
 
-// splitScopeID takes the id of a scope apart. false: no recorder gave it.
+// splitScopeID takes the id of a scope apart. It returns false if no recorder
+// made it.
 func splitScopeID(id string) (session string, scope uint64, ok bool) {
 	i := len(id) - 1
 	for i >= 0 && id[i] != ':' {
@@ -289,7 +290,7 @@ func splitScopeID(id string) (session string, scope uint64, ok bool) {
 	return id[:i], n, ok && (id[i+1] != '0' || i+2 == len(id))
 }
 
-// quoted is what a value says that must be a string.
+// quoted returns a value that must be a string.
 func (p *player) quoted(raw []byte) string {
 	if p.err == nil && (len(raw) == 0 || raw[0] != '"') {
 		p.failf("%.40s: want a string", raw)
@@ -300,7 +301,7 @@ func (p *player) quoted(raw []byte) string {
 	return p.unquote(raw)
 }
 
-// statuses are by name, as it stands in JSON.
+// statuses are by name, as in JSON.
 var statuses = func() map[string]gpu.Status {
 	byName := make(map[string]gpu.Status)
 	for i, name := range gpu.Statuses() {

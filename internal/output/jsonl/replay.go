@@ -16,12 +16,12 @@ type Replayed struct {
 	Start  *stream.Start
 	// Recorded is the summary that the session wrote, nil when its end is missing.
 	Recorded *stream.Summary
-	// Played has the figures of the lines, and all else that it knows from
-	// Recorded. Where no line is missing the two are the same.
+	// Played has the figures added up from the lines; everything else comes from
+	// Recorded. If no line is missing, the two are the same.
 	Played *stream.Summary
 }
 
-// Replay reads JSON lines and adds their figures up anew.
+// Replay reads JSON lines and adds their figures up again.
 func Replay(r io.Reader) (*Replayed, error) {
 	f := figures.New()
 	var facts facts
@@ -30,7 +30,7 @@ func Replay(r io.Reader) (*Replayed, error) {
 		return nil, err
 	}
 	out := &Replayed{Report: report, Start: facts.start, Recorded: facts.end}
-	if out.Start == nil { // it broke off within its first line
+	if out.Start == nil { // it ends within its first line
 		return out, nil
 	}
 	played := stream.Summary{

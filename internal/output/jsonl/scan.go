@@ -12,21 +12,20 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// scanner reads the values of one line, which has been found to be JSON. Its first
-// failure sticks: what is read after it is zero and without meaning.
+// scanner reads the values of one line of valid JSON. Its first failure sticks:
+// whatever is read after it is zero and meaningless.
 type scanner struct {
 	d       jsontext.Decoder
 	buffer  bytes.Buffer
 	line    []byte
 	at      int // what comes next in line
 	err     error
-	unknown uint64 // fields that nobody knows, of all lines
+	unknown uint64 // unknown fields, of all lines
 	text    []byte // scratch
 	known   map[string]string
 }
 
-// Bounds of the strings that are kept to be used again: of their number, and of
-// the bytes of each.
+// Bounds of the strings kept for reuse: their number, and the bytes of each.
 const (
 	maxKnown       = 1 << 16
 	maxKnownString = 256
@@ -49,9 +48,9 @@ func (s *scanner) begin(line []byte) error {
 	return nil
 }
 
-// leniently: fields that are there twice are refused by what reads them, and what
-// is no UTF-8 before. Half surrogates, as escapes, are the program's own affair in
-// its attributes, and refused elsewhere.
+// leniently: duplicate fields are refused where they are read, and invalid UTF-8
+// before that. Lone surrogates, as escapes, are allowed in the program's
+// attributes and refused elsewhere.
 var leniently = []jsontext.Options{jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)}
 
 func (s *scanner) fail(err error) {
@@ -73,7 +72,7 @@ func (s *scanner) next() byte {
 	return 0
 }
 
-// raw reads a value as it stands in the line.
+// raw reads a value as it is in the line.
 func (s *scanner) raw() []byte {
 	if s.err != nil {
 		return nil
@@ -94,7 +93,7 @@ func (s *scanner) raw() []byte {
 
 func endsScalar(c byte) bool { return c == ',' || c == '}' || c == ']' || c <= ' ' }
 
-// afterString returns where a string ends that begins at a place.
+// afterString returns the end of the string that begins at a place.
 func afterString(line []byte, at int) int {
 	at++
 	if n := bytes.IndexByte(line[at:], '"'); n == 0 || line[at+n-1] != '\\' {
@@ -128,7 +127,7 @@ func afterNested(line []byte, at int) int {
 
 func (s *scanner) skip() { s.raw() }
 
-// null reads a null, if that is what comes.
+// null reads a null, if one comes next.
 func (s *scanner) null() bool {
 	if s.err != nil || s.next() != 'n' {
 		return false
@@ -137,7 +136,7 @@ func (s *scanner) null() bool {
 	return true
 }
 
-// open reads the beginning of an object or list.
+// open reads the opening bracket of an object or list.
 func (s *scanner) open(begin byte, what string) bool {
 	if s.err == nil && s.next() != begin {
 		s.failf("%.40s: want %s", s.raw(), what)
@@ -149,8 +148,8 @@ func (s *scanner) open(begin byte, what string) bool {
 	return true
 }
 
-// more reports whether another member comes, and reads what stands before it, or
-// the end if there is none.
+// more reports whether another member follows, and reads the comma before it, or
+// the closing bracket if there is none.
 func (s *scanner) more(end byte) bool {
 	if s.err != nil {
 		return false
@@ -174,7 +173,7 @@ func (s *scanner) name() []byte {
 	return name
 }
 
-// unsigned reads an integer from 0 on.
+// unsigned reads an unsigned integer.
 func (s *scanner) unsigned() uint64 {
 	if n, ok := s.short(); ok {
 		return n
@@ -211,7 +210,7 @@ func (s *scanner) integer() int64 {
 	return int64(n)
 }
 
-// short reads an integer from 0 on of up to 18 digits, if that is what comes.
+// short reads an unsigned integer of up to 18 digits, if one comes next.
 func (s *scanner) short() (n uint64, ok bool) {
 	if s.err != nil {
 		return 0, false
@@ -294,7 +293,7 @@ func (s *scanner) stringOrNull() string {
 	return s.string()
 }
 
-// unquote returns what a JSON string says. Equal ones are made once.
+// unquote returns the value of a JSON string. Equal ones share one string.
 func (s *scanner) unquote(v []byte) string {
 	if text, ok := s.known[string(v)]; ok {
 		return text

@@ -128,7 +128,7 @@ func (s *Sink) violations(l line, r *stream.Summary) line {
 	return append(l, `]}`...)
 }
 
-// phase appends the figures of one path. Durations rest on the scopes that the
+// phase appends the figures of one path. Durations count only scopes that the
 // program itself closed; without one they are null.
 func (s *Sink) phase(l line, p *stream.PathStats) line {
 	l = s.path(l, `{"path":`, p.Path)
@@ -148,7 +148,7 @@ func (s *Sink) phase(l line, p *stream.PathStats) line {
 			l = l.null(d.key)
 		}
 	}
-	if p.ResidentPeak == 0 { // a process that runs has memory: nothing was read
+	if p.ResidentPeak == 0 { // a running process has memory: nothing was read
 		l = append(l, `,"host_memory":null`...)
 	} else {
 		l = l.integer(`,"host_memory":{"change_bytes":`, p.ResidentChange)

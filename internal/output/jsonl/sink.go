@@ -112,7 +112,7 @@ func (s *Sink) device(l line, id int) line {
 	return append(l, `,"uuid":null`...)
 }
 
-// path appends the names of a path, null for nil, and what they do not tell.
+// path appends the names of a path, null for nil, and what names do not say.
 func (s *Sink) path(l line, key string, p *recorder.Path) line {
 	if p == nil {
 		return l.null(key)

@@ -129,7 +129,7 @@ func (s *Sink) sample(g *stream.Sample) error {
 }
 
 // maxCandidates bounds how many active phases a line names. Their number is
-// always told.
+// always given.
 const maxCandidates = 16
 
 // attribution appends who was active.
@@ -176,9 +176,9 @@ func (s *Sink) processChange(c *stream.ProcessChange) error {
 	return s.end(l)
 }
 
-// exitStatus takes wait(2)'s status apart: the low seven bits are the signal
-// that ended the process, the next one tells a core dump, the next eight are
-// the exit code.
+// exitStatus takes wait(2)'s status apart: the low seven bits are the signal that
+// ended the process, the next one marks a core dump, the next eight are the exit
+// code.
 func exitStatus(l line, c *stream.ProcessChange) line {
 	signal := c.ExitCode & 0x7f
 	switch {

@@ -11,8 +11,8 @@ import (
 	"github.com/phasetrace/phasetrace/internal/stream"
 )
 
-// Evil is what a traced program may call anything: it clears the screen, sets
-// the window's title, overrides the direction of text, ends lines, is no valid
+// Evil is what a traced program may call anything: it clears the screen, sets the
+// window's title, overrides the direction of text, ends lines, is not valid
 // UTF-8, and is long.
 var Evil = "\x1b[2J\x1b]0;owned\a\r\n\u009b31m\u202eevil\u2066\u2028\u2029\xff\xfe\"\\\x00\x7f" + strings.Repeat("o\u0301\u0301\u0301\u0301\u0301", 40) + "東京"
 

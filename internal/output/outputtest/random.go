@@ -12,11 +12,11 @@ import (
 	"github.com/phasetrace/phasetrace/internal/stream"
 )
 
-// randomNames are few, so that limits and paths meet: two look the same in UTF-8,
-// and one is what the phases beyond a limit are called.
+// randomNames are few, so that limits and paths coincide: two look the same in
+// UTF-8, and one is the name of the phases beyond a limit.
 var randomNames = []string{"step", "load", "a\xff", "a\xfe", recorder.OtherName, "東京", "\x1b[2J", "a", "b", "c", "d", "e"}
 
-// Random is a session of about n records that a seed makes: threads and lanes,
+// Random is a session of about n records, made from a seed: threads and lanes,
 // keyed scopes, synthetic boundaries, attributes, readings of two devices, one of
 // which nobody knew at the start, more names than the limits allow, losses and
 // defects. Its summary is that of Typical's kind.

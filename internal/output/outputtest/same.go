@@ -41,7 +41,7 @@ func figuresOf(s *stream.Summary) summaryFigures {
 	}
 	for _, p := range s.RunPeak {
 		all := peak{p, len(p.Phase.Candidates) + p.Phase.More}
-		all.Phase.More, all.Phase.Likely.Depth = 0, 0 // a line does not tell how deep a stack is
+		all.Phase.More, all.Phase.Likely.Depth = 0, 0 // a line does not say how deep a stack is
 		all.Phase.Candidates = nil
 		for _, c := range p.Phase.Candidates[:min(len(p.Phase.Candidates), 16)] {
 			c.Depth = 0

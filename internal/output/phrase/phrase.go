@@ -6,8 +6,8 @@ package phrase
 
 import "github.com/phasetrace/phasetrace/internal/stream"
 
-// Orphan says why no scope is open for an exit; the code itself where it has no
-// words.
+// Orphan says why no scope is open for an exit. For an unknown code it returns
+// the code.
 func Orphan(why stream.OrphanReason) string {
 	switch why {
 	case stream.OrphanBeforeAttach:
@@ -30,8 +30,8 @@ func Orphan(why stream.OrphanReason) string {
 	return string(why)
 }
 
-// Repair says what was done about the stack after a violation; "" where nothing
-// is known of it, and the code itself where it has no words.
+// Repair says what was done about the stack after a violation, "" if that is
+// unknown. For an unknown code it returns the code.
 func Repair(r stream.Repair) string {
 	switch r {
 	case stream.RepairNothing:
@@ -46,8 +46,7 @@ func Repair(r stream.Repair) string {
 	return string(r)
 }
 
-// RepairOf is the code that Repair says in these words; the words themselves where
-// it says nothing so.
+// RepairOf is the inverse of Repair. For unknown words it returns the words.
 func RepairOf(words string) stream.Repair {
 	for _, r := range []stream.Repair{stream.RepairNothing, stream.RepairUnwound, stream.RepairAtOwner, stream.RepairRefused} {
 		if Repair(r) == words {

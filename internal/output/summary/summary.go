@@ -26,12 +26,13 @@ const (
 type Options struct {
 	// Colour lets the summary use terminal colours; see human.ColourWanted.
 	Colour bool
-	// MaxPhases is how many phases the table shows, those with the largest
-	// total first. How many it leaves out is said.
+	// MaxPhases is how many phases the table shows, those with the largest total
+	// first. It says how many it leaves out.
 	MaxPhases int
 	// NameWidth is the largest width of the phase column, in terminal columns.
 	NameWidth int
-	// MaxItems is how many violations, sites and notes are listed of each.
+	// MaxItems is how many violations, how many sites and how many notes are
+	// listed.
 	MaxItems int
 }
 
@@ -81,7 +82,7 @@ type printer struct {
 
 func (p *printer) printf(format string, args ...any) { p.b = fmt.Appendf(p.b, format, args...) }
 
-// text makes a foreign string fit for a line.
+// text escapes and cuts a foreign string to fit on a line.
 func text(s string) string { return human.Fit(s, 200) }
 
 // heading appends a part's title; a bad one says that something is wrong.

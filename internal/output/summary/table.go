@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	// maxIndent is the depth from which on phases are not indented further.
+	// maxIndent is the depth beyond which phases are not indented further.
 	maxIndent = 10
 	// maxDevices is how many devices get columns of their own.
 	maxDevices = 4
@@ -68,7 +68,7 @@ func (p *printer) phases() {
 	}
 }
 
-// partialMark stands behind a sum that leaves some scopes out.
+// partialMark follows a sum that leaves some scopes out.
 const partialMark = "†"
 
 // marks are what the footnotes of a row explain.
@@ -115,7 +115,7 @@ func (p *printer) row(name string, st *stream.PathStats, devices []int, rss bool
 	return row, m
 }
 
-// deviceColumns are the devices of which any phase has a figure, and how many
+// deviceColumns are the devices for which any phase has a figure, and how many
 // more there are than columns.
 func (p *printer) deviceColumns() (devices []int, others int) {
 	for _, d := range p.s.Devices {

@@ -87,7 +87,7 @@ func site(m *stream.Marker) string {
 	return fmt.Sprintf("%s:%s at %s+%#x", human.Fit(m.Provider, 40), human.Fit(m.Probe, 60), human.Fit(m.Path, maxPath), m.Offset)
 }
 
-// orphan writes one line: an orphan is no violation.
+// orphan writes one line: an orphan is not a violation.
 func (s *Sink) orphan(o *stream.Orphan) error {
 	b := s.line(o.Time, o.Thread)
 	b = append(b, "<- (orphan exit)"...)
@@ -151,7 +151,7 @@ func exitStatus(c *stream.ProcessChange) string {
 	return " with status " + strconv.Itoa(c.ExitCode>>8&0xff)
 }
 
-// sample notes the device and writes nothing: boundaries tell what was read.
+// sample notes the device and writes nothing: boundaries show the readings.
 func (s *Sink) sample(g *stream.Sample) error {
 	s.device(&g.Device)
 	return nil
