@@ -84,16 +84,25 @@ struct hold {
 /*
  * Reading memory in the way of another process's is what gives way, on kernels
  * that do not preempt themselves (__get_user_pages, mm/gup.c). What comes of it
- * does not matter.
+ * does not matter. Whoever runs a linker's entry of its own accord may have put
+ * any memory where the stack was, and threads that change it meanwhile: the former
+ * is seen by read_absent, and with the latter around nothing is read.
  */
+static __always_inline void give_way(struct task_struct *task, __u64 addr)
+{
+	char c;
+
+	if (BPF_CORE_READ(task, mm, mm_users.counter) == 1)
+		read_absent(&c, 1, addr);
+}
+
 static long hold_round(__u32 round, struct hold *h)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
-	char c;
 
 	if (!bpf_map_lookup_elem(&held, &h->tgid))
 		return 1;
-	bpf_copy_from_user_task(&c, 1, (void *)h->stack, task, 0);
+	give_way(task, h->stack);
 	h->timed_out = bpf_ktime_get_ns() > h->until;
 	return h->timed_out || BPF_CORE_READ(task, signal, flags) & SIGNAL_GROUP_EXIT;
 }

@@ -165,7 +165,7 @@ func (t *Tracer) loadMarker(specs []siteSpec) (*ebpf.Program, error) {
 	body := generateFetch(specs, t.features.Sleepable)
 	programs, _, err := t.loadPrograms(func(p *ebpf.ProgramSpec) (err error) {
 		t.asMarker(p)
-		p.Instructions, err = replaceFetch(p.Instructions, body)
+		p.Instructions, err = replaceFetch(p.Instructions, body, t.features.Sleepable)
 		return err
 	}, t.markerName())
 	return programs[t.markerName()], err
