@@ -4,8 +4,10 @@ package loader_test
 
 import (
 	"debug/elf"
+	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"syscall"
@@ -17,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/phasetrace/phasetrace/internal/fixture"
+	"github.com/phasetrace/phasetrace/internal/fixture/hangfs"
 	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/testenv"
 )
@@ -417,5 +420,33 @@ func TestFileStartEndsByItself(t *testing.T) {
 		}
 		p.WaitOK()
 		p = startExec(t, tr, file)
+	}
+}
+
+// A program that runs the linker's first instruction by itself, and has put a page
+// that does not come where its stack was, waits no longer than any other.
+func TestHoldOfFakedStart(t *testing.T) {
+	file := fixture.Build(t, "exec.c")
+	tr := holder(t, file)
+	if tr == nil {
+		return
+	}
+	linker, offset := linkerOf(t, file)
+	fs := hangfs.Mount(t, map[string][]byte{"page": make([]byte, 1<<16)})
+	defer fs.Answer()
+	p := fixture.Start(t, fixture.Build(t, "fakestart.c", "-static"), linker, fmt.Sprint(offset), filepath.Join(fs.Dir, "page"))
+	p.Expect("ready")
+	if err := tr.AddTarget(p.Pid()); err != nil {
+		t.Fatal(err)
+	}
+	fs.Hang(hangfs.Read)
+	began := time.Now()
+	p.WriteLine("go")
+	p.Expect("start")
+	if p.Wait() == nil {
+		t.Error("it has not run what the kernel runs once")
+	}
+	if took := time.Since(began); took < loader.HoldTime {
+		t.Errorf("it ended after %v: it did not wait", took)
 	}
 }

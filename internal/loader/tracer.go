@@ -64,6 +64,7 @@ type Tracer struct {
 	library  *ebpf.Program
 	hold     *ebpf.Program
 	start    *ebpf.Program
+	held     <-chan struct{} // not nil: DetachWithin has returned early; closed when the probes are removed
 	rings    *rings          // nil: everything comes through reader
 	reader   *ringbuf.Reader // the bell, where there are rings
 	record   ringbuf.Record
@@ -273,23 +274,35 @@ func (t *Tracer) AddTarget(pid int) error {
 	return nil
 }
 
-// Close detaches what is attached and frees everything. What is unread in the
-// ring buffer is lost: Detach and Drain first.
+// Close detaches what is attached, unless DetachWithin has given that up, and
+// frees everything. What is unread in the ring buffer is lost: Detach and Drain
+// first.
 func (t *Tracer) Close() error {
-	errs := []error{t.Detach(nil)}
+	var errs []error
+	if t.held == nil {
+		errs = append(errs, t.Detach(nil))
+	} else {
+		go func() {
+			<-t.held
+			_ = t.Detach(nil) // what was attached meanwhile; nobody is there to be told
+		}()
+	}
 	if t.reader != nil {
 		errs = append(errs, t.reader.Close())
 	}
 	if t.rings != nil {
 		errs = append(errs, t.rings.close())
 	}
+	t.lives.Lock()
 	for _, p := range t.programs {
 		errs = append(errs, p.Close())
 	}
+	t.programs = nil
+	t.lives.Unlock()
 	for _, m := range t.maps {
 		errs = append(errs, m.Close())
 	}
-	t.programs, t.maps = nil, nil
+	t.maps = nil
 	if err := errors.Join(errs...); err != nil && !errors.Is(err, os.ErrClosed) {
 		return fmt.Errorf("close the tracer: %w", err)
 	}

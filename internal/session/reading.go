@@ -90,23 +90,28 @@ func (s *Session) describe(c change) {
 	}
 }
 
-// finish detaches, drains and sums up.
-func (s *Session) finish(reason string) (*stream.Summary, error) {
-	w := s.watcher
-	w.mu.Lock()
-	defer w.mu.Unlock()
+// finish detaches, drains and sums up. stopped is closed once the watcher's
+// goroutine has ended.
+func (s *Session) finish(reason string, stopped <-chan struct{}) (*stream.Summary, error) {
+	w, deadline := s.watcher, time.Now().Add(endTime)
+	quiet := s.quiet(stopped, deadline)
+	if quiet {
+		defer w.mu.Unlock()
+	}
 	s.core.detaching(clock.Monotonic())
 	errs := []error{s.mode.detaching(clock.Monotonic())}
 	w.settleAll()
-	errs = append(errs, w.tracer.Detach(s.detachProgress()))
-	errs = append(errs, w.tracer.Drain(s.drained))
+	held, err := s.detach(deadline)
+	errs = append(errs, err, w.tracer.Drain(s.drained))
 	s.trapped.tell(s.cfg.Message)
 	w.leaveChanges()
 	now := clock.Monotonic()
 	errs = append(errs, s.mode.finish(&w.plan))
 	sum, err := s.close(reason, now)
 	errs = append(errs, err)
-	s.finalNotes(sum)
+	if sum.Notes = append(sum.Notes, held...); quiet {
+		s.finalNotes(sum)
+	}
 	return sum, errors.Join(append(errs, s.core.out.finish(sum))...)
 }
 

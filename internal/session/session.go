@@ -10,7 +10,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -30,8 +30,9 @@ type Session struct {
 	core      *core
 	watcher   *watcher
 	describer describer
-	started   int64   // ns, CLOCK_MONOTONIC; 0 before Run
-	trapped   trapped // Run's
+	started   int64       // ns, CLOCK_MONOTONIC; 0 before Run
+	trapped   trapped     // Run's
+	stuck     atomic.Bool // the watcher hangs in the kernel
 }
 
 // rssCounters is how many of the kernel's counters make up the resident set.
@@ -68,13 +69,16 @@ func Open(cfg Config) (*Session, error) {
 }
 
 // Add looks at a process and attaches to it. A *NoMarkersError says that there is
-// nothing to trace in it; the session is as it was before.
+// nothing to trace in it; the session is as it was before. When the context ends
+// it returns soon, whatever the kernel does.
 func (s *Session) Add(ctx context.Context, t Target) error {
 	w := s.watcher
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	defer w.report()
-	return w.add(ctx, t)
+	return s.bounded(ctx, func() error {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		defer w.report()
+		return w.add(ctx, t)
+	})
 }
 
 // Remove stops tracing a process, which goes on. Its probes are removed in the
@@ -87,12 +91,25 @@ func (s *Session) Remove(pid int) error {
 }
 
 // Close removes every probe and frees everything. It may be called more than
-// once, and not while Run runs.
+// once, and not while Run runs. What hangs in the kernel is freed once it comes
+// back; a process that ends waits for it.
 func (s *Session) Close() error {
 	w := s.watcher
 	w.cancel()
-	w.mu.Lock()
+	if s.stuck.Load() || !w.lockUntil(time.Now().Add(endTime)) {
+		go func() {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			_ = w.free() // Add or Run has told
+		}()
+		return nil
+	}
 	defer w.mu.Unlock()
+	return w.free()
+}
+
+// free removes every probe and frees everything.
+func (w *watcher) free() error {
 	if w.halter != nil {
 		w.halter.Close()
 	}
@@ -123,22 +140,24 @@ func (s *Session) Snapshot() *stream.Summary {
 
 // Run reads until the context ends, the targets end or the duration is over, and
 // returns the summary. Whatever ends it, what was recorded until then is drained
-// and written. The error is for what kept it from tracing or writing.
+// and written, without waiting for what hangs in the kernel. The error is for what
+// kept it from tracing or writing.
 func (s *Session) Run(ctx context.Context) (*stream.Summary, error) {
 	w := s.watcher
 	if err := s.begin(); err != nil {
 		return nil, err
 	}
-	stop := make(chan struct{})
-	var watching sync.WaitGroup
-	watching.Go(func() { w.run(stop) })
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		w.run(stop)
+	}()
 	s.core.setRunning(true)
 	reason, err := s.loop(ctx)
 	s.core.setRunning(false)
 	close(stop)
 	w.cancel() // a look that is under way ends
-	watching.Wait()
-	sum, endErr := s.finish(reason)
+	sum, endErr := s.finish(reason, stopped)
 	return sum, errors.Join(err, endErr)
 }
 
