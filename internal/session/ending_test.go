@@ -141,7 +141,7 @@ func TestAddWhileMapIsLocked(t *testing.T) {
 	cancel()
 	err := <-ended
 	t.Log(err)
-	if !errors.Is(err, errAttaching) && !errors.Is(err, context.Canceled) {
+	if !errors.Is(err, errHeld) && !errors.Is(err, context.Canceled) {
 		t.Errorf("the session ended with %v, want that it was interrupted", err)
 	}
 	fs.Answer()

@@ -9,6 +9,8 @@ import (
 	"io"
 	"os"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/process"
 	"github.com/phasetrace/phasetrace/internal/usdt"
@@ -135,7 +137,7 @@ func (w *watcher) watchLibraries(t *target, v *view) {
 		t.direct = l.direct
 		err = errors.Join(w.watchHook(t, l), w.holdIn(l))
 	}
-	if err != nil && !process.Gone(t.pid, 0) {
+	if err != nil && !errors.Is(err, process.ErrNoProcess) && !errors.Is(err, unix.ESRCH) && !process.Gone(t.pid, 0) {
 		w.say("warning: programs and libraries that process %d runs from now on may be seen late or not at all: %v%s", t.pid, err, w.cfg.advice(TopicLibrary))
 	}
 }
