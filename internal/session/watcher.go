@@ -43,6 +43,7 @@ type watcher struct {
 	halter    *process.Halter // nil: programs wait in the kernel
 
 	inbox   inbox
+	halting inbox // of the goroutine that stops programs
 	changes changes
 }
 
@@ -84,7 +85,8 @@ func newWatcher(cfg *Config, core *core, m mode) *watcher {
 		cfg: cfg, core: core, mode: m, targets: make(map[int]*target), shared: newReach(),
 		holding: make(map[fileID]bool), known: make(map[event.File]int64),
 		passing: make(map[event.File]bool),
-		inbox:   inbox{wake: make(chan struct{}, 1)}, attached: attachedCount{failures: make(map[string]bool)},
+		inbox:   inbox{wake: make(chan struct{}, 1)}, halting: inbox{wake: make(chan struct{}, 1)},
+		attached: attachedCount{failures: make(map[string]bool)},
 	}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	w.plan = newPlan(cfg, core, m)
@@ -124,6 +126,20 @@ func (w *watcher) run(stop <-chan struct{}) {
 	}
 }
 
+// runHalting stops programs, one after the other, until no look is of use any more.
+func (w *watcher) runHalting() {
+	for {
+		select {
+		case <-w.ctx.Done():
+			return
+		case <-w.halting.wake:
+			for _, task := range w.halting.take() {
+				task()
+			}
+		}
+	}
+}
+
 // say tells the user something.
 func (w *watcher) say(format string, args ...any) { w.cfg.Message(fmt.Sprintf(format, args...)) }
 
@@ -147,6 +163,7 @@ func (w *watcher) load() error {
 	w.tracer = t
 	if w.cfg.Follow && t.HoldsExecs() {
 		w.halter = process.NewHalter(haltTime)
+		go w.runHalting()
 	}
 	w.mode.use(t)
 	return nil
