@@ -201,7 +201,7 @@ func (j *judge) meant(th *thread, ln *lane, s *Site, ev *event.Marker) *scope {
 	}
 	// Rare: only a defect or a gap leads here.
 	for _, other := range th.process.threads {
-		if other == th {
+		if other == th || !other.has(s.Pair.Lane) {
 			continue
 		}
 		if sc := j.named(&other.lanes[s.Pair.Lane], s, ev); sc != nil {

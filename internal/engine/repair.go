@@ -48,6 +48,9 @@ func (r *repairer) dropStale(th *thread, ln *lane, s *Site, ev *event.Marker) {
 // everything from the outermost scope of such a pair on.
 func (r *repairer) reset(th *thread, s *Site, ev *event.Marker) {
 	for _, p := range s.Over {
+		if !th.has(p.Lane) {
+			continue
+		}
 		ln := &th.lanes[p.Lane]
 		for _, st := range ln.stacks {
 			r.drop(th, ln, st, r.judge.outermost(st, p), ev.Time)
