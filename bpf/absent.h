@@ -1,22 +1,23 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
 /*
- * Reading memory of the target that is not there: the kernel brings it in, and
- * the program waits for that. Whoever can make the wait last holds up the end of
- * every sleepable program on the machine, so it is asked first whose memory it
- * is. Read are:
+ * Reads memory of the target that is not present: the kernel brings it in, and the
+ * program sleeps meanwhile. While it sleeps, no BPF program on the machine can be
+ * removed. So only memory is read that nobody can keep back:
  *
- *	anonymous memory, and files in memory, whose faults no program handles
+ *	anonymous memory and shared memory, unless a program handles its faults
  *	regular files of local file systems
  *
- * A file system of a program (FUSE), of another machine, or unknown here can keep
- * a page for as long as it likes; so can a device's driver. A program that
- * handles its own faults (userfaultfd) is asked for nothing: the memory is read
- * in the way of another process's, without FAULT_FLAG_ALLOW_RETRY, in which no
- * such program is waited for (handle_userfault in fs/userfaultfd.c), also when it
- * has taken over since it was looked at.
+ * Not read: files of a file system that a program serves (FUSE), that is on the
+ * network, or that is not known here; memory of a device.
  *
- * Not closed: another thread of the target can map a file of a file system of
- * its own over the page between the look and the read, a microsecond or so.
+ * The read goes the way of a debugger's (access_process_vm), not of a page fault.
+ * On that way the kernel does not wait for programs that handle faults: without
+ * FAULT_FLAG_ALLOW_RETRY, handle_userfault (fs/userfaultfd.c) fails. So it is safe
+ * if the program registers the memory after the look at it.
+ *
+ * What remains: between the look and the read, for about a microsecond, another
+ * thread of the target can map a file of its own file system there, or take the lock
+ * of the memory map.
  */
 #ifndef PHASETRACE_ABSENT_H
 #define PHASETRACE_ABSENT_H
@@ -27,7 +28,7 @@
 #define S_IFMT 00170000 /* include/uapi/linux/stat.h */
 #define S_IFREG 0100000
 
-/* Numbers of file systems: include/uapi/linux/magic.h, and where they are defined. */
+/* From include/uapi/linux/magic.h, or the file system's own source. */
 static __always_inline bool local_file_system(__u64 magic)
 {
 	switch (magic) {
@@ -55,9 +56,7 @@ static __always_inline bool local_file_system(__u64 magic)
 	return false;
 }
 
-/* Whether nobody can keep a file's page. A mapping through overlayfs is of the
- * file beneath it.
- */
+/* A mapping through overlayfs names the file in the lower or upper layer. */
 static __always_inline bool is_local(struct file *file)
 {
 	struct inode *inode = BPF_CORE_READ(file, f_inode);
@@ -72,15 +71,15 @@ static long look_at_mapping(struct task_struct *task, struct vm_area_struct *vma
 
 	if (bpf_core_field_exists(vma->vm_userfaultfd_ctx.ctx) && BPF_CORE_READ(vma, vm_userfaultfd_ctx.ctx))
 		return 0;
-	/* Without operations it is anonymous: vma_is_anonymous, include/linux/mm.h */
+	/* No operations: anonymous (vma_is_anonymous, include/linux/mm.h). */
 	*prompt = !BPF_CORE_READ(vma, vm_ops) || (file && is_local(file));
 	return 0;
 }
 
-#define LOOKS 4 /* while others change the map */
+#define LOOKS 4 /* a look fails while the memory map is being changed */
 
-/* Whether nobody can make a read of this memory last. Verified once, not once a
- * call; internal/loader leaves it out of programs that cannot wait.
+/* Whether nobody can keep this memory back. Not static, so that it is verified once,
+ * not for each call. internal/loader replaces it in programs that cannot sleep.
  */
 __noinline bool comes_promptly(__u64 addr)
 {
@@ -94,8 +93,8 @@ __noinline bool comes_promptly(__u64 addr)
 	return prompt;
 }
 
-/* Reads at most STR_MAX + 2 bytes that could not be read without waiting. Returns 0,
- * or negative where they cannot be had.
+/* Reads at most STR_MAX + 2 bytes that are not present. Returns 0, or a negative
+ * error if they cannot be read.
  */
 static __noinline long read_absent(void *dst, __u32 size, __u64 addr)
 {

@@ -10,8 +10,8 @@
 #define PAGE_MASK_4K 4095U /* pages are no smaller */
 
 /*
- * bpf_probe_read_user_str for a string that is not there. The second of two pages
- * is read only if the string does not end on the first.
+ * bpf_probe_read_user_str for a string that is not present. The second page is read
+ * only if the string does not end on the first.
  */
 static __noinline long read_absent_string(char *dst, __u32 size, __u64 addr)
 {
@@ -26,7 +26,7 @@ static __noinline long read_absent_string(char *dst, __u32 size, __u64 addr)
 	if (!first || read_absent(dst, first, addr))
 		return -EFAULT;
 	last = dst[first - 1];
-	n = bpf_probe_read_kernel_str(dst, first, dst); /* ends it, in place */
+	n = bpf_probe_read_kernel_str(dst, first, dst); /* in place: finds the end */
 	if (!last || n < first || first == size)
 		return n;
 	if (read_absent(dst, size, addr))

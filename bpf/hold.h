@@ -82,11 +82,11 @@ struct hold {
 };
 
 /*
- * Reading memory in the way of another process's is what gives way, on kernels
- * that do not preempt themselves (__get_user_pages, mm/gup.c). What comes of it
- * does not matter. Whoever runs a linker's entry of its own accord may have put
- * any memory where the stack was, and threads that change it meanwhile: the former
- * is seen by read_absent, and with the latter around nothing is read.
+ * Reading memory the way a debugger does gives way to others, also on kernels that
+ * do not preempt themselves (__get_user_pages, mm/gup.c). The result does not
+ * matter. The memory is the target's choice: it can run the linker's entry by
+ * itself, with any memory mapped at its stack. read_absent refuses memory that it
+ * could keep back. Nothing is read while other threads could change the mapping.
  */
 static __always_inline void give_way(struct task_struct *task, __u64 addr)
 {

@@ -22,7 +22,7 @@
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
 /* Set by the loader before loading. */
-const volatile __u8 sleepable = 0;	  /* memory that is not there may be waited for */
+const volatile __u8 sleepable = 0;	  /* may sleep until memory is present */
 const volatile __u8 filter_processes = 0; /* attached without a PID: look at targets */
 const volatile __u8 follow_forks = 0;
 

@@ -23,6 +23,7 @@ import (
 // hostile is a situation that keeps the kernel, or an output, until the test ends.
 type hostile struct {
 	t    *testing.T
+	lock *fixture.Proc // whose memory map is locked
 	fs   *hangfs.FS
 	page string   // a file whose contents do not come
 	file string   // the program held.c
@@ -53,16 +54,16 @@ func (h *hostile) name(how string) (tr *tracer) {
 
 // locked keeps the memory map of the target locked.
 func (h *hostile) locked() (tr *tracer) {
-	h.start("lock", func(p *fixture.Proc) { tr = h.trace(p) })
+	h.lock = h.start("lock", func(p *fixture.Proc) { tr = h.trace(p) })
 	h.fs.Await()
 	return tr
 }
 
 // attaching keeps phasetrace in the kernel before it is attached.
 func (h *hostile) attaching() *tracer {
-	p := h.start("lock", func(*fixture.Proc) {})
+	h.lock = h.start("lock", func(*fixture.Proc) {})
 	h.fs.Await()
-	cmd := exec.Command("/proc/self/exe", "-p", strconv.Itoa(p.Pid()), "--gpu", "off")
+	cmd := exec.Command("/proc/self/exe", "-p", strconv.Itoa(h.lock.Pid()), "--gpu", "off")
 	cmd.Args[0] = "phasetrace"
 	tr := &tracer{Cmd: cmd, t: h.t, messages: make(chan string, 100)}
 	if err := cmd.Start(); err != nil {
@@ -125,7 +126,7 @@ func (tr *tracer) awaitLock() {
 
 // One signal ends a session in two seconds whatever keeps the kernel or an output,
 // while it goes on keeping it; so does its duration. What the kernel keeps is left
-// behind, holds nobody's pipe, and goes once it can.
+// behind, holds nobody's pipe, goes once it can, and leaves no marker enabled.
 func TestEndsInTime(t *testing.T) {
 	testenv.BPF(t)
 	features, err := loader.DetectFeatures(testenv.Without(t))
@@ -141,19 +142,19 @@ func TestEndsInTime(t *testing.T) {
 		status  int
 		signals []os.Signal // nil: SIGINT; with several, the second once the first has been acted on
 	}{
-		{name: "a page that the target itself handles", begin: func(h *hostile) *tracer { return h.name("fault") }},
-		{name: "the same, followed", args: []string{"-f"}, begin: func(h *hostile) *tracer { return h.name("fault") }},
-		{name: "the same, counted", args: []string{"--aggregate"}, begin: func(h *hostile) *tracer { return h.name("fault") }},
-		{name: "a page of a file system that does not answer", begin: func(h *hostile) *tracer { return h.name("file") }},
-		{name: "the same, followed", args: []string{"-f"}, begin: func(h *hostile) *tracer { return h.name("file") }},
-		{name: "the same, counted", args: []string{"--aggregate"}, begin: func(h *hostile) *tracer { return h.name("file") }},
-		{name: "the same, SIGTERM", begin: func(h *hostile) *tracer { return h.name("file") }, signals: []os.Signal{unix.SIGTERM}},
-		{name: "the same, duration", args: []string{"-d", "100ms"}, begin: func(h *hostile) *tracer { return h.name("file") }, signals: []os.Signal{}},
-		{name: "libraries searched where nobody answers", begin: (*hostile).searching, left: true},
-		{name: "a memory map kept locked", begin: (*hostile).locked, left: true},
-		{name: "a memory map kept locked, second signal", begin: (*hostile).locked, left: true, status: -1, signals: []os.Signal{os.Interrupt, os.Interrupt}},
-		{name: "a memory map kept locked, killed", begin: (*hostile).locked, left: true, status: -1, signals: []os.Signal{os.Kill}},
-		{name: "a memory map kept locked while attaching", begin: (*hostile).attaching, left: true, status: statusFailed},
+		{name: "its own page", begin: func(h *hostile) *tracer { return h.name("fault") }},
+		{name: "its own page, followed", args: []string{"-f"}, begin: func(h *hostile) *tracer { return h.name("fault") }},
+		{name: "its own page, counted", args: []string{"--aggregate"}, begin: func(h *hostile) *tracer { return h.name("fault") }},
+		{name: "a file system's page", begin: func(h *hostile) *tracer { return h.name("file") }},
+		{name: "a file system's page, followed", args: []string{"-f"}, begin: func(h *hostile) *tracer { return h.name("file") }},
+		{name: "a file system's page, counted", args: []string{"--aggregate"}, begin: func(h *hostile) *tracer { return h.name("file") }},
+		{name: "a file system's page, SIGTERM", begin: func(h *hostile) *tracer { return h.name("file") }, signals: []os.Signal{unix.SIGTERM}},
+		{name: "a file system's page, duration", args: []string{"-d", "100ms"}, begin: func(h *hostile) *tracer { return h.name("file") }, signals: []os.Signal{}},
+		{name: "a search for libraries", begin: (*hostile).searching, left: true},
+		{name: "a locked memory map", begin: (*hostile).locked, left: true},
+		{name: "a locked memory map, second signal", begin: (*hostile).locked, left: true, status: -1, signals: []os.Signal{os.Interrupt, os.Interrupt}},
+		{name: "a locked memory map, killed", begin: (*hostile).locked, left: true, status: -1, signals: []os.Signal{os.Kill}},
+		{name: "a locked memory map while attaching", begin: (*hostile).attaching, left: true, status: statusFailed},
 		{name: "standard output that nobody reads", begin: (*hostile).unread, status: statusFailed},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -198,6 +199,11 @@ func TestEndsInTime(t *testing.T) {
 				if time.Now().After(end) {
 					t.Fatalf("process %d lives although nothing keeps it", worker)
 				}
+			}
+			if h.lock != nil {
+				h.lock.WriteLine("on")
+				h.lock.Expect("hit")
+				h.lock.Expect("through untraced")
 			}
 		})
 	}

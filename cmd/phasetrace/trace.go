@@ -67,7 +67,7 @@ func trace(ctx context.Context, o *traceOptions, s *streams) error {
 		}
 		defer command.ForwardSignals(forCommand...)()
 	}
-	sum, err := o.run(ctx, opts, command)
+	sum, err := o.run(ctx, opts, command, s)
 	if sum == nil {
 		err = errors.Join(err, ready.withdraw(), out.abandon())
 		if command != nil {
@@ -85,16 +85,19 @@ func trace(ctx context.Context, o *traceOptions, s *streams) error {
 
 // run traces the targets and the command, if there is one, to the end of the
 // session.
-func (o *traceOptions) run(ctx context.Context, cfg session.Config, command *process.Spawned) (sum *stream.Summary, err error) {
-	s, err := session.Open(cfg)
+func (o *traceOptions) run(ctx context.Context, cfg session.Config, command *process.Spawned, s *streams) (sum *stream.Summary, err error) {
+	traced, err := session.Open(cfg)
 	if err != nil {
 		return nil, advise(err)
 	}
-	defer func() { err = errors.Join(err, s.Close()) }()
-	if err := o.add(ctx, s, command, cfg.Message); err != nil {
+	if s.worker != nil {
+		s.worker.Settle(traced.Settle)
+	}
+	defer func() { err = errors.Join(err, traced.Close()) }()
+	if err := o.add(ctx, traced, command, cfg.Message); err != nil {
 		return nil, err
 	}
-	return s.Run(ctx)
+	return traced.Run(ctx)
 }
 
 // add adds the targets. Some may have nothing to trace, but not all.

@@ -5,6 +5,7 @@ package apart
 import (
 	"fmt"
 	"os"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -14,6 +15,7 @@ import (
 type Worker struct {
 	orders, status int
 	asked          chan os.Signal
+	settle         atomic.Pointer[func()]
 }
 
 // Inside returns the worker that this process is, nil for none. It is to be called
@@ -47,6 +49,9 @@ func (w *Worker) listen() {
 		case err == unix.EINTR:
 		case n <= 0:
 			letGo()
+			if settle := w.settle.Load(); settle != nil {
+				(*settle)()
+			}
 			_ = unix.Kill(unix.Getpid(), unix.SIGKILL)
 			return
 		default:
@@ -55,14 +60,21 @@ func (w *Worker) listen() {
 	}
 }
 
+// Settle sets what the worker must wait for before it may end: what would be left
+// half done. It may be called from any goroutine.
+func (w *Worker) Settle(f func()) { w.settle.Store(&f) }
+
 // Asked delivers the signal that asks the worker to end.
 func (w *Worker) Asked() <-chan os.Signal { return w.asked }
 
-// End lets go of the standard streams and tells the front the status. The process
-// must do nothing after it but end.
+// End lets go of the standard streams, tells the front the status, and waits for
+// what Settle has set. The process must do nothing after it but end.
 func (w *Worker) End(status int) {
 	letGo()
 	_, _ = unix.Write(w.status, []byte{byte(status)}) // the front may have been killed
+	if settle := w.settle.Load(); settle != nil {
+		(*settle)()
+	}
 }
 
 // letGo replaces the standard streams, whose readers wait for their end: a thread

@@ -21,6 +21,7 @@ func (t *Tracer) DetachWithin(patience time.Duration, progress func(done, total 
 	var mu sync.Mutex // progress is called under it, and not after the return
 	over := false
 	moved, result, ended := make(chan struct{}, 1), make(chan error, 1), make(chan struct{})
+	t.removing.Store(&ended)
 	go func() {
 		defer close(ended)
 		result <- t.Detach(func(done, total int) {
@@ -43,8 +44,30 @@ func (t *Tracer) DetachWithin(patience time.Duration, progress func(done, total 
 		case <-time.After(patience):
 			mu.Lock()
 			defer mu.Unlock()
-			over, t.held = true, ended
+			over, t.held = true, true
 			return ErrHeld
 		}
+	}
+}
+
+// detachRest detaches what was attached after DetachWithin had begun, once that is
+// over.
+func (t *Tracer) detachRest() {
+	before, ended := *t.removing.Load(), make(chan struct{})
+	t.removing.Store(&ended)
+	go func() {
+		defer close(ended)
+		<-before
+		_ = t.Detach(nil) // nobody is there to be told
+	}()
+}
+
+// AwaitRemoval waits for what DetachWithin and Close have left behind. It may be
+// called at any time. A process that is killed before makes Linux leave breakpoints
+// and raised semaphores in the traced programs ("failed to unregister, leaking
+// uprobe"), because a killed thread cannot write to their memory.
+func (t *Tracer) AwaitRemoval() {
+	if ended := t.removing.Load(); ended != nil {
+		<-*ended
 	}
 }

@@ -76,7 +76,7 @@ func (t *Tracer) Drain(handle func(event.Event)) error {
 	t.handle = handle
 	if t.rings != nil {
 		drain := t.rings.drain
-		if t.held != nil {
+		if t.held {
 			drain = t.rings.drainNow
 		}
 		if err := drain(t.deliverFn); err != nil {
@@ -88,7 +88,7 @@ func (t *Tracer) Drain(handle func(event.Event)) error {
 		return fmt.Errorf("drain the ring buffer: %w", err)
 	}
 	t.reader.SetDeadline(time.Time{})
-	for left := t.reader.BufferSize(); left > 0 || t.held == nil; left -= len(t.record.RawSample) {
+	for left := t.reader.BufferSize(); left > 0 || !t.held; left -= len(t.record.RawSample) {
 		err := t.reader.ReadInto(&t.record)
 		if errors.Is(err, ringbuf.ErrFlushed) {
 			return nil

@@ -64,9 +64,10 @@ type Tracer struct {
 	library  *ebpf.Program
 	hold     *ebpf.Program
 	start    *ebpf.Program
-	held     <-chan struct{} // not nil: DetachWithin has returned early; closed when the probes are removed
-	rings    *rings          // nil: everything comes through reader
-	reader   *ringbuf.Reader // the bell, where there are rings
+	held     bool                          // DetachWithin has returned early
+	removing atomic.Pointer[chan struct{}] // closed when the last DetachWithin is over
+	rings    *rings                        // nil: everything comes through reader
+	reader   *ringbuf.Reader               // the bell, where there are rings
 	record   ringbuf.Record
 	shapes   atomic.Pointer[shapes] // of the sites that there are
 	learning sync.Mutex             // held to change shapes
@@ -279,13 +280,10 @@ func (t *Tracer) AddTarget(pid int) error {
 // first.
 func (t *Tracer) Close() error {
 	var errs []error
-	if t.held == nil {
-		errs = append(errs, t.Detach(nil))
+	if t.held {
+		t.detachRest()
 	} else {
-		go func() {
-			<-t.held
-			_ = t.Detach(nil) // what was attached meanwhile; nobody is there to be told
-		}()
+		errs = append(errs, t.Detach(nil))
 	}
 	if t.reader != nil {
 		errs = append(errs, t.reader.Close())

@@ -85,6 +85,7 @@ func (s *Session) detach(deadline time.Time) ([]stream.Note, error) {
 	if !s.watcher.tracer.Features().UprobeMulti {
 		patience = slowEndTime
 	}
+	s.detaching.Store(s.watcher.tracer)
 	err := s.watcher.tracer.DetachWithin(patience, s.detachProgress())
 	if !errors.Is(err, loader.ErrHeld) {
 		return nil, err
@@ -92,4 +93,16 @@ func (s *Session) detach(deadline time.Time) ([]stream.Note, error) {
 	const held = "probes could not be removed in time: the kernel removes them as soon as it can; a program makes it wait, for a file system that does not answer or for a device"
 	s.cfg.Message("warning: " + held)
 	return []stream.Note{{What: held}}, nil
+}
+
+// Settle waits until nothing is being attached or removed any more, which Run, Add
+// and Close do not when the kernel takes too long. A process should not end before:
+// what Linux cannot finish it leaves in the traced programs. It may be called at any
+// time.
+func (s *Session) Settle() {
+	s.watcher.mu.Lock() // what attaches has it
+	s.watcher.mu.Unlock()
+	if t := s.detaching.Load(); t != nil {
+		t.AwaitRemoval()
+	}
 }

@@ -19,8 +19,8 @@ import (
 	"github.com/phasetrace/phasetrace/internal/testenv"
 )
 
-// hangingPage mounts a file system that does not answer for the contents of the
-// file at the path.
+// hangingPage mounts a file system that can stop answering reads of the file at
+// the path.
 func hangingPage(t *testing.T) (fs *hangfs.FS, path string) {
 	t.Helper()
 	fs = hangfs.Mount(t, map[string][]byte{"page": append([]byte("late"), make([]byte, 1<<16)...)})
@@ -43,7 +43,7 @@ func TestNameThatDoesNotCome(t *testing.T) {
 				fs.Hang(hangfs.Read)
 				p.WriteLine("go")
 				p.Expect("hit")
-				p.Expect("through")
+				p.Expect("through traced")
 				sum := tr.stop()
 				if len(sum.Paths) != 1 || sum.Paths[0].Path.String() != nameUnread || sum.Paths[0].Count != 1 {
 					t.Errorf("phases %+v, want one, %s", sum.Paths, nameUnread)
@@ -66,7 +66,7 @@ func noteCount(sum *stream.Summary, what string) uint64 {
 }
 
 // lockedMap starts a program that keeps its memory map locked until the file system
-// answers.
+// answers. before is called when the program is ready, and not locked yet.
 func lockedMap(t *testing.T, file string, before func(p *fixture.Proc)) (p *fixture.Proc, fs *hangfs.FS) {
 	t.Helper()
 	fs, path := hangingPage(t)
@@ -95,7 +95,7 @@ func awaitLock(t testing.TB) {
 	})
 }
 
-// The probes are gone, and the tracer with them, once the kernel has come back.
+// mustBeFreed waits until the probes are gone, and the tracer with them.
 func mustBeFreed(t *testing.T) {
 	t.Helper()
 	eventually(t, "the end of the last link", func() bool {
@@ -104,29 +104,36 @@ func mustBeFreed(t *testing.T) {
 	})
 }
 
-// A program that keeps its memory map locked, for as long as it likes, does not
-// keep a session from ending: it says what is left, and that is removed later.
+// A program that keeps its memory map locked for as long as it likes does not keep
+// a session from ending. The session says what is left, and that is removed later.
 func TestEndWhileMapIsLocked(t *testing.T) {
 	testenv.BPF(t)
-	if f, err := loader.DetectFeatures(testenv.Without(t)); err != nil || !f.UprobeMulti {
-		t.Logf("probes are removed one by one here (%v): the end waits longer", err)
+	for name, without := range map[string]loader.Without{"rings": {}, "one ring buffer": {CPURings: true}} {
+		t.Run(name, func(t *testing.T) {
+			var tr *tracing
+			told := newMessages()
+			p, fs := lockedMap(t, fixture.Build(t, "held.c"), func(p *fixture.Proc) {
+				tr = attach(t, []int{p.Pid()}, Config{Message: told.add, Without: without})
+			})
+			defer fs.Answer()
+			sum := tr.stop()
+			if sum.EndReason != "interrupt" || !slices.ContainsFunc(sum.Notes, func(n stream.Note) bool { return strings.HasPrefix(n.What, heldProbes) }) {
+				t.Errorf("the session ended by %s with notes %v, want that probes are left", sum.EndReason, sum.Notes)
+			}
+			told.await(t, heldProbes, 1)
+			fs.Answer()
+			tr.session.Settle()
+			mustBeFreed(t)
+			p.WriteLine("on")
+			p.Expect("hit")
+			p.Expect("through untraced")
+		})
 	}
-	var tr *tracing
-	told := newMessages()
-	_, fs := lockedMap(t, fixture.Build(t, "held.c"), func(p *fixture.Proc) {
-		tr = attach(t, []int{p.Pid()}, Config{Message: told.add})
-	})
-	defer fs.Answer()
-	sum := tr.stop()
-	if sum.EndReason != "interrupt" || !slices.ContainsFunc(sum.Notes, func(n stream.Note) bool { return strings.HasPrefix(n.What, "probes could not be removed in time") }) {
-		t.Errorf("the session ended by %s with notes %v, want that probes are left", sum.EndReason, sum.Notes)
-	}
-	told.await(t, "probes could not be removed in time", 1)
-	fs.Answer()
-	mustBeFreed(t)
 }
 
-// Nor does it when probes are being attached, before the session runs.
+const heldProbes = "probes could not be removed in time"
+
+// The same while probes are being attached, before the session runs.
 func TestAddWhileMapIsLocked(t *testing.T) {
 	testenv.BPF(t)
 	p, fs := lockedMap(t, fixture.Build(t, "held.c"), func(*fixture.Proc) {})
@@ -148,7 +155,7 @@ func TestAddWhileMapIsLocked(t *testing.T) {
 	mustBeFreed(t)
 }
 
-// Nor does it when they are being attached to a program that a followed one runs.
+// The same while they are being attached to a program that a followed one runs.
 func TestEndWhileAttaching(t *testing.T) {
 	testenv.BPF(t)
 	file := fixture.Build(t, "held.c")

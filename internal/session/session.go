@@ -18,6 +18,7 @@ import (
 	"github.com/phasetrace/phasetrace/internal/clock"
 	"github.com/phasetrace/phasetrace/internal/engine"
 	"github.com/phasetrace/phasetrace/internal/figures"
+	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/process"
 	"github.com/phasetrace/phasetrace/internal/stream"
 )
@@ -33,6 +34,7 @@ type Session struct {
 	started   int64       // ns, CLOCK_MONOTONIC; 0 before Run
 	trapped   trapped     // Run's
 	stuck     atomic.Bool // the watcher hangs in the kernel
+	detaching atomic.Pointer[loader.Tracer]
 }
 
 // rssCounters is how many of the kernel's counters make up the resident set.
