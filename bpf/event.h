@@ -145,10 +145,15 @@ struct fork_record {
 	__u32 pad2;
 };
 
+#define LIBRARY_NAME 256 /* bytes, the closing NUL included */
+
+/* One for each object that was added, with its name, then one for the change. */
 struct library_record {
 	RECORD_HEAD;
-	__u8 pad[7];
+	__u8 unnamed; /* objects may have been added whose names are not told */
+	__u8 pad[6];
 	struct identity who;
+	char name[LIBRARY_NAME]; /* as the dynamic linker has it; empty: the change itself */
 };
 
 struct file_start_record {
@@ -175,6 +180,16 @@ struct lane_state {
 	__s32 low;
 };
 
+/* A look at the objects of a dynamic linker, by their addresses in the target. */
+struct library_walk {
+	__u64 list;  /* of struct r_debug */
+	__u64 node;  /* of an object */
+	__u64 next;  /* of the object behind it, or of a name */
+	__u64 known; /* of the last object at the last change; 0: not known */
+	__u32 state; /* of the list: enum list_state */
+	__u32 pad;
+};
+
 /* Everything about one thread, the record under construction included: the
  * memory belongs to the thread, so a program that sleeps or is preempted in
  * the middle shares it with nobody.
@@ -192,6 +207,7 @@ struct thread_state {
 	__u8 payload[PAYLOAD_SIZE]; /* slots, then strings; sent together with rec */
 	struct thread_record thread; /* being sent, as are the next */
 	struct library_record library;
+	struct library_walk walk;
 	struct file_start_record file_start;
 };
 

@@ -124,10 +124,16 @@ type Fork struct {
 	Who    Identity // of the child; its ViewPID may be 0
 }
 
-// Library is a dynamic linker that has changed its list of libraries.
+// Library is a dynamic linker that has changed its list of libraries. What it has
+// added comes first, one event for each library.
 type Library struct {
 	Head
 	Who Identity
+	// Name is what the linker calls a library that it has added: its path, which may
+	// start from the working directory. Empty: this is the change itself.
+	Name []byte
+	// Unnamed: libraries may have been added of which no event tells.
+	Unnamed bool
 }
 
 // FileStart is a process that is about to run the first code of a file that is

@@ -36,7 +36,10 @@ var kinds = []kind{
 		number("parent", func(e *Fork) *int { return &e.Parent }),
 		number("child", func(e *Fork) *uint32 { return &e.Child }),
 	}, identity(func(e *Fork) *Identity { return &e.Who })),
-	kindOf[Library]("library", identity(func(e *Library) *Identity { return &e.Who })),
+	kindOf[Library]("library", identity(func(e *Library) *Identity { return &e.Who }), []field{
+		text("name", func(e *Library) *[]byte { return &e.Name }),
+		flag("unnamed", func(e *Library) *bool { return &e.Unnamed }),
+	}),
 	kindOf[FileStart]("file_start", identity(func(e *FileStart) *Identity { return &e.Who })),
 }
 

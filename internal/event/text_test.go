@@ -58,6 +58,7 @@ var texts = []struct {
 	},
 	{`1 fork tid=11 pid=10 parent=10 child=20 view_pid=20`, &Fork{Head{1, 10, 11}, 10, 20, Identity{ViewPID: 20}}},
 	{`1 library tid=11 pid=10`, &Library{Head: Head{1, 10, 11}}},
+	{`1 library tid=11 pid=10 name="/lib/a b.so" unnamed=yes`, &Library{Head: Head{1, 10, 11}, Name: []byte("/lib/a b.so"), Unnamed: true}},
 	{`1 file_start tid=11 pid=10 view_pid=10`, &FileStart{Head: Head{1, 10, 11}, Who: Identity{ViewPID: 10}}},
 }
 

@@ -274,8 +274,9 @@ func attachMulti(ex *link.Executable, pid int, prog *ebpf.Program, sites []bound
 
 // WatchLibraries sends a Library event whenever a process's dynamic linker has
 // changed its list of libraries. offset is the file offset, in the dynamic linker
-// at path, of the function it then calls for debuggers.
-func (t *Tracer) WatchLibraries(pid int, path string, offset uint64) (*Attachment, error) {
+// at path, of the function it then calls for debuggers; list says where the list
+// is, so that events can name what was added.
+func (t *Tracer) WatchLibraries(pid int, path string, offset uint64, list ObjectList) (*Attachment, error) {
 	ex, err := link.OpenExecutable(path)
 	if err != nil {
 		return nil, fmt.Errorf("watch for libraries: %w", explainAttach(err))
@@ -292,7 +293,7 @@ func (t *Tracer) WatchLibraries(pid int, path string, offset uint64) (*Attachmen
 		}
 		t.library = programs[bpf.PhasetraceProgLibraryChange]
 	}
-	l, err := t.attachOne(ex, pid, t.library, boundSite{Site: probe.Site{Offset: offset}})
+	l, err := t.attachOne(ex, pid, t.library, list.at(offset))
 	if err != nil {
 		return nil, fmt.Errorf("watch for libraries: %w", explainAttach(err))
 	}

@@ -120,8 +120,11 @@ func decodeCases() map[uint8]decodeCase {
 			&event.Fork{Head: head, Parent: 19, Child: 18, Who: wantIdentity()},
 		},
 		uint8(bpf.PhasetraceRecordTypeRECORD_LIBRARY): {
-			wire(bpf.PhasetraceLibraryRecord{Time: time, Tgid: 11, Tid: 12, Type: uint8(bpf.PhasetraceRecordTypeRECORD_LIBRARY), Who: wireIdentity()}),
-			&event.Library{Head: head, Who: wantIdentity()},
+			wire(bpf.PhasetraceLibraryRecord{
+				Time: time, Tgid: 11, Tid: 12, Type: uint8(bpf.PhasetraceRecordTypeRECORD_LIBRARY), Unnamed: 1, Who: wireIdentity(),
+				Name: [256]int8{'/', 'l', 'i', 'b'},
+			}),
+			&event.Library{Head: head, Who: wantIdentity(), Name: []byte("/lib"), Unnamed: true},
 		},
 		uint8(bpf.PhasetraceRecordTypeRECORD_FILE_START): {
 			wire(bpf.PhasetraceFileStartRecord{Time: time, Tgid: 11, Tid: 12, Type: uint8(bpf.PhasetraceRecordTypeRECORD_FILE_START), Who: wireIdentity()}),

@@ -125,6 +125,7 @@ func (t *Tracer) load() error {
 		bpf.PhasetraceVarRingBytes:       uint32(layout.bytes),
 		bpf.PhasetraceVarRingCount:       uint32(layout.count),
 		bpf.PhasetraceVarStoresInOrder:   boolByte(runtime.GOARCH == "amd64"),
+		bpf.PhasetraceVarOnArm64:         boolByte(runtime.GOARCH == "arm64"),
 		bpf.PhasetraceVarWakeBytes:       t.wakeBytes(layout),
 	})
 	if err != nil {
