@@ -111,6 +111,8 @@ struct exec_record {
 	__u32 former_tid;   /* the same thread's id before it took the process's */
 	__u32 before;	    /* program of the thread's markers until now */
 	__u64 ino;	    /* the new program's file, as in struct exe_key */
+	__u64 changed;
+	__u64 size;
 	__u32 dev;
 	__u32 pad2;
 };
@@ -175,9 +177,13 @@ struct loss_key {
 	__u32 tid;
 };
 
-/* An executable, as the kernel numbers it; user space hands back what it got. */
+/* An executable, as the kernel numbers it, and what tells of contents that were
+ * changed in place; user space hands back what it got.
+ */
 struct exe_key {
 	__u64 ino;
+	__u64 changed; /* ns, of its last change (ctime) */
+	__u64 size;
 	__u32 dev;
 	__u32 waiting; /* in map held: its process has begun to wait; else 0 */
 };

@@ -33,6 +33,25 @@ struct {
 	__type(value, __u8);
 } known_files SEC(".maps");
 
+/* When a file, or what is known of it, was last changed, ns of its file system's
+ * clock. The names of the fields have changed twice.
+ */
+static __always_inline __u64 changed_at(struct inode *inode)
+{
+	struct inode___wrapped *wrapped = (void *)inode;
+	struct inode___old *old = (void *)inode;
+	struct timespec64 t;
+
+	if (bpf_core_field_exists(inode->i_ctime_sec))
+		return BPF_CORE_READ(inode, i_ctime_sec) * 1000000000ULL +
+		       (BPF_CORE_READ(inode, i_ctime_nsec) & ~I_CTIME_QUERIED);
+	if (bpf_core_field_exists(wrapped->__i_ctime))
+		t = BPF_CORE_READ(wrapped, __i_ctime);
+	else
+		t = BPF_CORE_READ(old, i_ctime);
+	return t.tv_sec * 1000000000ULL + t.tv_nsec;
+}
+
 /* Notes, at an exec, which file it is, and that the process is to wait for it. */
 static __always_inline void prepare_hold(struct task_struct *task, __u32 tgid, struct exe_key *key)
 {
@@ -40,6 +59,8 @@ static __always_inline void prepare_hold(struct task_struct *task, __u32 tgid, s
 
 	key->ino = BPF_CORE_READ(inode, i_ino);
 	key->dev = BPF_CORE_READ(inode, i_sb, s_dev);
+	key->size = BPF_CORE_READ(inode, i_size);
+	key->changed = changed_at(inode);
 	if (hold_time && !bpf_map_lookup_elem(&known_files, key))
 		bpf_map_update_elem(&held, &tgid, key, BPF_ANY);
 }

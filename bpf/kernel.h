@@ -48,7 +48,27 @@ struct super_block {
 struct inode {
 	unsigned long i_ino;
 	struct super_block *i_sb;
+	__s64 i_size;
+	__s64 i_ctime_sec; /* from 6.11 on */
+	__u32 i_ctime_nsec;
 } core_type;
+
+struct timespec64 {
+	__s64 tv_sec;
+	long tv_nsec;
+} core_type;
+
+/* kernels from 6.6 to 6.10, and before */
+struct inode___wrapped {
+	struct timespec64 __i_ctime;
+} core_type;
+
+struct inode___old {
+	struct timespec64 i_ctime;
+} core_type;
+
+/* i_ctime_nsec: somebody has asked for the time (include/linux/fs.h, from 6.13 on) */
+#define I_CTIME_QUERIED (1U << 31)
 
 struct file {
 	struct inode *f_inode;

@@ -75,6 +75,8 @@ int BPF_PROG(process_exec, struct task_struct *task, int old_pid)
 	rec.former_tid = old_pid;
 	rec.ino = key.ino;
 	rec.dev = key.dev;
+	rec.changed = key.changed;
+	rec.size = key.size;
 	send_lifecycle(&rec, sizeof(rec));
 	return 0;
 }

@@ -49,6 +49,13 @@ type PhasetraceAggregateDefectKey struct {
 	Kind    uint32
 }
 
+type PhasetraceAggregateEnd struct {
+	_        structs.HostLayout
+	Until    uint64
+	Removals uint32
+	Pad      uint32
+}
+
 type PhasetraceAggregateIndex struct {
 	_    structs.HostLayout
 	Cell [32]uint32
@@ -103,7 +110,7 @@ type PhasetraceAggregateState struct {
 	Dirty     uint32
 	LateNext  uint32
 	LateUsed  uint32
-	Pad       uint32
+	Removals  uint32
 	Top       [8]uint8
 	Over      [8]uint32
 	Used      uint32
@@ -140,7 +147,8 @@ type PhasetraceAggregateState struct {
 		Token uint64
 		Time  uint64
 		Inner uint64
-		Node  uint32
+		Site  uint16
+		Node  uint16
 		Cell  uint16
 		Pair  uint8
 		Below uint8
@@ -180,6 +188,8 @@ const (
 type PhasetraceExeKey struct {
 	_       structs.HostLayout
 	Ino     uint64
+	Changed uint64
+	Size    uint64
 	Dev     uint32
 	Waiting uint32
 }
@@ -198,6 +208,8 @@ type PhasetraceExecRecord struct {
 	FormerTid   uint32
 	Before      uint32
 	Ino         uint64
+	Changed     uint64
+	Size        uint64
 	Dev         uint32
 	Pad2        uint32
 }
@@ -363,13 +375,13 @@ const (
 	PhasetraceMapAggBlocks               = "agg_blocks"
 	PhasetraceMapAggCells                = "agg_cells"
 	PhasetraceMapAggDefects              = "agg_defects"
+	PhasetraceMapAggEnd                  = "agg_end"
 	PhasetraceMapAggIndex                = "agg_index"
 	PhasetraceMapAggNodes                = "agg_nodes"
 	PhasetraceMapAggPaths                = "agg_paths"
 	PhasetraceMapAggSites                = "agg_sites"
 	PhasetraceMapAggThreads              = "agg_threads"
 	PhasetraceMapAggTotals               = "agg_totals"
-	PhasetraceMapAggUntil                = "agg_until"
 	PhasetraceMapDrops                   = "drops"
 	PhasetraceMapHeld                    = "held"
 	PhasetraceMapKnownFiles              = "known_files"
@@ -478,13 +490,13 @@ type PhasetraceMapSpecs struct {
 	AggBlocks  *ebpf.MapSpec `ebpf:"agg_blocks"`
 	AggCells   *ebpf.MapSpec `ebpf:"agg_cells"`
 	AggDefects *ebpf.MapSpec `ebpf:"agg_defects"`
+	AggEnd     *ebpf.MapSpec `ebpf:"agg_end"`
 	AggIndex   *ebpf.MapSpec `ebpf:"agg_index"`
 	AggNodes   *ebpf.MapSpec `ebpf:"agg_nodes"`
 	AggPaths   *ebpf.MapSpec `ebpf:"agg_paths"`
 	AggSites   *ebpf.MapSpec `ebpf:"agg_sites"`
 	AggThreads *ebpf.MapSpec `ebpf:"agg_threads"`
 	AggTotals  *ebpf.MapSpec `ebpf:"agg_totals"`
-	AggUntil   *ebpf.MapSpec `ebpf:"agg_until"`
 	Drops      *ebpf.MapSpec `ebpf:"drops"`
 	Held       *ebpf.MapSpec `ebpf:"held"`
 	KnownFiles *ebpf.MapSpec `ebpf:"known_files"`
@@ -547,13 +559,13 @@ type PhasetraceMaps struct {
 	AggBlocks  *ebpf.Map `ebpf:"agg_blocks"`
 	AggCells   *ebpf.Map `ebpf:"agg_cells"`
 	AggDefects *ebpf.Map `ebpf:"agg_defects"`
+	AggEnd     *ebpf.Map `ebpf:"agg_end"`
 	AggIndex   *ebpf.Map `ebpf:"agg_index"`
 	AggNodes   *ebpf.Map `ebpf:"agg_nodes"`
 	AggPaths   *ebpf.Map `ebpf:"agg_paths"`
 	AggSites   *ebpf.Map `ebpf:"agg_sites"`
 	AggThreads *ebpf.Map `ebpf:"agg_threads"`
 	AggTotals  *ebpf.Map `ebpf:"agg_totals"`
-	AggUntil   *ebpf.Map `ebpf:"agg_until"`
 	Drops      *ebpf.Map `ebpf:"drops"`
 	Held       *ebpf.Map `ebpf:"held"`
 	KnownFiles *ebpf.Map `ebpf:"known_files"`
@@ -569,13 +581,13 @@ func (m *PhasetraceMaps) Close() error {
 		m.AggBlocks,
 		m.AggCells,
 		m.AggDefects,
+		m.AggEnd,
 		m.AggIndex,
 		m.AggNodes,
 		m.AggPaths,
 		m.AggSites,
 		m.AggThreads,
 		m.AggTotals,
-		m.AggUntil,
 		m.Drops,
 		m.Held,
 		m.KnownFiles,

@@ -70,6 +70,7 @@ type Engine struct {
 	late      int                        // exits waited for on all lanes
 	lastGate  gate                       // when sites were last attached for all processes
 	until     int64                      // markers from this time on are passed over
+	removal   int64                      // when the first probes are removed whose scopes are not closed yet
 	stats     Stats
 	defects   defects
 	b         stream.Boundary // reused
@@ -90,6 +91,7 @@ func New(cfg Config, out Output) *Engine {
 		keyed:     make(map[keyedScope]uint32),
 		told:      make(map[event.ThreadKey]uint64),
 		until:     math.MaxInt64,
+		removal:   noRemoval,
 		intern:    interner{names: make(map[string]string)},
 	}
 }
@@ -137,6 +139,7 @@ type scope struct {
 	stack    *recorder.Stack
 	thread   *thread
 	pair     *Pair // nil for a scope whose enter was lost
+	site     *Site // of its enter, the same
 	user     uint64
 	start    int64
 	inner    int64 // ns spent in scopes directly inside
@@ -193,6 +196,9 @@ func (e *Engine) Handle(ev event.Event) {
 }
 
 func (e *Engine) marker(ev *event.Marker) {
+	if ev.Time >= e.removal {
+		e.closeRemoved(ev.Time)
+	}
 	th := e.last
 	if th == nil || th.key.TID != ev.TID {
 		if th = e.threads[ev.TID]; th == nil {

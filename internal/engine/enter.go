@@ -156,7 +156,7 @@ func (e *Engine) open(th *thread, st *recorder.Stack, s *Site, ev *event.Marker)
 		return nil, false
 	}
 	sc := e.newScope(token, st, th, ev)
-	sc.pair = s.Pair
+	sc.pair, sc.site = s.Pair, s
 	if s.Token != None {
 		sc.user = ev.Values[s.Token].Int
 	}

@@ -158,10 +158,8 @@ func (e *Engine) Detaching(time int64) { e.until = time }
 // outside reports whether a marker was hit while probes were being attached or
 // detached.
 func (e *Engine) outside(th *thread, s *Site, ev *event.Marker) bool {
-	if ev.Time >= s.gate.time && ev.Time < e.until {
-		return false
-	}
-	if ev.Time < e.until && ev.Time >= th.process.gate(s).time {
+	stays := ev.Time < e.until && (s.until == 0 || ev.Time < s.until)
+	if stays && (ev.Time >= s.gate.time || ev.Time >= th.process.gate(s).time) {
 		return false
 	}
 	e.stats.Outside++

@@ -124,9 +124,14 @@ func (e *Engine) closeAllKeyed(p *tracee, time int64, why stream.Reason) {
 
 // closeKeyedUntil closes those of them that were entered up to a time.
 func (e *Engine) closeKeyedUntil(p *tracee, entered, time int64, why stream.Reason) {
+	e.closeKeyedIf(p, func(sc *scope) bool { return sc.start <= entered }, time, why)
+}
+
+// closeKeyedIf closes those of them that are meant.
+func (e *Engine) closeKeyedIf(p *tracee, meant func(*scope) bool, time int64, why stream.Reason) {
 	var open []keyedScope
 	for k, slot := range e.keyed {
-		if (p == nil || k.process == p) && e.scopes[slot].start <= entered {
+		if (p == nil || k.process == p) && meant(&e.scopes[slot]) {
 			open = append(open, k)
 		}
 	}

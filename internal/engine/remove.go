@@ -30,6 +30,9 @@ func (e *Engine) RemoveSite(id uint32) {
 	if s == nil {
 		return
 	}
+	if s.until != 0 && s.until >= e.removal {
+		e.closeRemoved(s.until)
+	}
 	for _, p := range e.processes {
 		delete(p.gates, s)
 	}

@@ -71,6 +71,7 @@ type Site struct {
 	// gate is when the site was last attached for any process, and gateAll when
 	// it was for all of them; see Engine.Attached.
 	gate, gateAll gate
+	until         int64 // markers from then on are passed over; 0: it stays
 }
 
 // AddSite makes a site known and returns its number, which markers carry.

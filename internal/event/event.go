@@ -104,10 +104,13 @@ type Exec struct {
 	File        File   // of the new program
 }
 
-// File is an executable, as the kernel numbers it.
+// File is an executable, as the kernel numbers it, and what changes when its
+// contents do.
 type File struct {
-	Device uint32
-	Inode  uint64
+	Device  uint32
+	Inode   uint64
+	Changed uint64 // ns of the file system's clock, of the last change (ctime)
+	Size    uint64 // bytes
 }
 
 // Fork is a followed process that has made a child. Its head's ids are the

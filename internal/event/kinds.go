@@ -28,6 +28,8 @@ var kinds = []kind{
 		number("prog", func(e *Exec) *uint32 { return &e.Program }),
 		number("dev", func(e *Exec) *uint32 { return &e.File.Device }),
 		number("ino", func(e *Exec) *uint64 { return &e.File.Inode }),
+		number("changed", func(e *Exec) *uint64 { return &e.File.Changed }),
+		number("size", func(e *Exec) *uint64 { return &e.File.Size }),
 	}),
 	kindOf[Fork]("fork", []field{
 		number("parent", func(e *Fork) *int { return &e.Parent }),

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"runtime"
 	"strings"
+	"sync"
 
 	"github.com/phasetrace/phasetrace/internal/probe"
 
@@ -126,7 +127,41 @@ func (t *Tracer) AggregateSiteHit(site uint32) (bool, error) {
 // AggregateUntil makes hits count up to a time, in ns CLOCK_MONOTONIC;
 // math.MaxInt64 is forever. At first none do.
 func (t *Tracer) AggregateUntil(time int64) error {
-	if err := t.maps[bpf.PhasetraceMapAggUntil].Put(uint32(0), uint64(time)); err != nil {
+	t.end.mu.Lock()
+	defer t.end.mu.Unlock()
+	t.end.Until = uint64(time)
+	return t.putEnd()
+}
+
+// AggregateRemove makes hits of sites be passed over from now on; what was entered
+// there is over. It may be called by any goroutine.
+func (t *Tracer) AggregateRemove(sites []uint32) error {
+	m := t.maps[bpf.PhasetraceMapAggSites]
+	for _, id := range sites {
+		var s bpf.PhasetraceAggregateSite
+		err := m.Lookup(id, &s)
+		if err == nil {
+			s.Gate = 0
+			err = m.Put(id, s)
+		}
+		if err != nil {
+			return fmt.Errorf("aggregate: remove site %d: %w", id, err)
+		}
+	}
+	t.end.mu.Lock()
+	defer t.end.mu.Unlock()
+	t.end.Removals++
+	return t.putEnd()
+}
+
+// aggregateEnd is what the programs are told of what ends.
+type aggregateEnd struct {
+	mu sync.Mutex
+	bpf.PhasetraceAggregateEnd
+}
+
+func (t *Tracer) putEnd() error {
+	if err := t.maps[bpf.PhasetraceMapAggEnd].Put(uint32(0), t.end.PhasetraceAggregateEnd); err != nil {
 		return fmt.Errorf("aggregate: set the end: %w", err)
 	}
 	return nil

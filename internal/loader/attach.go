@@ -46,7 +46,7 @@ func (t *Tracer) Attach(pid int, path string, sites []probe.Site) (at *Attachmen
 	for _, s := range bound {
 		groups[s.program] = append(groups[s.program], s)
 	}
-	at = &Attachment{}
+	at = newAttachment(nil)
 	for prog, group := range groups {
 		links, bad := t.attachGroup(ex, pid, prog, group)
 		at.links, failed = append(at.links, links...), append(failed, bad...)
@@ -224,5 +224,5 @@ func (t *Tracer) WatchLibraries(pid int, path string, offset uint64) (*Attachmen
 	if err != nil {
 		return nil, fmt.Errorf("watch for libraries: %w", explainAttach(err))
 	}
-	return t.attached.keep(&Attachment{links: []link.Link{l}}), nil
+	return t.attached.keep(newAttachment([]link.Link{l})), nil
 }

@@ -16,12 +16,19 @@ import (
 type Attachment struct {
 	links    []link.Link
 	programs []*ebpf.Program // that serve them, each once
+	taken    bool            // somebody removes the links, or has
+	removed  chan struct{}   // closed when the links are
+}
+
+func newAttachment(links []link.Link, programs ...*ebpf.Program) *Attachment {
+	return &Attachment{links: links, programs: programs, removed: make(chan struct{})}
 }
 
 // attachments are the probes of a tracer. Safe for concurrent use.
 type attachments struct {
 	mu      sync.Mutex
 	current map[*Attachment]bool
+	count   int                   // of the links that there are
 	users   map[*ebpf.Program]int // attachments that a program serves
 	closing sync.WaitGroup        // attachments that are being removed
 	slots   chan struct{}         // bounds the links that are closed at a time
@@ -42,10 +49,35 @@ func (a *attachments) keep(at *Attachment) *Attachment {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.current[at] = true
+	a.count += len(at.links)
 	for _, p := range at.programs {
 		a.users[p]++
 	}
 	return at
+}
+
+// begin reports whether the caller is the one that closes the links of an
+// attachment.
+func (a *attachments) begin(at *Attachment) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if at.taken {
+		return false
+	}
+	at.taken = true
+	a.count -= len(at.links)
+	return true
+}
+
+// remove closes the links of an attachment, and returns once they are closed,
+// whoever does it.
+func (a *attachments) remove(at *Attachment) {
+	if a.begin(at) {
+		// A descriptor's: nothing can be done about an error.
+		_ = a.close(at.links, nil)
+		close(at.removed)
+	}
+	<-at.removed
 }
 
 // take forgets an attachment and returns whether it was there, and the programs
@@ -77,15 +109,11 @@ func (a *attachments) all() []*Attachment {
 	return out
 }
 
-// links returns the number of links that there are.
-func (a *attachments) links() int {
+// number returns the number of links that there are.
+func (a *attachments) number() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	n := 0
-	for at := range a.current {
-		n += len(at.links)
-	}
-	return n
+	return a.count
 }
 
 // close closes links side by side and returns when all are closed. progress, if
@@ -124,8 +152,7 @@ func (t *Tracer) Release(at *Attachment, removed func()) {
 	}
 	t.dropPrograms(idle)
 	t.attached.closing.Go(func() {
-		// A descriptor's: nothing can be done about an error.
-		_ = t.attached.close(at.links, nil)
+		t.attached.remove(at)
 		for _, p := range idle {
 			t.retire(p)
 		}
@@ -135,8 +162,19 @@ func (t *Tracer) Release(at *Attachment, removed func()) {
 	})
 }
 
+// Withdraw removes the probes of attachments, and returns once no hit of theirs
+// can come any more. It may be called by any goroutine at any time; what is known
+// of the attachments stays until they are released.
+func (t *Tracer) Withdraw(all ...*Attachment) {
+	var wg sync.WaitGroup
+	for _, at := range all {
+		wg.Go(func() { t.attached.remove(at) })
+	}
+	wg.Wait()
+}
+
 // Links returns how many links hold the attached probes.
-func (t *Tracer) Links() int { return t.attached.links() }
+func (t *Tracer) Links() int { return t.attached.number() }
 
 // Detach removes every probe; the programs run no more when it returns.
 // progress, if not nil, is called with the number of links removed and their
@@ -144,9 +182,15 @@ func (t *Tracer) Links() int { return t.attached.links() }
 func (t *Tracer) Detach(progress func(done, total int)) error {
 	links := t.hooks
 	t.hooks = nil
+	var mine, others []*Attachment
 	for _, at := range t.attached.all() {
-		if found, _ := t.attached.take(at); found {
-			links = append(links, at.links...)
+		if found, _ := t.attached.take(at); !found {
+			continue
+		}
+		if t.attached.begin(at) {
+			links, mine = append(links, at.links...), append(mine, at)
+		} else {
+			others = append(others, at)
 		}
 	}
 	done := 0
@@ -155,6 +199,12 @@ func (t *Tracer) Detach(progress func(done, total int)) error {
 			progress(done, len(links))
 		}
 	})
+	for _, at := range mine {
+		close(at.removed)
+	}
+	for _, at := range others {
+		<-at.removed
+	}
 	t.attached.closing.Wait()
 	if err != nil {
 		return fmt.Errorf("detach: %w", err)

@@ -138,7 +138,7 @@ func (d *decoder) execed(r *bpf.PhasetraceExecRecord, _ []byte) (event.Event, er
 		Head: head(r.Time, r.Tgid, r.Tid), Who: identity(&r.Who),
 		FormerTID: r.FormerTid, FormerStart: r.FormerStart,
 		Markers: r.Markers, Before: r.Before, Program: r.Program,
-		File: event.File{Device: r.Dev, Inode: r.Ino},
+		File: event.File{Device: r.Dev, Inode: r.Ino, Changed: r.Changed, Size: r.Size},
 	}
 	return &d.exec, nil
 }

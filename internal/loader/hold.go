@@ -54,7 +54,7 @@ func (t *Tracer) HoldExecs(path string, offset uint64) (*Attachment, error) {
 	if err != nil {
 		return nil, fmt.Errorf("hold new programs: %w", explainAttach(err))
 	}
-	return t.attached.keep(&Attachment{links: []link.Link{l}}), nil
+	return t.attached.keep(newAttachment([]link.Link{l})), nil
 }
 
 // Held reports whether a process is to wait after exec, whether or not it has
@@ -79,8 +79,7 @@ func (t *Tracer) Waiting(pid int) bool {
 func (t *Tracer) ReleaseExec(pid int, f event.File, known bool) error {
 	var errs []error
 	if known {
-		key := bpf.PhasetraceExeKey{Ino: f.Inode, Dev: f.Device}
-		errs = append(errs, t.maps[bpf.PhasetraceMapKnownFiles].Put(key, uint8(1)))
+		errs = append(errs, t.maps[bpf.PhasetraceMapKnownFiles].Put(exeKey(f), uint8(1)))
 	}
 	if err := t.maps[bpf.PhasetraceMapHeld].Delete(uint32(pid)); !errors.Is(err, ebpf.ErrKeyNotExist) {
 		errs = append(errs, err)
@@ -94,5 +93,9 @@ func (t *Tracer) ReleaseExec(pid int, f event.File, known bool) error {
 // ForgetExec makes who runs a file wait again, after ReleaseExec with known.
 func (t *Tracer) ForgetExec(f event.File) {
 	// Nothing can be done about an error; at worst nobody waits.
-	_ = t.maps[bpf.PhasetraceMapKnownFiles].Delete(bpf.PhasetraceExeKey{Ino: f.Inode, Dev: f.Device})
+	_ = t.maps[bpf.PhasetraceMapKnownFiles].Delete(exeKey(f))
+}
+
+func exeKey(f event.File) bpf.PhasetraceExeKey {
+	return bpf.PhasetraceExeKey{Ino: f.Inode, Dev: f.Device, Changed: f.Changed, Size: f.Size}
 }

@@ -63,6 +63,7 @@ type Tracer struct {
 	bindings map[siteSpec]binding
 	library  *ebpf.Program
 	hold     *ebpf.Program
+	end      aggregateEnd
 	rings    *rings          // nil: everything comes through reader
 	reader   *ringbuf.Reader // the bell, where there are rings
 	record   ringbuf.Record

@@ -21,6 +21,9 @@ const (
 	ReasonExec        Reason = "exec"         // its process ran another program
 	ReasonSessionEnd  Reason = "session_end"  // tracing ended before it did
 	ReasonLost        Reason = "records_lost" // its own record was lost
+	// ReasonProbesRemoved: the file of its markers was written to, and its probes
+	// were removed before that.
+	ReasonProbesRemoved Reason = "probes_removed"
 )
 
 // LostName is the name of a scope whose enter was lost.
