@@ -52,10 +52,10 @@ func NewKeeper() *Keeper {
 	return k
 }
 
-// Take takes a lease on an open file, which must be open for reading only. From
-// then on its contents do not change until Release, unless that comes too late.
-// broken is called once, on a goroutine of its own, when somebody waits to write.
-// The file may be closed at once: the lease has a descriptor of its own.
+// Take takes a lease on an open file, which must be open for reading only and
+// stay so until Release. Until then its contents do not change, unless Release
+// comes too late. broken is called once, on a goroutine of its own, when somebody
+// waits to write.
 func (k *Keeper) Take(f *os.File, broken func()) (*Lease, error) {
 	if err := trusted(f); err != nil {
 		return nil, err
@@ -65,18 +65,14 @@ func (k *Keeper) Take(f *os.File, broken func()) (*Lease, error) {
 	if k.leases == nil {
 		return nil, errReleased
 	}
-	own, err := dup(f)
-	if err != nil {
+	// The owner comes first: the kernel's own choice may be a thread that ends.
+	if _, err := unix.FcntlInt(f.Fd(), unix.F_SETOWN, os.Getpid()); err != nil {
+		return nil, fmt.Errorf("be told of who writes to %s: %w", f.Name(), err)
+	}
+	if err := set(f, unix.F_RDLCK); err != nil {
 		return nil, err
 	}
-	// The owner comes first: the kernel's own choice may be a thread that ends.
-	if _, err = unix.FcntlInt(own.Fd(), unix.F_SETOWN, os.Getpid()); err == nil {
-		err = set(own, unix.F_RDLCK)
-	}
-	if err != nil {
-		return nil, errors.Join(err, own.Close())
-	}
-	l := &Lease{keeper: k, file: own, broken: broken}
+	l := &Lease{keeper: k, file: f, broken: broken}
 	k.leases[l] = true
 	return l, nil
 }
@@ -93,7 +89,7 @@ func Free(f *os.File) error {
 	return set(f, unix.F_UNLCK)
 }
 
-// File is the file that the lease is on. It is open until Release.
+// File is the file that the lease is on.
 func (l *Lease) File() *os.File { return l.file }
 
 // Release gives the lease back: writers go on. Releasing twice does nothing.
@@ -109,9 +105,7 @@ func (l *Lease) Release() {
 // drop gives a lease back. The keeper is locked.
 func (k *Keeper) drop(l *Lease) {
 	delete(k.leases, l)
-	// The open file may have other descriptors: closing this one is not enough.
-	_ = set(l.file, unix.F_UNLCK)
-	_ = l.file.Close()
+	_ = set(l.file, unix.F_UNLCK) // at worst it ends when the file is closed
 }
 
 // Close gives every lease back.
@@ -161,15 +155,6 @@ func (k *Keeper) look() {
 		go l.broken()
 		l.broken = nil
 	}
-}
-
-// dup returns another descriptor of an open file.
-func dup(f *os.File) (*os.File, error) {
-	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
-		return nil, fmt.Errorf("hold %s open: %w", f.Name(), err)
-	}
-	return os.NewFile(uintptr(fd), f.Name()), nil
 }
 
 // set asks the kernel for a lease, or gives one back.

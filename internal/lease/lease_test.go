@@ -99,7 +99,6 @@ func TestWriterWaits(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			k, f := newKeeper(t), makeFile(t, t.TempDir())
 			l, broken := take(t, k, f)
-			f.Close() // the lease has its own descriptor
 			changed := make(chan error, 1)
 			go func() { changed <- change(f.Name()) }()
 			wait(t, "the holder is told", broken)

@@ -22,7 +22,8 @@ func (w *watcher) attachTo(t *target, v *view) error {
 	}
 	for _, f := range v.open {
 		w.use(t, f.file)
-		if err := w.attachFile(t, f, pairs); err != nil {
+		err := w.attachFile(t, f, pairs)
+		if err != nil && !errors.Is(err, errLater) {
 			return err
 		}
 	}
@@ -76,17 +77,32 @@ func (w *watcher) attachFile(t *target, f openFile, pairs []*pair) error {
 	var todo []probe.Site
 	for _, p := range f.plan {
 		if !reach.sites[p.ID] && w.wants(pairs, p.ID) {
-			reach.sites[p.ID] = true
 			todo = append(todo, p)
 		}
 	}
 	if len(todo) == 0 {
 		return nil
 	}
+	g, err := w.secure(t, f, pid)
+	if err != nil {
+		return err
+	}
+	defer w.unguard(f.file, g)
+	for _, p := range todo {
+		reach.sites[p.ID] = true
+	}
+	f.guard.Store(g)
 	w.core.attaching(todo)
-	at, failed, err := w.tracer.Attach(pid, f.attachPath(), todo)
+	var failed []loader.SiteError
+	at, err := g.attach(todo, func() (at *loader.Attachment, err error) {
+		at, failed, err = w.tracer.Attach(pid, f.attachPath(), todo)
+		return at, err
+	})
 	if err != nil {
 		w.core.attached(pid, todo)
+		if errors.Is(err, errGivenWay) { // what comes of that drops the sites
+			return errLater
+		}
 		return err
 	}
 	reach.files[f.file] = append(reach.files[f.file], at)

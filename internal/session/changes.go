@@ -25,6 +25,7 @@ type change struct {
 	replaced bool
 	file     event.File // of an exec: to let the process go on
 	halted   bool       // it has been stopped
+	again    *pending   // the file because of which the process is looked at again
 }
 
 // changeOf returns the change that an event tells of, if it does.
@@ -215,7 +216,7 @@ func (w *watcher) followChange(c change) (seen bool, err error) {
 	if t.proc == nil {
 		defer proc.Close()
 	}
-	r := request{proc: proc, earlier: t.modules, starting: c.exec, ahead: aheadTime}
+	r := request{proc: proc, earlier: t.modules, starting: c.exec, ahead: aheadTime, also: c.again}
 	if c.exec {
 		r.earlier = nil
 	}
@@ -278,6 +279,9 @@ func (w *watcher) attachChange(t *target, v *view, c change) error {
 	case c.exec:
 		what += fmt.Sprintf("%v after it ran another program", roundTime(after))
 		w.shortfall.lateExecs.add(after)
+	case c.again != nil:
+		what += fmt.Sprintf("%v after %s began to be written to", roundTime(after), c.again.path)
+		w.shortfall.overwritten.worst = max(w.shortfall.overwritten.worst, after)
 	default:
 		what += fmt.Sprintf("%v after a library was mapped", roundTime(after))
 		w.shortfall.lateLibraries.add(after)

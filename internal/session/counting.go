@@ -93,7 +93,7 @@ func (c *counting) sitesChanged(pl *plan) error {
 	defer c.mu.Unlock()
 	c.pairs = slices.Clone(pl.pairs)
 	for id, s := range pl.sites {
-		if !s.attached {
+		if !s.attached || s.removed {
 			continue
 		}
 		how := s.counted(id, c.pairs)
@@ -111,6 +111,8 @@ func (c *counting) sitesChanged(pl *plan) error {
 	}
 	return nil
 }
+
+func (c *counting) removing(sites []uint32) error { return c.tracer.AggregateRemove(sites) }
 
 func (c *counting) begin() error { return c.tracer.AggregateUntil(math.MaxInt64) }
 

@@ -52,6 +52,7 @@ type site struct {
 	over []*pair // as engine.Site.Over
 	// attached: for some process, or for all.
 	attached bool
+	removed  bool // its probes are out, and do not come again
 	// gate and since are when it was last attached for any process: ns on the
 	// monotonic and on the boot clock.
 	gate  int64

@@ -47,6 +47,7 @@ type request struct {
 	earlier  []process.Module
 	starting bool          // its libraries are not mapped yet: look for those it will load
 	ahead    time.Duration // no longer than this
+	also     *pending      // a file that it used, and may use again; nil for none
 }
 
 func (v *view) close() {
@@ -87,6 +88,9 @@ func (w *watcher) see(ctx context.Context, r request) (*view, error) {
 	}
 	for _, path := range w.cfg.Libraries {
 		w.files.lookPath(&v.looked, path, path)
+	}
+	if p := r.also; p != nil {
+		w.files.lookOpen(&v.looked, p.path, p.file)
 	}
 	if len(v.unread) > 0 && over(r.proc, modules) {
 		v.unread = nil // that is why they could not be read

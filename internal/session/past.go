@@ -37,6 +37,13 @@ func (c *plan) note(ids []uint32) {
 	}
 }
 
+// remove makes sites stay as they are, whose probes are out for good.
+func (c *plan) remove(ids []uint32) {
+	for _, id := range ids {
+		c.sites[id].removed = true
+	}
+}
+
 func (c *plan) countHits(s *site, hits uint64) {
 	switch {
 	case s.over != nil:

@@ -95,6 +95,7 @@ func (s *Session) finish(reason string) (*stream.Summary, error) {
 	defer w.mu.Unlock()
 	s.core.detaching(clock.Monotonic())
 	errs := []error{s.mode.detaching(clock.Monotonic()), w.tracer.Detach(s.detachProgress())}
+	w.guards.close()
 	errs = append(errs, w.tracer.Drain(s.drained))
 	now := clock.Monotonic()
 	errs = append(errs, s.mode.finish(&w.plan))

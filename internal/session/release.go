@@ -33,7 +33,16 @@ func (w *watcher) releaseIdle() {
 // retireUnused forgets a file, its sites and the pairs that only it had, once
 // nobody uses it and no probe of it is left. Files that the user named stay.
 func (w *watcher) retireUnused(f *file) {
-	if f.users > 0 || f.attachments > 0 || f.pinned || f.retired || len(w.shared.files[f]) > 0 || !w.mode.releases() {
+	if f.users > 0 || f.attachments > 0 || f.pinned || len(w.shared.files[f]) > 0 || !w.mode.releases() {
+		return
+	}
+	w.retire(f)
+}
+
+// retire forgets a file whose probes are out, its sites and the pairs that only it
+// had; where those cannot be let go of, they stay and are not attached again.
+func (w *watcher) retire(f *file) {
+	if f.retired {
 		return
 	}
 	f.retired = true
@@ -46,6 +55,10 @@ func (w *watcher) retireUnused(f *file) {
 	for _, s := range f.plan {
 		sites = append(sites, s.ID)
 		delete(w.shared.sites, s.ID)
+	}
+	if !w.mode.releases() {
+		w.plan.remove(sites)
+		return
 	}
 	w.plan.note(sites)
 	tracer := w.tracer

@@ -97,7 +97,12 @@ func (s *Session) Close() error {
 	}
 	var err error
 	if w.tracer != nil {
-		err = w.tracer.Close()
+		err = w.tracer.Detach(nil)
+	}
+	w.guards.close() // the probes are out
+	w.closePending()
+	if w.tracer != nil {
+		err = errors.Join(err, w.tracer.Close())
 	}
 	for _, t := range w.targets {
 		if t.proc != nil {
@@ -145,6 +150,9 @@ func (s *Session) begin() error {
 	defer w.mu.Unlock()
 	if w.tracer == nil {
 		return fmt.Errorf("%w: no target was added", ErrNoMarkers)
+	}
+	if names := w.pendingPaths(); w.attached.sites == 0 && len(names) > 0 {
+		return fmt.Errorf("attach: %s: somebody has it open for writing, so it may change: close it first", list(names))
 	}
 	if len(w.plan.sites) > 0 && w.attached.sites == 0 {
 		return fmt.Errorf("attach: no site could be attached: %s", list(w.attached.failed))

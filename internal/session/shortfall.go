@@ -12,6 +12,7 @@ import (
 // shortfall counts what the watcher could not do as promised.
 type shortfall struct {
 	lateExecs, lateLibraries delay
+	overwritten              delay  // files written to in place
 	missedExecs              uint64 // programs that ended before they could be looked at
 	slowLooks                uint64 // looks that took too long
 	unread                   int    // files of living processes that could not be read
@@ -41,6 +42,13 @@ func (t *shortfall) notes() []stream.Note {
 				Count: uint64(n.d.times),
 			})
 		}
+	}
+	if n := t.overwritten; n.times > 0 {
+		what := "times that a file was written to in place while it was traced: its markers meanwhile are missing"
+		if n.worst > 0 {
+			what += fmt.Sprintf(", for up to %v until it was attached again", roundTime(n.worst))
+		}
+		out = append(out, stream.Note{What: what, Count: uint64(n.times)})
 	}
 	return append(out, present(
 		stream.Note{What: "programs run by exec that ended before they could be looked at", Count: t.missedExecs},
