@@ -61,11 +61,13 @@ func (w *watcher) retire(f *file) {
 		return
 	}
 	w.plan.note(sites)
-	tracer := w.tracer
-	w.core.retire(sites, func() {
-		if tracer != nil {
-			tracer.Forget(sites)
-		}
-		w.inbox.post(func() { w.plan.free(sites) })
-	})
+	w.core.retire(func() { w.inbox.post(func() { w.forgetSites(sites) }) })
+}
+
+// forgetSites lets go of sites of which everything has been read. Their numbers
+// come last: whoever gets them next must find nothing of theirs.
+func (w *watcher) forgetSites(sites []uint32) {
+	w.plan.free(sites)
+	w.tracer.Forget(sites)
+	w.core.removeSites(sites)
 }
