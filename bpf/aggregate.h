@@ -109,7 +109,7 @@ int marker_aggregate(void *ctx)
 		st->removals = end->removals;
 		end_removed(st);
 	}
-	if (!site->gate || now < site->gate || now >= end->until) {
+	if (!site->gate || now < site->gate || now >= end->until || removed(site, st->removals)) {
 		AGG_COUNT(outside);
 		return 0;
 	}

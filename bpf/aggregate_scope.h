@@ -118,7 +118,7 @@ __noinline int drop_removed(struct aggregate_state *st, __u32 lane)
 		n = f->below;
 		id = f->site;
 		site = bpf_map_lookup_elem(&agg_sites, &id);
-		if (site && !site->gate) {
+		if (site && removed(site, st->removals)) {
 			below = n;
 			found = true;
 		}
@@ -252,8 +252,13 @@ static __noinline int unmatched(struct aggregate_state *st, struct aggregate_sit
 		AGG_COUNT(orphans);
 		return 0;
 	}
-	if (st->top[lane])
-		return violate(st, lane, 0, DEFECT_UNKNOWN);
+	if (st->top[lane]) {
+		if (frame_of(st, st->top[lane])->time >= site->gate)
+			return violate(st, lane, 0, DEFECT_UNKNOWN);
+		/* attached inside that phase, perhaps inside its own too */
+		AGG_COUNT(orphans);
+		return 0;
+	}
 	if (st->start_time < site->since ||
 	    (task->pid == task->tgid &&
 	     BPF_CORE_READ((struct task_struct___flags *)task, flags) & PF_FORKNOEXEC)) {

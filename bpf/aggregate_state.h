@@ -55,8 +55,7 @@ enum aggregate_name {
 
 /* What to do at a site; written by user space, `hit` excepted. */
 struct aggregate_site {
-	__u64 gate;   /* ns, CLOCK_MONOTONIC: hits from before are passed over; 0: all are, and
-		       * what was entered here is over */
+	__u64 gate;   /* ns, CLOCK_MONOTONIC: hits from before are passed over; 0: all are */
 	__u64 since;  /* ns since boot: older threads may be inside already */
 	__u64 stale;  /* pairs, a bit each, that cannot be open when this one is entered */
 	__u64 over;   /* a reset site: pairs that cannot be open when it is hit */
@@ -68,7 +67,7 @@ struct aggregate_site {
 	__u8 name;    /* enum aggregate_name */
 	__u8 name_slot;
 	__u32 hit;
-	__u32 pad;
+	__u32 removal; /* 0, or with which of struct aggregate_end its probes are removed */
 	/* Memory of the site's own file that nobody can write, as seen from the site:
 	 * what a name there is does not change.
 	 */
@@ -169,7 +168,7 @@ struct aggregate_frame {
 /* What ends; written by user space. */
 struct aggregate_end {
 	__u64 until;	/* ns, CLOCK_MONOTONIC: hits from then on are passed over */
-	__u32 removals; /* how often gates have been set to 0 */
+	__u32 removals; /* of probes, so far: all sites of one at the same moment */
 	__u32 pad;
 };
 
@@ -286,6 +285,12 @@ static __always_inline bool take(__u64 *taken, __u64 limit, __u64 *which)
 		return false;
 	*which = __sync_fetch_and_add(taken, 1);
 	return *which < limit;
+}
+
+/* Whether hits of a site are passed over for good, and what was entered there is over. */
+static __always_inline bool removed(struct aggregate_site *site, __u32 removals)
+{
+	return site->removal && site->removal <= removals;
 }
 
 static __always_inline struct aggregate_frame *frame_of(struct aggregate_state *st, __u32 n)

@@ -90,7 +90,7 @@ type PhasetraceAggregateSite struct {
 	Name     uint8
 	NameSlot uint8
 	Hit      uint32
-	Pad      uint32
+	Removal  uint32
 	Constant [2]struct {
 		_   structs.HostLayout
 		Low uint64

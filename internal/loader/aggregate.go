@@ -104,7 +104,7 @@ func (t *Tracer) PutAggregateSite(s AggregateSite) error {
 	raw := bpf.PhasetraceAggregateSite{
 		Gate: uint64(s.Gate), Since: s.Since, Stale: s.Stale, Over: s.Over,
 		Literal: uint16(s.Literal), Pair: s.Pair, Lane: s.Lane, Role: uint8(s.Role),
-		Token: boolByte(s.Token), Name: uint8(s.Name), NameSlot: s.NameSlot, Hit: old.Hit,
+		Token: boolByte(s.Token), Name: uint8(s.Name), NameSlot: s.NameSlot, Hit: old.Hit, Removal: old.Removal,
 	}
 	for i, r := range s.Constant {
 		raw.Constant[i].Low, raw.Constant[i].Len = r.Low, r.Len
@@ -133,23 +133,23 @@ func (t *Tracer) AggregateUntil(time int64) error {
 	return t.putEnd()
 }
 
-// AggregateRemove makes hits of sites be passed over from now on; what was entered
-// there is over. It may be called by any goroutine.
+// AggregateRemove makes hits of sites be passed over from one moment on; what was
+// entered there is over. It may be called by any goroutine.
 func (t *Tracer) AggregateRemove(sites []uint32) error {
+	t.end.mu.Lock()
+	defer t.end.mu.Unlock()
 	m := t.maps[bpf.PhasetraceMapAggSites]
 	for _, id := range sites {
 		var s bpf.PhasetraceAggregateSite
 		err := m.Lookup(id, &s)
-		if err == nil {
-			s.Gate = 0
+		if err == nil && s.Removal == 0 {
+			s.Removal = t.end.Removals + 1
 			err = m.Put(id, s)
 		}
 		if err != nil {
 			return fmt.Errorf("aggregate: remove site %d: %w", id, err)
 		}
 	}
-	t.end.mu.Lock()
-	defer t.end.mu.Unlock()
 	t.end.Removals++
 	return t.putEnd()
 }
