@@ -23,7 +23,11 @@ func (w *watcher) attachTo(t *target, v *view) error {
 	for _, f := range v.open {
 		w.use(t, f.file)
 		err := w.attachFile(t, f, pairs)
-		if err != nil && !errors.Is(err, errLater) {
+		if errors.Is(err, errLater) {
+			v.later = true
+			continue
+		}
+		if err != nil {
 			return err
 		}
 	}

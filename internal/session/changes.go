@@ -243,7 +243,7 @@ func (w *watcher) followChange(c change) (seen bool, err error) {
 		w.detachAll(t)
 	}
 	err = w.attachChange(t, v, c)
-	return t.unread == 0 || !process.Gone(c.pid, proc.StartTime), err
+	return !v.later && (t.unread == 0 || !process.Gone(c.pid, proc.StartTime)), err
 }
 
 // openChanged returns the target of a change, and a handle on it.

@@ -39,6 +39,7 @@ type view struct {
 	replaced  bool // it runs another program than at the last look
 	starting  bool
 	cut       bool // more files are mapped than are looked at
+	later     bool // some file cannot be attached to yet
 }
 
 // request says what to look at.

@@ -45,8 +45,12 @@ func (w *watcher) overwritten(g *guard) {
 	}
 	pids := make(map[int]bool)
 	for _, f := range w.filesOf(g.key) {
-		if f.guard.Load() == g {
+		switch f.guard.Load() {
+		case g:
 			w.old.add(f, g)
+		case nil:
+		default:
+			continue // what was written meanwhile, and is attached already
 		}
 		maps.Copy(pids, w.drop(f))
 	}
