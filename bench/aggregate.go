@@ -34,7 +34,7 @@ func counted(p *program) (func() error, error) {
 	}
 	return func() error {
 		err := t.Detach(nil)
-		a, readErr := t.ReadAggregate()
+		a, readErr := t.Counts().Read()
 		if readErr == nil && (len(a.Paths) != 2 || a.Paths[1].Ended == 0 || a.Paths[1].Ended != a.Paths[1].Entered) {
 			err = errors.Join(err, fmt.Errorf("counted %+v", a))
 		}
@@ -66,6 +66,7 @@ func constantMemory(path string) (largest usdt.Range, err error) {
 }
 
 func attachCounted(t *loader.Tracer, p *program, sites []probe.Site, constants usdt.Range) error {
+	var hows []loader.AggregateSite
 	for i := range sites {
 		s := &sites[i]
 		how := loader.AggregateSite{Site: s.ID, Role: s.Effect, Token: true, Gate: 1}
@@ -75,9 +76,10 @@ func attachCounted(t *loader.Tracer, p *program, sites []probe.Site, constants u
 			name := probe.Capture{Operand: s.Captures[2].Operand, Type: probe.CaptureInt}
 			s.Captures, how.Name, how.NameSlot = []probe.Capture{token, name}, loader.NameString, 1
 		}
-		if err := t.PutAggregateSite(how); err != nil {
-			return err
-		}
+		hows = append(hows, how)
+	}
+	if err := t.Counts().PutSites(hows); err != nil {
+		return err
 	}
 	if err := t.AddTarget(p.pid()); err != nil {
 		return err
@@ -86,5 +88,5 @@ func attachCounted(t *loader.Tracer, p *program, sites []probe.Site, constants u
 	if len(failed) > 0 {
 		err = failed[0]
 	}
-	return errors.Join(err, t.AggregateUntil(math.MaxInt64))
+	return errors.Join(err, t.Counts().Until(math.MaxInt64))
 }

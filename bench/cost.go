@@ -58,7 +58,7 @@ func reduced(keep func(i int) bool) func(*program) (func() error, error) {
 	}
 }
 
-// costTable is the cost of one boundary, beside the floor and the peers.
+// costTable is the cost of one boundary, next to the floor and the peers.
 func costTable(ctx context.Context, b *bench) error {
 	variants := []variant{
 		{name: "no markers compiled in", begin: untraced, bare: true},
@@ -172,8 +172,8 @@ func (b *bench) measure(ctx context.Context, variants []variant, mode string) (*
 	return r, errors.Join(err, with.stop(), bare.stop())
 }
 
-// runs is how many short runs make one figure: the fastest, for what else the
-// machine does only ever makes one slower.
+// runs is how many short runs make one figure. The fastest counts: other work on
+// the machine only ever makes a run slower.
 const runs = 5
 
 // once measures one variant in ns a boundary.

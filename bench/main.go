@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command bench measures what tracing costs the traced program, beside the
-// floor (an empty BPF program on the same sites) and beside other tracers
-// where they are installed. It drives the fixture program "spin"; every figure
-// of one table comes from the same process, in interleaved rounds, so that
-// ratios hold where absolute times do not.
+// Command bench measures what tracing costs the traced program, next to the floor
+// (an empty BPF program on the same sites) and to other tracers where they are
+// installed. It drives the fixture program "spin"; every figure of one table
+// comes from the same process, in interleaved rounds, so that ratios hold where
+// absolute times do not.
 //
 // It needs root. docs/performance.md explains the tables.
 package main

@@ -87,7 +87,7 @@ func (p *program) cpuTime() (int64, error) {
 	return ts.Nano(), nil
 }
 
-// stop ends the program. What went wrong while it ran, spin has told.
+// stop ends the program. Errors from its runs were returned by spin.
 func (p *program) stop() error {
 	err := p.cmd.Process.Kill()
 	_ = p.cmd.Wait()

@@ -109,8 +109,8 @@ func appendRun(to []float64, p *program, begin func(*program) (func() error, err
 	return append(to, ns), err
 }
 
-// appendTraced runs once with the full record; lost records are counted, not
-// an error: with every CPU busy, nobody may come to read.
+// appendTraced runs once with the full record; lost records are counted and are
+// not an error: with every CPU busy, the reader may not get to run.
 func appendTraced(to []float64, p *program) (_ []float64, rate float64, lost uint64, err error) {
 	t, err := trace(p, nil)
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"text/tabwriter"
 )
 
-// floorName marks the variant that ratios are taken to.
+// floorName is the variant to which ratios are taken.
 const floorName = "floor: empty program"
 
 func median(v []float64) float64 {

@@ -105,11 +105,12 @@ int marker_aggregate(void *ctx)
 	if (!st)
 		return 0;
 	st->now = now;
-	if (st->removals != end->removals) {
-		st->removals = end->removals;
+	if (st->changes != end->changes) {
+		st->changes = end->changes;
 		end_removed(st);
 	}
-	if (!site->gate || now < site->gate || now >= end->until || removed(site, st->removals)) {
+	if (!site->arrival || site->arrival > st->changes || removed(site, st->changes) ||
+	    now < site->gate || now >= end->until) {
 		AGG_COUNT(outside);
 		return 0;
 	}

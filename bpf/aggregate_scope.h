@@ -118,7 +118,7 @@ __noinline int drop_removed(struct aggregate_state *st, __u32 lane)
 		n = f->below;
 		id = f->site;
 		site = bpf_map_lookup_elem(&agg_sites, &id);
-		if (site && removed(site, st->removals)) {
+		if (site && removed(site, st->changes)) {
 			below = n;
 			found = true;
 		}

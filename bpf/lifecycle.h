@@ -51,7 +51,6 @@ int BPF_PROG(process_exec, struct task_struct *task, int old_pid)
 {
 	struct thread_state *st = bpf_task_storage_get(&threads, task, 0, 0);
 	struct exec_record rec = {};
-	struct exe_key key = {};
 
 	/* A thread that execs takes its process's first id: it has to be told anew.
 	 * What was open is over, and markers say so should this record be lost.
@@ -71,12 +70,8 @@ int BPF_PROG(process_exec, struct task_struct *task, int old_pid)
 	identify(task, &rec.who);
 	if (st)
 		st->start_time = rec.who.start_time;
-	prepare_hold(task, rec.who.view_tgid, &key);
+	prepare_hold(task, rec.who.view_tgid, &rec.file);
 	rec.former_tid = old_pid;
-	rec.ino = key.ino;
-	rec.dev = key.dev;
-	rec.changed = key.changed;
-	rec.size = key.size;
 	send_lifecycle(&rec, sizeof(rec));
 	return 0;
 }

@@ -50,10 +50,10 @@ type PhasetraceAggregateDefectKey struct {
 }
 
 type PhasetraceAggregateEnd struct {
-	_        structs.HostLayout
-	Until    uint64
-	Removals uint32
-	Pad      uint32
+	_       structs.HostLayout
+	Until   uint64
+	Changes uint32
+	Pad     uint32
 }
 
 type PhasetraceAggregateIndex struct {
@@ -90,7 +90,9 @@ type PhasetraceAggregateSite struct {
 	Name     uint8
 	NameSlot uint8
 	Hit      uint32
+	Arrival  uint32
 	Removal  uint32
+	Pad      uint32
 	Constant [2]struct {
 		_   structs.HostLayout
 		Low uint64
@@ -110,7 +112,7 @@ type PhasetraceAggregateState struct {
 	Dirty     uint32
 	LateNext  uint32
 	LateUsed  uint32
-	Removals  uint32
+	Changes   uint32
 	Top       [8]uint8
 	Over      [8]uint32
 	Used      uint32
@@ -186,12 +188,12 @@ const (
 )
 
 type PhasetraceExeKey struct {
-	_       structs.HostLayout
-	Ino     uint64
-	Changed uint64
-	Size    uint64
-	Dev     uint32
-	Waiting uint32
+	_          structs.HostLayout
+	Ino        uint64
+	Changed    uint64
+	Size       uint64
+	Dev        uint32
+	Generation uint32
 }
 
 type PhasetraceExecRecord struct {
@@ -207,11 +209,17 @@ type PhasetraceExecRecord struct {
 	FormerStart uint64
 	FormerTid   uint32
 	Before      uint32
-	Ino         uint64
-	Changed     uint64
-	Size        uint64
-	Dev         uint32
-	Pad2        uint32
+	File        PhasetraceExeKey
+}
+
+type PhasetraceFileStartRecord struct {
+	_    structs.HostLayout
+	Time uint64
+	Tgid uint32
+	Tid  uint32
+	Type uint8
+	Pad  [7]uint8
+	Who  PhasetraceIdentity
 }
 
 type PhasetraceForkRecord struct {
@@ -225,6 +233,13 @@ type PhasetraceForkRecord struct {
 	Who    PhasetraceIdentity
 	Parent uint32
 	Pad2   uint32
+}
+
+type PhasetraceHeldExec struct {
+	_       structs.HostLayout
+	File    PhasetraceExeKey
+	Waiting uint32
+	Pad     uint32
 }
 
 type PhasetraceIdentity struct {
@@ -293,6 +308,7 @@ const (
 	PhasetraceRecordTypeRECORD_EXEC         PhasetraceRecordType = 7
 	PhasetraceRecordTypeRECORD_FORK         PhasetraceRecordType = 8
 	PhasetraceRecordTypeRECORD_LIBRARY      PhasetraceRecordType = 9
+	PhasetraceRecordTypeRECORD_FILE_START   PhasetraceRecordType = 10
 )
 
 type PhasetraceRingHeader struct {
@@ -362,10 +378,11 @@ type PhasetraceThreadState struct {
 		Depth int32
 		Low   int32
 	}
-	Rec     PhasetraceMarkerRecord
-	Payload [4200]uint8
-	Thread  PhasetraceThreadRecord
-	Library PhasetraceLibraryRecord
+	Rec       PhasetraceMarkerRecord
+	Payload   [4200]uint8
+	Thread    PhasetraceThreadRecord
+	Library   PhasetraceLibraryRecord
+	FileStart PhasetraceFileStartRecord
 }
 
 // Names of all BPF objects in the ELF.
@@ -394,6 +411,7 @@ const (
 	PhasetraceProgAggregateExit          = "aggregate_exit"
 	PhasetraceProgExchange               = "exchange"
 	PhasetraceProgExecHold               = "exec_hold"
+	PhasetraceProgFileStart              = "file_start"
 	PhasetraceProgLibraryChange          = "library_change"
 	PhasetraceProgLocateTracer           = "locate_tracer"
 	PhasetraceProgMarker                 = "marker"
@@ -473,6 +491,7 @@ type PhasetraceProgramSpecs struct {
 	AggregateExit   *ebpf.ProgramSpec `ebpf:"aggregate_exit"`
 	Exchange        *ebpf.ProgramSpec `ebpf:"exchange"`
 	ExecHold        *ebpf.ProgramSpec `ebpf:"exec_hold"`
+	FileStart       *ebpf.ProgramSpec `ebpf:"file_start"`
 	LibraryChange   *ebpf.ProgramSpec `ebpf:"library_change"`
 	LocateTracer    *ebpf.ProgramSpec `ebpf:"locate_tracer"`
 	Marker          *ebpf.ProgramSpec `ebpf:"marker"`
@@ -636,6 +655,7 @@ type PhasetracePrograms struct {
 	AggregateExit   *ebpf.Program `ebpf:"aggregate_exit"`
 	Exchange        *ebpf.Program `ebpf:"exchange"`
 	ExecHold        *ebpf.Program `ebpf:"exec_hold"`
+	FileStart       *ebpf.Program `ebpf:"file_start"`
 	LibraryChange   *ebpf.Program `ebpf:"library_change"`
 	LocateTracer    *ebpf.Program `ebpf:"locate_tracer"`
 	Marker          *ebpf.Program `ebpf:"marker"`
@@ -652,6 +672,7 @@ func (p *PhasetracePrograms) Close() error {
 		p.AggregateExit,
 		p.Exchange,
 		p.ExecHold,
+		p.FileStart,
 		p.LibraryChange,
 		p.LocateTracer,
 		p.Marker,

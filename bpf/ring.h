@@ -45,7 +45,7 @@ struct {
 	__uint(value_size, RING_DATA + RING_OVERHANG);
 } rings SEC(".maps");
 
-/* Who is preempted or overtaken in between tries again; so often, hardly anybody. */
+/* A program that is preempted or overtaken in between tries again; eight tries are nearly always enough. */
 #define RESERVE_TRIES 8
 
 #define order() asm volatile("" ::: "memory")
@@ -63,7 +63,7 @@ static __always_inline __u64 *ring_at(struct ring_header *r, __u64 position)
 	return (void *)r + RING_DATA + (position & (ring_bytes - 1) & ~7ULL);
 }
 
-/* Asks for the memory that the next record will lie in, which the reader has touched last. */
+/* Fetches the memory of the next record into the cache: the reader has touched it last. */
 static __always_inline void approach(struct ring_header *r)
 {
 	volatile __u64 *at = ring_at(r, r->head);
@@ -127,7 +127,7 @@ static __always_inline void wake_reader(void)
 {
 	__u64 nothing = 0;
 
-	/* When this fails for want of room, the reader has yet to come. */
+	/* If there is no room, a wakeup is already pending. */
 	bpf_ringbuf_output(&ring, &nothing, sizeof(nothing), BPF_RB_FORCE_WAKEUP);
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package examples holds the example programs' texts, for the demo command
-// and for tests. It knows nothing of tracing.
+// Package examples holds the example programs' texts, for the demo command and
+// for tests. It must not know tracing.
 package examples
 
 import _ "embed"

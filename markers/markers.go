@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package markers holds what programs include to be traced, for use by Go
-// code: tests and the demo compile programs against it. It knows nothing of
-// tracing.
+// Package markers holds what programs include to be traced, for use by Go code:
+// tests and the demo compile programs against it. It must not know tracing.
 package markers
 
 import _ "embed"

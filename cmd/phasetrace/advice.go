@@ -5,8 +5,14 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
 
+	"github.com/phasetrace/phasetrace/internal/doctor"
+	"github.com/phasetrace/phasetrace/internal/gpu"
+	"github.com/phasetrace/phasetrace/internal/inspect"
+	"github.com/phasetrace/phasetrace/internal/output/human"
 	"github.com/phasetrace/phasetrace/internal/session"
+	"github.com/phasetrace/phasetrace/internal/usdt"
 )
 
 // advise adds to an error of a session what the user can do about it.
@@ -18,10 +24,71 @@ func advise(err error) error {
 		return fmt.Errorf("--library: %w", err)
 	case errors.As(err, &none) && none.Refused > 0:
 		return fmt.Errorf("%w (\"phasetrace doctor -p PID\" explains; --unsafe-nops attaches all the same)", err)
+	case errors.As(err, &none) && len(none.LeftOff) > 0:
+		return fmt.Errorf("%w: %s", err, offByDefault(none.LeftOff))
 	case errors.As(err, &none):
 		return fmt.Errorf("%w (\"phasetrace list -p PID\" shows every probe there is)", err)
 	case errors.Is(err, session.ErrCountKeyed):
 		return fmt.Errorf("--aggregate: %w: they may change threads, and each thread counts for itself; leave out key= or trace without --aggregate", err)
 	}
 	return err
+}
+
+// listAdvice is what a listing says about this command line.
+var listAdvice = inspect.Advice{
+	Ask:  func(pair string) string { return "--pair '" + pair + "'" },
+	Join: "--pair PROVIDER:ENTER/EXIT",
+	Rest: "--json has them",
+}
+
+// doctorAdvice says how to follow doctor's advice.
+func doctorAdvice(a doctor.Advice) string {
+	switch a {
+	case doctor.AdviseListing:
+		return "\"phasetrace list -p PID\" shows every file, and what is wrong with it"
+	case doctor.AdviseLibrary:
+		return "a library that comes later: --library FILE"
+	case doctor.AdvisePair:
+		return "--pair; \"phasetrace list -p PID\" shows what there is"
+	case doctor.AdviseNVMLLibrary:
+		return "--nvml-library FILE"
+	}
+	return ""
+}
+
+// gpuAdvice is what is to be done here about the status of a GPU, to be put behind
+// what is said about it.
+func gpuAdvice(s gpu.Status) string {
+	if s == gpu.StatusNoLibrary || s == gpu.StatusMismatch {
+		return " (--nvml-library FILE)"
+	}
+	return ""
+}
+
+// topicAdvice says what the user can do about what a session tells of.
+func topicAdvice(t session.Topic) string {
+	if t == session.TopicLibrary {
+		return "name such libraries with --library FILE"
+	}
+	return ""
+}
+
+// maxAdvised bounds the pairs that a message names.
+const maxAdvised = 8
+
+// offByDefault says how to trace pairs that are left off.
+func offByDefault(pairs []usdt.PairSpec) string {
+	var b strings.Builder
+	verb := "is"
+	if len(pairs) != 1 {
+		verb = "are"
+	}
+	fmt.Fprintf(&b, "%s %s off by default:", human.Plural(uint64(len(pairs)), "pair"), verb)
+	for _, p := range pairs[:min(len(pairs), maxAdvised)] {
+		fmt.Fprintf(&b, " --pair '%v'", p)
+	}
+	if n := len(pairs) - maxAdvised; n > 0 {
+		fmt.Fprintf(&b, " and %d more, which \"phasetrace list\" shows", n)
+	}
+	return b.String()
 }

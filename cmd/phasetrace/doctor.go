@@ -42,6 +42,7 @@ would work, else 1.`,
 // has said why.
 func examine(o doctor.Options, asJSON bool, s *streams) error {
 	r := doctor.Examine(o)
+	r.Advise(doctorAdvice)
 	var err error
 	if asJSON {
 		err = doctor.WriteJSON(s.out, r)

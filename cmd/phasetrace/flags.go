@@ -5,6 +5,7 @@ package main
 import (
 	"crypto/rand"
 	"encoding/hex"
+	"fmt"
 	"math"
 	"os"
 	"slices"
@@ -28,7 +29,7 @@ type traceOptions struct {
 	pairs       []string
 	libraries   []string
 	duration    time.Duration
-	output      string
+	outputs     []string
 	format      string
 	sessionID   string
 	rank        int
@@ -43,6 +44,7 @@ type traceOptions struct {
 	aggregate   bool
 	unsafeNops  bool
 	command     []string
+	shared      bool  // the command writes to where JSON lines are written
 	targets     []int // pids, parsed
 }
 
@@ -63,8 +65,8 @@ func (o *traceOptions) register(f *pflag.FlagSet, which int) {
 	f.StringArrayVar(&o.pairs, "pair", nil, "trace these markers instead of the default choice: PROVIDER:ENTER/EXIT[,EXIT…][;name=…][;attr.KEY=argN[:TYPE]][;lane=NAME][;key=argN][;reentrant=false]; repeatable")
 	f.StringArrayVar(&o.libraries, "library", nil, "file with markers that is not loaded yet; repeatable")
 	f.DurationVarP(&o.duration, "duration", "d", 0, "stop after this time, such as 10s")
-	f.StringVarP(&o.output, "output", "o", "-", "file to write to; - is standard output")
-	f.StringVar(&o.format, "format", "", "text, jsonl or summary (default: jsonl for a file that ends in .jsonl, .ndjson or .json, else text)")
+	f.StringArrayVarP(&o.outputs, "output", "o", nil, "file to write to, or - for standard output, which is the default; repeatable")
+	f.StringVar(&o.format, "format", "", "text, jsonl or summary (default: jsonl for a file that ends in .jsonl, .ndjson or .json, else text); with several outputs, that of standard output")
 	f.StringVar(&o.sessionID, "session-id", "", "name of the session in scope ids (default: a fresh one)")
 	f.IntVar(&o.rank, "rank", 0, "rank of the processes (default: from the marker, else from RANK, OMPI_COMM_WORLD_RANK, PMI_RANK or SLURM_PROCID, else 0)")
 	f.StringVar(&o.gpu, "gpu", "auto", "memory of NVIDIA GPUs: auto, off or require")
@@ -72,9 +74,9 @@ func (o *traceOptions) register(f *pflag.FlagSet, which int) {
 	f.DurationVar(&o.gpuInterval, "gpu-interval", 0, "time between reads of GPU memory while no phase boundary happens (default 100ms)")
 	f.StringVar(&o.onViolation, "on-violation", "unwind", "after a break of strict nesting: unwind the stack, or reject the exit")
 	f.BoolVar(&o.aggregate, "aggregate", false, "for phases too frequent to record: count them in the kernel, by path, and show only the summary")
-	f.BoolVar(&o.strict, "strict", false, "exit with 3 when nesting was violated, with 4 when records were lost")
+	f.BoolVar(&o.strict, "strict", false, "exit with 3 when nesting was violated, with 4 when records were lost or not written")
 	f.StringVar(&o.readyFile, "ready-file", "", "file to create once every probe is attached; it must not exist, be empty, or be left from an earlier trace")
-	f.StringVar(&o.ringSize, "ring-size", "", "size of the ring buffer, such as 64M (default 16M)")
+	f.StringVar(&o.ringSize, "ring-size", "", fmt.Sprintf("size of the ring buffers of all CPUs together, such as 64M (default %dM, more on machines of many CPUs)", loader.DefaultRingBytes>>20))
 	f.BoolVar(&o.unsafeNops, "unsafe-nops", false, "attach also to markers on five-byte nops where the kernel rewrites those unsafely: the program may crash")
 	f.SortFlags = false
 }

@@ -45,7 +45,7 @@ func (o *traceOptions) startGPU(ctx context.Context, out *session.Config) (stop 
 			Interval: o.gpuInterval, PIDs: o.targets,
 			Report: func(p gpu.Problem) {
 				if o.gpu == "require" || o.nvmlLibrary != "" || p.Kind != "library" {
-					out.Message(p.Message)
+					out.Message(p.Message + gpuAdvice(p.Status))
 				}
 			},
 		})
@@ -66,9 +66,9 @@ func (o *traceOptions) startGPU(ctx context.Context, out *session.Config) (stop 
 		return stop, nil
 	case o.gpu == "require":
 		stop()
-		return nil, fmt.Errorf("--gpu require: %w", err)
+		return nil, fmt.Errorf("--gpu require: %w%s", err, gpuAdvice(gpu.StatusOf(err)))
 	case o.nvmlLibrary != "", gpu.StatusOf(err) == gpu.StatusTimeout:
-		// A library that was asked for, or that is slow, may still come to work.
+		// A library that was asked for, or that is slow, may still start to work.
 		out.GPU, out.GPUStatus = sampler, gpu.StatusOf(err).String()
 		return stop, nil
 	default:

@@ -16,6 +16,8 @@ import (
 
 	"github.com/phasetrace/phasetrace/internal/fixture"
 	"github.com/phasetrace/phasetrace/internal/nvsample/fakenvml"
+	"github.com/phasetrace/phasetrace/internal/output/jsonl"
+	"github.com/phasetrace/phasetrace/internal/output/outputtest"
 	"github.com/phasetrace/phasetrace/internal/output/schema"
 	"github.com/phasetrace/phasetrace/internal/testenv"
 )
@@ -172,6 +174,16 @@ func traceWithGPU(t *testing.T, pace string, count int, library string, fault fu
 	p.WaitOK()
 	if status := <-done; status != statusFine {
 		t.Fatalf("exit status %d: %s", status, &errs)
+	}
+	r, err := jsonl.Replay(strings.NewReader(out.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Recorded.GPUSamples == 0 && len(r.Recorded.Devices) > 0 || r.Report.Unknown+r.Report.UnknownFields > 0 {
+		t.Errorf("%d samples; report %+v", r.Recorded.GPUSamples, r.Report)
+	}
+	if diff := outputtest.DiffFigures(r.Recorded, r.Played); diff != "" {
+		t.Errorf("figures (-recorded +played):\n%s", diff)
 	}
 	for line := range strings.Lines(out.String()) {
 		if err := schema.Validate([]byte(line)); err != nil {

@@ -70,6 +70,7 @@ func list(byPID bool, o *listOptions, files []string, s *streams) error {
 	if err != nil {
 		return &statusError{statusFailed, err}
 	}
+	l.Advice = listAdvice
 	l.Judge(loader.NopRewriting().Refuses)
 	if err := o.show(l, s); err != nil {
 		return &statusError{statusFailed, err}

@@ -3,9 +3,9 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"slices"
@@ -20,45 +20,87 @@ import (
 	"github.com/phasetrace/phasetrace/internal/stream"
 )
 
-// output is where a session goes.
-type output struct {
-	sink stream.Sink
-	file *file.File // nil for standard output
-	// after gets the summary when the stream itself does not show it to a
-	// person.
+// outputs are where a session goes, and a sink of it. Each runs on a goroutine of
+// its own: none holds up the session or another one. One that fails is told at
+// once, and ends the session when it was the last.
+type outputs struct {
+	each []*output
+	left int // that have not failed
+	say  func(string)
+	// after gets the summary when no stream shows it to a person.
 	after        io.Writer
 	afterOptions summary.Options
 }
 
-// openOutput opens what -o and --format ask for, before anything is attached. Where
-// that is a pipe it waits for the reader until ctx ends.
-func openOutput(ctx context.Context, o *traceOptions, s *streams, say func(string)) (*output, error) {
-	out := &output{}
+// output is one place where a session goes.
+type output struct {
+	name string
+	sink *stream.AsyncSink
+	err  error      // of the sink, once it is known
+	file *file.File // nil for standard output
+	// shows says that a person sees the summary in the stream; wants that they
+	// should see it elsewhere if not.
+	shows, wants bool
+}
+
+// openOutputs opens what -o and --format ask for, before anything is attached.
+// Where that is a pipe it waits for the reader until ctx ends.
+func openOutputs(ctx context.Context, o *traceOptions, s *streams, say func(string)) (*outputs, error) {
+	out := &outputs{say: say, afterOptions: summary.Options{Colour: human.ColourWanted(isTerminal(s.err), os.Getenv)}}
+	shows, wants := false, false
+	for _, path := range o.outputPaths() {
+		d, err := o.openOutput(ctx, path, s, say)
+		if err != nil {
+			return nil, errors.Join(err, out.abandon())
+		}
+		out.each = append(out.each, d)
+		shows, wants = shows || d.shows, wants || d.wants
+	}
+	if wants && !shows {
+		out.after = s.err
+	}
+	out.left = len(out.each)
+	return out, nil
+}
+
+func (o *traceOptions) openOutput(ctx context.Context, path string, s *streams, say func(string)) (*output, error) {
+	d := &output{name: path}
 	var w io.Writer = s.out
-	name := "standard output"
-	if o.output != "-" {
-		f, err := file.Create(ctx, o.output, say)
+	if path == file.Stdout {
+		d.name = "standard output"
+	} else {
+		f, err := file.Create(ctx, path, say)
 		if err != nil {
 			return nil, err
 		}
-		out.file, w, name = f, f, o.output
+		d.file, w = f, f
 	}
-	onTerminal := out.file == nil && isTerminal(w) || out.file != nil && out.file.IsTerminal()
+	onTerminal := d.file == nil && isTerminal(w) || d.file != nil && d.file.IsTerminal()
 	options := summary.Options{Colour: human.ColourWanted(onTerminal, os.Getenv)}
-	switch o.outputFormat() {
+	var sink stream.Sink
+	switch o.formatOf(path) {
 	case "jsonl":
-		out.sink = jsonl.New(w, name)
-		out.after = s.err
+		sink, d.wants = jsonl.New(w, d.name), true
 	case "summary":
-		out.sink = summary.New(w, options)
+		sink, d.shows = summary.New(w, options), onTerminal
 	default:
-		out.sink = text.New(w, name, text.Options{Summary: options})
-		if !onTerminal && isTerminal(s.err) {
-			out.after = s.err // the stream goes elsewhere: show the person its end
-		}
+		sink, d.shows, d.wants = text.New(w, d.name, text.Options{Summary: options}), onTerminal, isTerminal(s.err)
 	}
-	out.afterOptions = summary.Options{Colour: human.ColourWanted(isTerminal(s.err), os.Getenv)}
-	return out, nil
+	d.sink = stream.Async(sink, stream.AsyncOptions{Name: d.name, Wait: waiting(ctx, d.name, say)})
+	return d, nil
+}
+
+// waiting tells, once, that an output is waited for at the end. Who has ended the
+// session by a signal, or does so now, does not wait for one that takes nothing.
+func waiting(ctx context.Context, name string, say func(string)) func() bool {
+	told := false
+	return func() bool {
+		if ctx.Err() == nil && !told {
+			told = true
+			say(fmt.Sprintf("waiting until all is written to %s; Ctrl-C gives up", name))
+		}
+		return ctx.Err() == nil
+	}
 }
 
 // Endings of file names. Every other name gets text.
@@ -69,22 +111,49 @@ var (
 	compressedEndings = []string{".gz", ".zst", ".bz2", ".xz", ".lz4", ".zip"}
 )
 
-// outputFormat is --format, or what the file's ending says.
-func (o *traceOptions) outputFormat() string {
-	if o.format == "" && hasEnding(o.output, jsonlEndings) {
-		return "jsonl"
+// outputPaths are the outputs asked for: standard output by default.
+func (o *traceOptions) outputPaths() []string {
+	if len(o.outputs) == 0 {
+		return []string{file.Stdout}
 	}
-	return cmp.Or(o.format, "text")
+	return o.outputs
 }
 
-// parseOutput refuses names of which the result would be another than they say.
-func (o *traceOptions) parseOutput(*session.Config) error {
-	if hasEnding(strings.ToLower(o.output), compressedEndings) {
-		return usageError("--output %q: compressed files cannot be written yet: end the name in %s for JSON lines, or in .txt for text",
-			o.output, strings.Join(jsonlEndings, ", "))
+// formatOf is the format of an output: --format, or what the ending says. Of
+// several outputs, --format is for standard output.
+func (o *traceOptions) formatOf(path string) string {
+	if o.format != "" && (path == file.Stdout || len(o.outputs) < 2) {
+		return o.format
 	}
-	if o.readyFile != "" && o.readyFile == o.output && o.output != file.Stdout && !strings.HasPrefix(o.output, "/dev/") {
-		return usageError("--ready-file %q: that is the file of --output: name another", o.readyFile)
+	if hasEnding(path, jsonlEndings) {
+		return "jsonl"
+	}
+	return "text"
+}
+
+// linesOnStdout reports whether JSON lines go to standard output.
+func (o *traceOptions) linesOnStdout() bool {
+	return slices.ContainsFunc(o.outputPaths(), func(path string) bool {
+		return (path == file.Stdout || path == "/dev/stdout") && o.formatOf(path) == "jsonl"
+	})
+}
+
+// parseOutput refuses names that promise something other than the result.
+func (o *traceOptions) parseOutput(*session.Config) error {
+	for i, path := range o.outputs {
+		if hasEnding(strings.ToLower(path), compressedEndings) {
+			return usageError("--output %q: compressed files cannot be written yet: end the name in %s for JSON lines, or in .txt for text",
+				path, strings.Join(jsonlEndings, ", "))
+		}
+		if o.readyFile != "" && o.readyFile == path && path != file.Stdout && !strings.HasPrefix(path, "/dev/") {
+			return usageError("--ready-file %q: that is the file of --output: name another", o.readyFile)
+		}
+		if slices.Contains(o.outputs[:i], path) {
+			return usageError("--output %q is given twice: name another", path)
+		}
+	}
+	if o.format != "" && len(o.outputs) > 1 && !slices.Contains(o.outputs, file.Stdout) {
+		return usageError("--format %s: of several outputs it is for standard output (-o -) alone: the formats of files go by their endings", o.format)
 	}
 	return nil
 }
@@ -93,11 +162,71 @@ func hasEnding(name string, endings []string) bool {
 	return slices.ContainsFunc(endings, func(e string) bool { return strings.HasSuffix(name, e) })
 }
 
-// finish closes the file and shows the summary to a person.
-func (out *output) finish(sum *stream.Summary) error {
+// Start starts each. One that fails keeps the session from beginning.
+func (out *outputs) Start(s *stream.Start) error {
+	for _, d := range out.each {
+		if err := d.sink.Start(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Record hands a record to each.
+func (out *outputs) Record(r stream.Record) error {
+	var err error
+	for _, d := range out.each {
+		if d.err == nil {
+			err = out.note(d, d.sink.Record(r))
+		}
+	}
+	return err
+}
+
+// Flush flushes each.
+func (out *outputs) Flush() error {
+	var err error
+	for _, d := range out.each {
+		if d.err == nil {
+			err = out.note(d, d.sink.Flush())
+		}
+	}
+	return err
+}
+
+// End ends each, and returns the errors of all.
+func (out *outputs) End(sum *stream.Summary) error {
 	var errs []error
-	if out.file != nil {
-		errs = append(errs, out.file.Close())
+	for _, d := range out.each {
+		d.err = d.sink.End(sum)
+		errs = append(errs, d.err)
+	}
+	return errors.Join(errs...)
+}
+
+// note notes how an output did. It returns an error once the last one has failed.
+func (out *outputs) note(d *output, err error) error {
+	if d.err = err; err == nil {
+		return nil
+	}
+	if out.left--; out.left == 0 {
+		return err
+	}
+	out.say(fmt.Sprintf("warning: %v; the session goes on without it", err))
+	return nil
+}
+
+// finish closes the files, adds what was dropped to the summary and shows it to a
+// person.
+func (out *outputs) finish(sum *stream.Summary) error {
+	var errs []error
+	for _, d := range out.each {
+		dropped := d.sink.Dropped()
+		sum.Dropped.Merge(dropped)
+		if n := dropped.Total(); n > 0 && d.err == nil {
+			out.say(fmt.Sprintf("warning: %s not written to %s, which was too slow: the summary has them all", human.Plural(n, "record"), d.name))
+		}
+		errs = append(errs, d.close())
 	}
 	if out.after != nil {
 		errs = append(errs, summary.Write(out.after, sum, out.afterOptions))
@@ -105,10 +234,24 @@ func (out *output) finish(sum *stream.Summary) error {
 	return errors.Join(errs...)
 }
 
-// abandon gives up the output of a session that did not begin.
-func (out *output) abandon() error {
-	if out.file == nil {
+// close closes the file. One that was given up may still be in use: it is closed
+// with the program.
+func (d *output) close() error {
+	var hangs *stream.UnwrittenError
+	if d.file == nil || errors.As(d.err, &hangs) {
 		return nil
 	}
-	return out.file.Abandon()
+	return d.file.Close()
+}
+
+// abandon gives up the outputs of a session that did not begin.
+func (out *outputs) abandon() error {
+	var errs []error
+	for _, d := range out.each {
+		d.sink.Stop()
+		if d.file != nil {
+			errs = append(errs, d.file.Abandon())
+		}
+	}
+	return errors.Join(errs...)
 }

@@ -25,7 +25,7 @@ const (
 	statusLost       = 4 // with --strict
 )
 
-// statusError ends the program with a status. A nil err has been told already.
+// statusError ends the program with a status. A nil err has already been reported.
 type statusError struct {
 	status int
 	err    error
@@ -79,8 +79,12 @@ func (s *streams) execute(ctx context.Context, args []string) int {
 		st = &statusError{statusUsage, err} // cobra's own: an unknown command
 	}
 	if st.err != nil {
-		for line := range strings.SplitSeq(st.err.Error(), "\n") { // names in it are others' choice
-			fmt.Fprintf(s.err, "phasetrace: %s\n", human.Escape(line))
+		said := make(map[string]bool) // what ends a session may be met again in its end
+		for line := range strings.SplitSeq(st.err.Error(), "\n") {
+			if !said[line] {
+				fmt.Fprintf(s.err, "phasetrace: %s\n", human.Escape(line)) // names in it are others' choice
+			}
+			said[line] = true
 		}
 		if st.status == statusUsage {
 			fmt.Fprintf(s.err, "Try \"phasetrace --help\".\n")
@@ -156,6 +160,7 @@ func newRun(s *streams) *cobra.Command {
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.command = args
+			o.shared = o.linesOnStdout()
 			return trace(cmd.Context(), o, s)
 		},
 	}

@@ -20,7 +20,7 @@ read line
 echo heard $line
 exit 5`
 
-// A command that "run" started is told of the signal that ends the trace, and
+// A command that "run" started gets the signal that ends the trace, and
 // goes on when anything else ends it; phasetrace's exit status is its own.
 func TestRunEnds(t *testing.T) {
 	testenv.BPF(t)

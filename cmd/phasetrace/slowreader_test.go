@@ -21,10 +21,16 @@ type countedLine struct {
 	Records   struct {
 		Received, Lost uint64
 	} `json:"records"`
+	Boundaries uint64 `json:"boundaries"`
+	Dropped    struct {
+		Total      uint64 `json:"total"`
+		Boundaries uint64 `json:"boundaries"`
+	} `json:"dropped"`
 }
 
-// Nobody reads standard output until the program is through: it is not held up,
-// and every marker was either written at last or counted as lost.
+// Nobody reads standard output until the program is through: neither it nor the
+// session is held up, and every marker was either written at last, or counted as
+// lost by the kernel, or as dropped on its way to the output.
 func TestSlowReader(t *testing.T) {
 	testenv.BPF(t)
 	const threads, phases = 2, 200_000
@@ -35,7 +41,7 @@ func TestSlowReader(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	tracer := startPhasetrace(t, w, "-p", strconv.Itoa(p.Pid()), "--gpu", "off", "--format", "jsonl", "--ring-size", "1M")
+	tracer := startPhasetrace(t, w, "-p", strconv.Itoa(p.Pid()), "--gpu", "off", "--format", "jsonl")
 	w.Close()
 	p.WriteLine("go")
 	var produced uint64
@@ -53,6 +59,7 @@ func TestSlowReader(t *testing.T) {
 	p.WaitOK()
 
 	counts := make(map[string]uint64)
+	var dropped uint64 // as told where lines are missing
 	var last countedLine
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, 1<<24)
@@ -62,7 +69,10 @@ func TestSlowReader(t *testing.T) {
 			t.Fatalf("line %d: %v: %s", n+1, err, lines.Bytes())
 		}
 		counts[last.EventType]++
-		if n%1000 == 0 || last.EventType == "session_end" || last.EventType == "records_lost" {
+		if last.EventType == "records_dropped" {
+			dropped += last.Dropped.Total
+		}
+		if n%1000 == 0 || last.EventType == "session_end" || last.EventType == "records_lost" || last.EventType == "records_dropped" {
 			if err := schema.Validate(lines.Bytes()); err != nil {
 				t.Errorf("line %d: %v", n+1, err)
 			}
@@ -76,8 +86,14 @@ func TestSlowReader(t *testing.T) {
 		t.Errorf("the last line is %s with %d received and %d lost; the program hit %d markers",
 			last.EventType, last.Records.Received, last.Records.Lost, produced)
 	}
-	if last.Records.Lost == 0 || counts["protocol_error"] != 0 {
-		t.Errorf("%d lost, %d violations: want some and none", last.Records.Lost, counts["protocol_error"])
+	if written := counts["phase_enter"] + counts["phase_exit"]; written+last.Dropped.Boundaries != last.Boundaries {
+		t.Errorf("%d boundaries are written and %d dropped, of %d", written, last.Dropped.Boundaries, last.Boundaries)
 	}
-	t.Logf("%d produced, %d lost, lines: %v", produced, last.Records.Lost, counts)
+	if last.Dropped.Total == 0 || dropped != last.Dropped.Total {
+		t.Errorf("%d lines are dropped, %d of them told in their place: want some and all", last.Dropped.Total, dropped)
+	}
+	if counts["protocol_error"] != 0 {
+		t.Errorf("%d violations", counts["protocol_error"])
+	}
+	t.Logf("%d produced, %d lost, %d dropped, lines: %v", produced, last.Records.Lost, last.Dropped.Total, counts)
 }

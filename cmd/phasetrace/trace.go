@@ -20,6 +20,7 @@ import (
 	"github.com/phasetrace/phasetrace/internal/privileges"
 	"github.com/phasetrace/phasetrace/internal/process"
 	"github.com/phasetrace/phasetrace/internal/session"
+	"github.com/phasetrace/phasetrace/internal/usdt"
 )
 
 // trace runs one session for trace, run and demo.
@@ -31,16 +32,21 @@ func trace(ctx context.Context, o *traceOptions, s *streams) error {
 	ctx, caught, stop := untilSignal(ctx)
 	defer stop()
 	opts.Message = func(m string) { fmt.Fprintf(s.err, "phasetrace: %s\n", human.Escape(m)) }
+	opts.Advice = topicAdvice
+	if o.shared {
+		opts.Message("warning: the command has the same standard output, and what it writes comes between the JSON lines: -o FILE keeps them apart")
+	}
+	opts.LeftOff = func(pairs []usdt.PairSpec) { opts.Message(offByDefault(pairs)) }
 	ready, err := o.newReady()
 	if err != nil {
 		return &statusError{statusFailed, err}
 	}
 	defer ready.close()
-	out, err := openOutput(ctx, o, s, opts.Message)
+	out, err := openOutputs(ctx, o, s, opts.Message)
 	if err != nil {
 		return &statusError{statusFailed, err}
 	}
-	opts.Sink = out.sink
+	opts.Sink = out
 	opts.Attached = func(a session.Attached) error { return o.attached(ctx, a, ready, s, opts.Message) }
 	stopGPU, err := o.startGPU(ctx, &opts)
 	if err != nil {
@@ -143,6 +149,8 @@ func (o *traceOptions) finish(sum *stream.Summary, err error, command *process.S
 		return &statusError{statusViolations, fmt.Errorf("%d violations of strict nesting (--strict)", sum.ViolationTotal)}
 	case o.strict && sum.Lost+sum.LostOther > 0:
 		return &statusError{statusLost, fmt.Errorf("%d records were lost (--strict)", sum.Lost+sum.LostOther)}
+	case o.strict && sum.Dropped.Total() > 0:
+		return &statusError{statusLost, fmt.Errorf("%d records were not written (--strict)", sum.Dropped.Total())}
 	case status != statusFine:
 		return &statusError{status, nil}
 	}

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package await waits for calls that may never return, and no longer than it
-// is told to: a look at a file whose file system does not answer, for one,
-// which no signal and no deadline can end.
+// Package await calls what may never return and waits no longer than it is told
+// to. A look at a file on a file system that does not answer is such a call: no
+// signal and no deadline can end it.
 //
-// It knows nothing of what the calls do.
+// It must not know what the calls do.
 package await
 
 import (
@@ -13,11 +13,11 @@ import (
 	"sync/atomic"
 )
 
-// Max bounds the calls that are under way, those that were given up and have
-// not returned included: each of them holds a thread of the system.
+// Max bounds the calls under way, including those that were given up and have not
+// returned: each holds an operating system thread.
 const Max = 16
 
-// ErrBusy says that Max calls are under way; the one asked for was not begun.
+// ErrBusy says that Max calls are under way; this one was not started.
 var ErrBusy = fmt.Errorf("%d earlier calls have not returned yet", Max)
 
 var (
@@ -33,11 +33,10 @@ type result[T any] struct {
 	err   error
 }
 
-// Do returns what f returns, or the context's error when that is over first.
-// A call that is given up so runs on in its goroutine. It must not touch what
-// its caller goes on to use, and should end soon: it is handed the context.
-// When it returns at last, and without an error, drop, unless it is nil, takes
-// the value.
+// Do returns what f returns, or the context's error if that ends first. A call
+// that is given up keeps running in its goroutine: it must not touch what the
+// caller goes on to use, and should watch the context it is given. If it returns
+// later without an error, drop takes the value, unless drop is nil.
 func Do[T any](ctx context.Context, f func(context.Context) (T, error), drop func(T)) (T, error) {
 	var none T
 	if err := ctx.Err(); err != nil {
@@ -49,7 +48,7 @@ func Do[T any](ctx context.Context, f func(context.Context) (T, error), drop fun
 		return none, ErrBusy
 	}
 	returned := make(chan result[T], 1)
-	var settled atomic.Bool // by the one that comes first: the result or the end of the wait
+	var settled atomic.Bool // by whichever comes first: the result or the end of the wait
 	go func() {
 		value, err := f(ctx)
 		<-slots

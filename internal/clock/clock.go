@@ -24,7 +24,7 @@ func Boot() int64 { return read(unix.CLOCK_BOOTTIME) - Shift().Boot }
 type Offsets struct{ Monotonic, Boot int64 }
 
 // Shift returns the offsets of this process's time namespace: zero outside one,
-// and where the kernel has none.
+// and on kernels without time namespaces.
 var Shift = sync.OnceValue(func() Offsets {
 	text, err := os.ReadFile("/proc/self/timens_offsets")
 	if err != nil {
@@ -34,7 +34,7 @@ var Shift = sync.OnceValue(func() Offsets {
 })
 
 // parseOffsets reads /proc/PID/timens_offsets: a clock, seconds and nanoseconds
-// a line.
+// on each line.
 func parseOffsets(text string) (o Offsets) {
 	for line := range strings.Lines(text) {
 		f := strings.Fields(line)

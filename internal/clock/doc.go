@@ -4,5 +4,6 @@
 //
 // All times are int64 nanoseconds. Monotonic and boot times are those of the
 // initial time namespace, as BPF programs read them, whatever namespace this
-// process runs in. The package must not know what the times are of.
+// process runs in. The package knows clocks; it must not know what the times are
+// of.
 package clock

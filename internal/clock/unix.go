@@ -9,10 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Unix converts monotonic times to Unix times. It keeps one pair of readings
-// and takes a new one only when the clocks have drifted apart noticeably (the
-// time was set, or the machine was suspended): times of one session stay in the
-// order of the monotonic clock, which neither moves. For one goroutine.
+// Unix converts monotonic times to Unix times. It keeps one pair of readings and
+// takes a new one only when the clocks have drifted apart noticeably (somebody
+// set the time, or the machine was suspended), so the times of a session stay in
+// the order of the monotonic clock. For one goroutine.
 type Unix struct {
 	read Reader
 	last Reading
@@ -22,8 +22,8 @@ type Unix struct {
 	suspended time.Duration
 }
 
-// Reading is how far two clocks are ahead of the monotonic one, in ns, and how
-// far off that may be: the reader can be preempted between two clocks.
+// Reading says how far two clocks are ahead of the monotonic one, in ns, and how
+// far off that may be: the reader can be preempted between reading them.
 type Reading struct{ Unix, Boot, Off int64 }
 
 // Reader compares the clocks; tests bring their own.
@@ -45,7 +45,7 @@ func NewUnix(read Reader) *Unix {
 // At converts a monotonic time in ns to Unix time in ns.
 func (c *Unix) At(monotonic int64) int64 { return monotonic + c.last.Unix }
 
-// Check looks at the clocks when a second has passed since the last look, and
+// Check compares the clocks if a second has passed since the last time, and
 // reports whether it did. now is a monotonic time.
 func (c *Unix) Check(now int64) bool {
 	if now < c.next {

@@ -8,7 +8,7 @@ import (
 )
 
 // The system's clock is set and the machine suspended between two looks: Unix
-// times follow, and both are told, each for what it was.
+// times follow, and both are reported, each as what it was.
 func TestClockJumps(t *testing.T) {
 	const second, hour = int64(time.Second), int64(time.Hour)
 	for _, tt := range []struct {

@@ -3,8 +3,8 @@
 //go:build cgo
 
 // Package demo runs the example program examples/demo inside a process of
-// phasetrace, so that there is something to trace on every machine. It knows
-// nothing of tracing.
+// phasetrace, so that there is something to trace on every machine. It must not
+// know tracing.
 package demo
 
 // #cgo CFLAGS: -O2 -I${SRCDIR}/../../markers/c

@@ -3,7 +3,8 @@
 //go:build !cgo
 
 // Package demo runs the example program examples/demo inside a process of
-// phasetrace; this build, made without a C compiler, does not contain it.
+// phasetrace; this build, made without a C compiler, does not contain it. It must
+// not know tracing.
 package demo
 
 // Available reports whether this build contains the program.

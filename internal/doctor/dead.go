@@ -13,8 +13,8 @@ import (
 	"github.com/phasetrace/phasetrace/internal/usdt"
 )
 
-// judgePairs says of every pair that needs something to fire whether it has
-// it, and returns how many of the chosen pairs can never fire.
+// judgePairs says, for every pair with a requirement, whether it is met, and
+// returns how many of the chosen pairs can never fire.
 func (s *subject) judgePairs() (cs []Check, dead int) {
 	for i := range s.listing.Choices {
 		ch := &s.listing.Choices[i]
@@ -64,8 +64,8 @@ func (s *subject) files(ch *usdt.Choice) []string {
 	return slices.Compact(paths)
 }
 
-// fires decides whether the probes of a pair can fire in this process, as far
-// as its files, command line and environment tell.
+// fires decides whether the probes of a pair can fire in this process, going by
+// its files, command line and environment.
 func (s *subject) fires(p *usdt.PairSpec, files []string) (Result, string) {
 	switch p.Provider {
 	case "python":
@@ -75,7 +75,7 @@ func (s *subject) fires(p *usdt.PairSpec, files []string) (Result, string) {
 	case "hotspot", "hs_private":
 		return s.hotspotFires(p)
 	}
-	return Unknown, "cannot be told from outside"
+	return Unknown, "cannot be seen from outside"
 }
 
 var pythonVersion = regexp.MustCompile(`python(\d+)\.(\d+)`)
@@ -105,7 +105,7 @@ func (s *subject) pythonFires(files []string) (Result, string) {
 		}
 		return Unknown, version + ": not known whether it fires them"
 	}
-	return Unknown, "no file of the process tells the version of CPython"
+	return Unknown, "no file name of the process shows the version of CPython"
 }
 
 // phpVariable makes PHP fire its probes when it is a number other than 0.
@@ -119,13 +119,13 @@ func (s *subject) phpFires() (Result, string) {
 	case !set:
 		return Missing, phpVariable + " is not set in its environment"
 	case !startsNumber(value):
-		return Missing, fmt.Sprintf("%s is %q, which PHP takes for off", phpVariable, value)
+		return Missing, fmt.Sprintf("%s is %q, which PHP treats as off", phpVariable, value)
 	}
 	return OK, fmt.Sprintf("%s=%s", phpVariable, value)
 }
 
-// startsNumber reports whether C's strtol with base 0 makes of a text anything
-// but 0.
+// startsNumber reports whether C's strtol with base 0 turns a text into a number
+// other than 0.
 func startsNumber(s string) bool {
 	s = strings.TrimLeft(s, " \t\n\v\f\r")
 	s = strings.TrimLeft(s, "+-")
@@ -177,8 +177,8 @@ func (s *subject) hotspotFires(p *usdt.PairSpec) (Result, string) {
 	return Missing, "no -XX:+" + strings.Join(wanted, " or -XX:+") + " was given"
 }
 
-// javaOptions returns the JVM's options in the order in which it reads them,
-// and what may hold more of them in a file.
+// javaOptions returns the JVM's options in the order in which it reads them, and
+// what may name a file with more.
 func (s *subject) javaOptions() (options []string, hidden string) {
 	for _, name := range javaVariables[:2] {
 		options = append(options, strings.Fields(s.env[name])...)

@@ -11,7 +11,7 @@ import (
 	"github.com/phasetrace/phasetrace/internal/gpu"
 )
 
-// gpuTime bounds how long the driver is waited for: a broken one can hang.
+// gpuTime bounds the wait for the driver: a broken one can hang.
 const gpuTime = 5 * time.Second
 
 // gpuFacts are what NVML said.
@@ -70,6 +70,9 @@ func judgeGPU(f gpuFacts) []Check {
 		status := gpu.StatusOf(f.err)
 		c.Result, c.Remedy = Missing, status.Advice()
 		c.Detail = strings.TrimSuffix(short(f.err), "; "+c.Remedy)
+		if status == gpu.StatusNoLibrary || status == gpu.StatusMismatch {
+			c.Advice = AdviseNVMLLibrary
+		}
 		return []Check{c}
 	}
 	c.Detail = fmt.Sprintf("%s, driver %s", f.info.Library, f.info.Driver)

@@ -20,6 +20,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"github.com/phasetrace/phasetrace/internal/clock"
 	"github.com/phasetrace/phasetrace/internal/gpu"
 	"github.com/phasetrace/phasetrace/internal/inspect"
 	"github.com/phasetrace/phasetrace/internal/loader"
@@ -27,11 +28,12 @@ import (
 	"github.com/phasetrace/phasetrace/internal/usdt"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "rewrite the golden files")
 
 func golden(t *testing.T, name string, r *Report) {
 	t.Helper()
 	var b bytes.Buffer
+	r.Advise(func(a Advice) string { return "<" + string(a) + ">" })
 	if err := WriteTable(&b, r, false); err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +48,7 @@ func golden(t *testing.T, name string, r *Report) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(string(want), b.String()); diff != "" {
-		t.Errorf("%s differs; go test -update writes it anew:\n%s", path, diff)
+		t.Errorf("%s differs; go test -update rewrites it:\n%s", path, diff)
 	}
 	for _, r := range b.String() {
 		if r != '\n' && !human.Visible(r) {
@@ -86,7 +88,12 @@ func TestMachineGoldens(t *testing.T) {
 		"container": func(t *trials, s *surroundings) {
 			t.load, t.btf, t.syscall = denied, fs.ErrNotExist, unix.EPERM
 			s.ownPIDs, s.ownUsers, s.seccomp = true, true, "2"
+			s.shift = clock.Offsets{Monotonic: 864000e9, Boot: -90e9}
 			s.lockdown, s.jit, s.bpfStats, s.ptraceScope, s.uprobesByPerf = "confidentiality", "0", "1", "3", false
+		},
+		"no-sysfs": func(t *trials, _ *surroundings) {
+			t.btf, t.lifecycle = loader.ErrNoSysfs, loader.ErrNoSysfs
+			t.tracer = fmt.Errorf("load BPF programs: %w", loader.ErrNoSysfs)
 		},
 		"pid-bug": func(t *trials, s *surroundings) {
 			t.features = loader.Features{UprobeMultiPIDBug: true}

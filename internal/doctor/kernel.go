@@ -14,6 +14,7 @@ import (
 // Remedies that several checks share.
 const (
 	newerKernel = "use Linux 5.15 or later, built with CONFIG_DEBUG_INFO_BTF as distribution kernels are"
+	mountSysfs  = "mount -t sysfs sysfs /sys, in a container too"
 	grantAll    = "run as root, or give CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE"
 )
 
@@ -32,6 +33,8 @@ func (f feature) check() Check {
 	case f.err == nil:
 	case denied(f.err):
 		c.Result, c.Detail, c.Remedy = Unknown, "cannot be tried without privileges", grantAll
+	case errors.Is(f.err, loader.ErrNoSysfs):
+		c.Result, c.Detail, c.Remedy = Missing, "no sysfs is mounted at /sys", mountSysfs
 	case errors.Is(f.err, ebpf.ErrNotSupported), errors.Is(f.err, fs.ErrNotExist):
 		c.Result, c.Detail, c.Remedy = Missing, "not in this kernel", f.remedy
 	default:
@@ -106,7 +109,7 @@ func judgePerfUprobe(t trials) Check {
 	return c
 }
 
-// judgeNopKind says what probes on long nops come to here.
+// judgeNopKind says what this kernel does with probes on long nops.
 func judgeNopKind(err error) Check {
 	c := Check{Group: GroupKernel, Name: "nop_rewriting", Result: OK, Purpose: "know which kinds of nop are safe to probe"}
 	switch loader.RewritingOf(err) {
@@ -115,7 +118,7 @@ func judgeNopKind(err error) Check {
 	case loader.RewritingFive:
 		c.Result = Warn
 		c.Detail = "five-byte nops become calls, unsafely: a child that the program forks dies at such a probe"
-		c.Remedy = "leave probes on five-byte nops alone here (doctor -p finds them); phasetrace.h and sys/sdt.h use one-byte nops, which are safe"
+		c.Remedy = "leave probes on five-byte nops alone here (doctor finds those of a process); phasetrace.h and sys/sdt.h use one-byte nops, which are safe"
 	case loader.RewritingTen:
 		c.Detail = "ten-byte nops become calls, safely"
 	default:

@@ -12,8 +12,8 @@ import (
 	"github.com/phasetrace/phasetrace/internal/process"
 )
 
-// marker is a nop, and markerAddress where it is. In assembly, for a compiler
-// would take the nop away.
+// marker is a nop, and markerAddress where it is. In assembly, because a compiler
+// would remove the nop.
 func marker()
 func markerAddress() uintptr
 

@@ -4,13 +4,16 @@ package doctor
 
 import (
 	"fmt"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/phasetrace/phasetrace/internal/clock"
 )
 
 // judgePrivileges says which capabilities are held. docs/doctor.md has the
-// experiment that tells which are needed. needAdmin says that probes can only
-// be made with CAP_SYS_ADMIN here.
+// experiment that showed which are needed. needAdmin says that probes can only be
+// made with CAP_SYS_ADMIN here.
 func judgePrivileges(s surroundings, needAdmin bool) []Check {
 	has := func(bit uint) bool { return s.effective>>bit&1 != 0 }
 	admin := has(unix.CAP_SYS_ADMIN)
@@ -61,8 +64,8 @@ func forWhom(bit uint) string {
 	return ""
 }
 
-// judgeSystem says what of the machine's settings stands in the way. Those
-// that a capability overrides are told and not held against it.
+// judgeSystem says which of the machine's settings are in the way. Those that a
+// capability overrides are listed, but do not count.
 func judgeSystem(s surroundings) []Check {
 	cs := []Check{
 		judgeLockdown(s.lockdown),
@@ -82,7 +85,7 @@ func judgeSystem(s surroundings) []Check {
 		cs = append(cs, Check{Group: GroupSystem, Name: "bpf_stats", Result: Warn, Purpose: "keep each hit cheap",
 			Detail: "the kernel measures every BPF program, which costs time at each hit", Remedy: "sysctl kernel.bpf_stats_enabled=0"})
 	}
-	return append(cs, judgeTracefs(s), judgeContainer(s))
+	return append(cs, judgeTracefs(s), judgeContainer(s), judgeTimes(s.shift))
 }
 
 func setting(name, purpose, value, meaning string) Check {
@@ -114,10 +117,10 @@ func judgePtraceScope(s surroundings) Check {
 	switch {
 	case s.ptraceScope == "2" && s.effective>>unix.CAP_SYS_PTRACE&1 == 0:
 		c.Result, c.Detail = Warn, "2: ptrace needs CAP_SYS_PTRACE"
-		c.Remedy = "attaching with -p works; for phasetrace run, give CAP_SYS_PTRACE as well"
+		c.Remedy = "attaching to a running process works; for phasetrace run, give CAP_SYS_PTRACE as well"
 	case s.ptraceScope == "3":
 		c.Result, c.Detail = Warn, "3: nobody may use ptrace"
-		c.Remedy = "attaching with -p works, phasetrace run does not; the setting lasts until a reboot"
+		c.Remedy = "attaching to a running process works, phasetrace run does not; the setting lasts until a reboot"
 	}
 	return c
 }
@@ -145,6 +148,17 @@ func judgeContainer(s surroundings) Check {
 		c.Result = Warn
 		c.Detail += fmt.Sprintf("; a filter of system calls (seccomp mode %s) is on phasetrace itself", s.seccomp)
 		c.Remedy = "if BPF programs cannot be loaded above, allow the bpf and perf_event_open system calls"
+	}
+	return c
+}
+
+// judgeTimes: programs in the kernel read the machine's clocks, whatever a time
+// namespace shows.
+func judgeTimes(shift clock.Offsets) Check {
+	c := Check{Group: GroupSystem, Name: "time_namespace", Result: OK, Purpose: "tell times that the rest of the machine shares", Detail: "the machine's own clocks"}
+	if shift != (clock.Offsets{}) {
+		c.Detail = fmt.Sprintf("in a time namespace that shifts CLOCK_MONOTONIC by %v and CLOCK_BOOTTIME by %v: recorded times are those of the machine, without that",
+			time.Duration(shift.Monotonic), time.Duration(shift.Boot))
 	}
 	return c
 }

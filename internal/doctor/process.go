@@ -78,7 +78,7 @@ func (s *subject) judgeFiles() Check {
 	if n := len(failed); n > 0 {
 		c.Result = Warn
 		c.Detail = fmt.Sprintf("%d of %s not read: %s: %v", n, human.Plural(uint64(len(s.listing.Files)), "file"), failed[0].Path, failed[0].Err)
-		c.Remedy = "markers in there are not traced; \"phasetrace list -p PID\" names every file"
+		c.Remedy, c.Advice = "markers in there are not traced", AdviseListing
 		if errors.Is(failed[0].Err, fs.ErrPermission) {
 			c.Remedy += "; run as root, or give CAP_DAC_READ_SEARCH (files closed to other users) and CAP_CHECKPOINT_RESTORE (deleted libraries) as well"
 		}
@@ -92,7 +92,7 @@ func (s *subject) judgeFiles() Check {
 	if problems > 0 {
 		c.Result = Warn
 		c.Detail += fmt.Sprintf("; %s with their markers", human.Plural(uint64(problems), "problem"))
-		c.Remedy = "\"phasetrace list -p PID\" names them"
+		c.Advice = AdviseListing
 	}
 	return c
 }
@@ -108,11 +108,12 @@ func (s *subject) judgeMarkers(refused, dead int) Check {
 	switch {
 	case sites == 0:
 		c.Result, c.Detail = Missing, "no USDT probe in its files"
-		c.Remedy = "include phasetrace.h in the program, or use a package that is built with USDT probes; a library that comes later: --library FILE"
+		c.Remedy = "include phasetrace.h in the program, or use a package that is built with USDT probes"
+		c.Advice = AdviseLibrary
 	case chosen == 0 && refused > 0:
 		c.Result, c.Remedy = Missing, "see the nops above and the pairs below"
 	case chosen == 0:
-		c.Result, c.Remedy = Missing, "choose with --pair; \"phasetrace list -p PID\" shows what there is"
+		c.Result, c.Remedy, c.Advice = Missing, "choose which pairs to trace", AdvisePair
 	case dead == chosen:
 		c.Result, c.Detail = Missing, c.Detail+", and none of these can fire as the process runs now"
 		c.Remedy = "see the nops above and the pairs below"
@@ -185,9 +186,9 @@ func nop5Meaning(kernel loader.Rewriting) (r Result, meaning, remedy string) {
 	case loader.RewritingFive:
 		return Warn, "five-byte nops, UNSAFE on this kernel: it overwrites the program's stack below the stack pointer, and a child forked after the first hit dies at the probe", rebuild
 	case loader.RewritingUnknown:
-		return Unknown, "five-byte nops, unsafe on some kernels, and this one does not tell", rebuild
+		return Unknown, "five-byte nops, unsafe on some kernels; phasetrace cannot tell whether this is one", rebuild
 	}
-	return OK, "five-byte nops, trapped as others here", ""
+	return OK, "five-byte nops, which this kernel traps like any other", ""
 }
 
 func nop10Meaning(kernel loader.Rewriting) (r Result, meaning, remedy string) {
@@ -196,7 +197,7 @@ func nop10Meaning(kernel loader.Rewriting) (r Result, meaning, remedy string) {
 	case loader.RewritingTen:
 		return OK, "ten-byte nops, fast on this kernel", ""
 	case loader.RewritingUnknown:
-		return Unknown, "ten-byte nops, dead on some kernels, and this one does not tell", rebuild
+		return Unknown, "ten-byte nops, dead on some kernels; phasetrace cannot tell whether this is one", rebuild
 	}
 	return Missing, "ten-byte nops, DEAD on this kernel: a probe is accepted and never fires", rebuild
 }

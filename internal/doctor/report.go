@@ -13,8 +13,8 @@ import (
 // Result is the outcome of a check.
 type Result string
 
-// Results. Unknown says that a check could not be made, which is never the
-// same as its being fine.
+// Results. Unknown means that a check could not be made, which is never the same
+// as fine.
 const (
 	OK      Result = "ok"
 	Warn    Result = "warn"
@@ -44,8 +44,41 @@ type Check struct {
 	Detail string `json:"detail,omitempty"`
 	// Remedy is what to do, empty when there is nothing to do.
 	Remedy string `json:"remedy,omitempty"`
+	// Advice is what to do with phasetrace's own command line, which this package
+	// does not know: the caller adds it to Remedy. "" for nothing.
+	Advice Advice `json:"advice,omitempty"`
 	// Count is the number of sites that a check of sites is about.
 	Count int `json:"count,omitempty"`
+}
+
+// Advice is something to do with phasetrace's command line.
+type Advice string
+
+// The advices.
+const (
+	AdviseListing     Advice = "listing"      // list the process: it shows every file and every marker
+	AdviseLibrary     Advice = "library"      // name a library that is loaded later
+	AdvisePair        Advice = "pair"         // choose pairs, of those that the listing shows
+	AdviseNVMLLibrary Advice = "nvml_library" // name the file of the NVML library
+)
+
+// Advices are all of them.
+func Advices() []Advice {
+	return []Advice{AdviseListing, AdviseLibrary, AdvisePair, AdviseNVMLLibrary}
+}
+
+// Advise adds to each check's remedy how to follow its advice.
+func (r *Report) Advise(how func(Advice) string) {
+	for i := range r.Checks {
+		c := &r.Checks[i]
+		switch text := how(c.Advice); {
+		case c.Advice == "" || text == "":
+		case c.Remedy == "":
+			c.Remedy = text
+		default:
+			c.Remedy += "; " + text
+		}
+	}
 }
 
 // SchemaVersion is the version of the JSON form of [Report]. Fields and checks

@@ -26,12 +26,9 @@ var titles = []struct{ group, title string }{
 // it is for and what to do below those that are not fine.
 func WriteTable(w io.Writer, r *Report, paint human.Palette) error {
 	b := bufio.NewWriter(w)
-	width := 0
-	for _, c := range r.Checks {
-		width = max(width, human.Width(human.Escape(c.Name)))
-	}
+	table := checkTable(r, paint)
 	fmt.Fprintf(b, "Linux %s, %s\n", human.Escape(r.Kernel), r.Architecture)
-	said := "" // a remedy is said once where it helps several checks in a row
+	said := "" // a remedy that helps several checks in a row is shown once
 	for _, t := range titles {
 		first := true
 		for i := range r.Checks {
@@ -47,7 +44,8 @@ func WriteTable(w io.Writer, r *Report, paint human.Palette) error {
 				fmt.Fprintf(b, "\n%s\n", paint.Paint(human.Bold, title))
 				first = false
 			}
-			writeCheck(b, c, width, c.Remedy != said, paint)
+			_, _ = b.Write(table.AppendRow(nil, i)) // an error stays for Flush
+			writeBelow(b, c, table.Before(), c.Remedy != said)
 			if c.Result != OK {
 				said = c.Remedy
 			}
@@ -58,18 +56,41 @@ func WriteTable(w io.Writer, r *Report, paint human.Palette) error {
 	return b.Flush()
 }
 
-func writeCheck(b *bufio.Writer, c *Check, width int, remedy bool, paint human.Palette) {
-	name := human.Escape(c.Name)
-	fmt.Fprintf(b, "  %s%s  %s%s  %s\n",
-		paint.Paint(c.colour(), string(c.Result)), strings.Repeat(" ", len(Missing)-len(c.Result)),
-		name, strings.Repeat(" ", width-human.Width(name)), human.Fit(c.Detail, maxCell))
+// checkTable lays out the checks. The head, which is not shown, keeps the first
+// column as wide as the longest result.
+func checkTable(r *Report, paint human.Palette) *human.Table {
+	t := &human.Table{
+		Head: []string{string(Missing), "", ""}, Indent: 2, Paint: paint,
+		Cell: func(row, column int) string {
+			c := &r.Checks[row]
+			switch column {
+			case 0:
+				return string(c.Result)
+			case 1:
+				return human.Escape(c.Name)
+			}
+			return human.Fit(c.Detail, maxCell)
+		},
+		Tint: func(row, column int) human.Colour {
+			if column > 0 {
+				return ""
+			}
+			return r.Checks[row].colour()
+		},
+	}
+	t.Measure(len(r.Checks))
+	return t
+}
+
+// writeBelow writes what a check that is not fine is for, and what to do.
+func writeBelow(b *bufio.Writer, c *Check, indent int, remedy bool) {
 	if c.Result == OK {
 		return
 	}
-	indent := strings.Repeat(" ", 2+len(Missing)+2+width+2)
-	fmt.Fprintf(b, "%sfor: %s\n", indent, c.Purpose)
+	space := strings.Repeat(" ", indent)
+	fmt.Fprintf(b, "%sfor: %s\n", space, c.Purpose)
 	if c.Remedy != "" && remedy {
-		fmt.Fprintf(b, "%sdo:  %s\n", indent, human.Fit(c.Remedy, maxCell))
+		fmt.Fprintf(b, "%sdo:  %s\n", space, human.Fit(c.Remedy, maxCell))
 	}
 }
 

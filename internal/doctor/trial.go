@@ -35,6 +35,7 @@ type trials struct {
 // try tries everything. It attaches, for a moment, to a marker in this very
 // process and to nothing else.
 func try() trials {
+	loader.LearnKernel()
 	t := trials{
 		load: tryLoad(), btf: tryBTF(), ring: tryRing(),
 		taskStorage: tryTaskStorage(),
@@ -46,6 +47,13 @@ func try() trials {
 	}
 	t.features, _ = loader.DetectFeatures(loader.Without{}) // fails as load and btf do
 	t.tracer = tryTracer()
+	if none := loader.MissingSysfs(); none != nil && t.btf != nil {
+		for _, err := range []*error{&t.btf, &t.lifecycle, &t.perfUprobe} { // what is looked up there
+			if *err != nil && !denied(*err) {
+				*err = none
+			}
+		}
+	}
 	return t
 }
 
@@ -180,7 +188,7 @@ func passMarker(prog *ebpf.Program, multi bool) error {
 	return l.Close()
 }
 
-// tryTracer loads and attaches what a trace does, but for its sites.
+// tryTracer loads and attaches what a trace does, except its sites.
 func tryTracer() error {
 	t, err := loader.Open(loader.Options{RingBytes: 1 << 20})
 	if err != nil {

@@ -9,32 +9,81 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/phasetrace/phasetrace/internal/event"
+	"github.com/phasetrace/phasetrace/internal/recorder"
+	"github.com/phasetrace/phasetrace/internal/stream"
 )
 
-// Keys that say what is not as the program has it. They come last, so that a
-// program's own key of that name is seen to be the first of two.
+// Keys that say what was changed. They come last, so that of two equal keys the
+// first is the program's own.
 const (
 	truncatedLabel  = `"_truncated":[`
 	unreadableLabel = `"_unreadable":[`
 )
 
+// Names shown where the marker gave none.
+const (
+	NameEmpty      = "(empty)"
+	NameUnreadable = "(unreadable)"
+	NameNull       = "(null)"
+)
+
+var (
+	nameEmpty      = []byte(NameEmpty)
+	nameUnreadable = []byte(NameUnreadable)
+	nameNull       = []byte(NameNull)
+	nameLost       = []byte(stream.LostName)
+)
+
+// values reads what an enter has captured, and counts what is wrong with it.
+type values struct {
+	stats *Stats
+	buf   []byte // scratch
+}
+
+// name returns the name an enter gives, or what to show instead.
+func (r *values) name(s *Site, ev *event.Marker) []byte {
+	if s.Pair.Name != nil {
+		return s.Pair.Name
+	}
+	if s.Name == None {
+		r.stats.BadNames++
+		return nameUnreadable
+	}
+	v := &ev.Values[s.Name]
+	switch {
+	case v.NullPointer:
+		r.stats.BadNames++
+		return nameNull
+	case v.Unreadable:
+		r.stats.BadNames++
+		return nameUnreadable
+	case v.Truncated:
+		r.stats.CutNames++
+	}
+	if recorder.BlankName(v.Str) {
+		r.stats.BadNames++
+		return nameEmpty
+	}
+	return v.Str
+}
+
 // appendString appends b as a JSON string. Invalid UTF-8 becomes U+FFFD.
 func appendString(dst, b []byte) []byte {
-	// The error only says that there was invalid UTF-8.
+	// The error only reports invalid UTF-8.
 	dst, _ = jsontext.AppendQuote(dst, b)
 	return dst
 }
 
 // attributes builds the JSON object of an enter, or nothing. It is valid until
 // the next call.
-func (e *Engine) attributes(s *Site, ev *event.Marker) []byte {
+func (r *values) attributes(s *Site, ev *event.Marker) []byte {
 	if s.Object != None {
-		return e.objectAttributes(&ev.Values[s.Object])
+		return r.object(&ev.Values[s.Object])
 	}
 	if len(s.Attrs) == 0 {
 		return nil
 	}
-	b := append(e.attrs[:0], '{')
+	b := append(r.buf[:0], '{')
 	cut, unread := false, false
 	for i := range s.Attrs {
 		a := &s.Attrs[i]
@@ -49,14 +98,14 @@ func (e *Engine) attributes(s *Site, ev *event.Marker) []byte {
 	}
 	if cut {
 		b = appendKeys(b, truncatedLabel, s, ev, func(v *event.Value) bool { return v.Truncated })
-		e.stats.CutAttributes++
+		r.stats.CutAttributes++
 	}
 	if unread {
 		b = appendKeys(b, unreadableLabel, s, ev, func(v *event.Value) bool { return v.Unreadable })
-		e.stats.UnreadableAttributes++
+		r.stats.UnreadableAttributes++
 	}
 	b = append(b, '}')
-	e.attrs = b
+	r.buf = b
 	return b
 }
 
@@ -104,9 +153,9 @@ func mask(v uint64, size int) uint64 {
 	return v & (1<<(8*size) - 1)
 }
 
-// objectAttributes takes the JSON object that a marker of ours passes. What is
-// no JSON object is kept as text under "raw".
-func (e *Engine) objectAttributes(v *event.Value) []byte {
+// objectAttributes takes the JSON object that one of our markers passes. Anything
+// else is kept as text under "raw".
+func (r *values) object(v *event.Value) []byte {
 	if v.NullPointer {
 		return nil
 	}
@@ -118,28 +167,28 @@ func (e *Engine) objectAttributes(v *event.Value) []byte {
 		if bytes.IndexByte(text, '\n') < 0 && bytes.IndexByte(text, '\r') < 0 {
 			return text
 		}
-		compact := jsontext.Value(append(e.attrs[:0], text...))
+		compact := jsontext.Value(append(r.buf[:0], text...))
 		if compact.Compact() == nil {
-			e.attrs = compact
+			r.buf = compact
 			return compact
 		}
 	}
-	return e.rawAttributes(v)
+	return r.raw(v)
 }
 
-func (e *Engine) rawAttributes(v *event.Value) []byte {
-	b := append(e.attrs[:0], `{"raw":`...)
+func (r *values) raw(v *event.Value) []byte {
+	b := append(r.buf[:0], `{"raw":`...)
 	switch {
 	case v.Unreadable:
-		e.stats.UnreadableAttributes++
+		r.stats.UnreadableAttributes++
 		b = append(b, `null,"_unreadable":["raw"]}`...)
 	case v.Truncated:
-		e.stats.CutAttributes++
+		r.stats.CutAttributes++
 		b = append(appendString(b, v.Str), `,"_truncated":["raw"]}`...)
 	default:
-		e.stats.InvalidAttributes++
+		r.stats.InvalidAttributes++
 		b = append(appendString(b, v.Str), '}')
 	}
-	e.attrs = b
+	r.buf = b
 	return b
 }

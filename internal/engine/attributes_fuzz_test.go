@@ -18,10 +18,10 @@ func FuzzMarkerAttributes(f *testing.F) {
 	}
 	f.Add([]byte(`{"cut":`), true, false)
 	f.Add([]byte(nil), false, true)
-	e := New(Config{SessionID: "fuzz", PageSize: 4096}, discard{})
+	r := values{stats: &Stats{}}
 	f.Fuzz(func(t *testing.T, text []byte, truncated, unreadable bool) {
 		given := bytes.Clone(text)
-		out := e.objectAttributes(&event.Value{Str: text, Truncated: truncated, Unreadable: unreadable})
+		out := r.object(&event.Value{Str: text, Truncated: truncated, Unreadable: unreadable})
 		if !bytes.Equal(text, given) {
 			t.Fatal("the record was written to")
 		}

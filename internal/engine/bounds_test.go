@@ -35,8 +35,18 @@ func (t *totals) Record(r stream.Record) { _ = t.Figures.Record(r) }
 // snapshot returns the figures of an engine whose output is a totals.
 func snapshot(e *Engine) stream.Summary {
 	var sum stream.Summary
-	e.out.(*totals).Snapshot(&sum)
+	e.lives.emit.out.(*totals).Snapshot(&sum)
 	return sum
+}
+
+// orphans returns how many orphans of a reason the figures have counted.
+func orphans(e *Engine, why stream.OrphanReason) uint64 {
+	for _, o := range snapshot(e).OrphanReasons {
+		if o.Reason == why {
+			return o.Count
+		}
+	}
+	return 0
 }
 
 func addSites(e *Engine) {
@@ -95,7 +105,7 @@ func TestBoundNames(t *testing.T) {
 		t.Error("nothing went over the bound of paths")
 	}
 	mib := heap()
-	t.Logf("%d boundaries, %d paths, heap %d MiB", figs.Boundaries, e.rec.Stats().Paths, mib)
+	t.Logf("%d boundaries, %d paths, heap %d MiB", figs.Boundaries, e.scopes.rec.Stats().Paths, mib)
 	if mib > maxEngineHeap {
 		t.Errorf("heap of %d MiB, at most %d is stated", mib, maxEngineHeap)
 	}
@@ -136,7 +146,7 @@ func TestBounds(t *testing.T) {
 				m.marker(m.newTask(0), 2*pairWork, 0, "", -1)
 			}
 		}, 9},
-		{"violations", func(s Stats) uint64 { return s.UntoldViolations }, func(e *Engine, m *machine) {
+		{"violations", func(s Stats) uint64 { return s.UnlistedViolations }, func(e *Engine, m *machine) {
 			for i, task := 0, m.newTask(0); i < maxDefects+50; i++ {
 				m.marker(task, enterMarker, 1, fmt.Sprint("a", i), -1)
 				m.marker(task, enterMarker, 2, "b", -1)

@@ -10,7 +10,8 @@ import (
 	"github.com/phasetrace/phasetrace/internal/recorder"
 )
 
-// maxDefects bounds how many distinct defects are told and counted apart.
+// maxDefects bounds how many distinct defects are reported and counted
+// separately.
 const maxDefects = 256
 
 // defect is what makes two violations the same defect of the program.
@@ -27,12 +28,13 @@ type defects struct {
 	index map[defect]int
 	list  []stream.ViolationCount
 	total uint64
-	rest  uint64 // of total: beyond maxDefects
+	// unlisted are those of total that are beyond maxDefects.
+	unlisted uint64
 }
 
-// seen counts v. When it is the first of its defect, and so is to be told, it
-// returns the copy that is kept, good until the next call. Beyond maxDefects only
-// the total goes on.
+// seen counts v. If it is the first of its defect, and so to be reported, it
+// returns the copy that is kept, valid until the next call. Beyond maxDefects
+// only the total is counted.
 func (d *defects) seen(v *stream.Violation) (first *stream.Violation) {
 	d.total++
 	k := defect{v.Err.Kind, v.Marker, v.Err.Closing.Path, v.Err.Top.Path, v.Thread.Process.PID}
@@ -41,22 +43,20 @@ func (d *defects) seen(v *stream.Violation) (first *stream.Violation) {
 		return nil
 	}
 	if len(d.list) >= maxDefects {
-		d.rest++
+		d.unlisted++
 		return nil
 	}
 	if d.index == nil {
 		d.index = make(map[defect]int)
 	}
 	d.index[k] = len(d.list)
-	copied, thread := *v, *v.Thread
-	copied.Thread = &thread
-	d.list = append(d.list, stream.ViolationCount{First: copied, Count: 1})
+	d.list = append(d.list, stream.ViolationCount{First: *v, Count: 1})
 	return &d.list[len(d.list)-1].First
 }
 
-// Violations returns the distinct defects, the most frequent first.
-func (e *Engine) Violations() []stream.ViolationCount {
-	out := slices.Clone(e.defects.list)
+// counts returns the distinct defects, the most frequent first.
+func (d *defects) counts() []stream.ViolationCount {
+	out := slices.Clone(d.list)
 	SortViolations(out)
 	return out
 }
@@ -72,12 +72,4 @@ func SortViolations(list []stream.ViolationCount) {
 		}
 		return 0
 	})
-}
-
-// startOf returns when an open scope began, 0 if it is not open.
-func (e *Engine) startOf(ref recorder.ScopeRef) int64 {
-	if !ref.Open || int(ref.Slot) >= len(e.scopes) {
-		return 0
-	}
-	return e.scopes[ref.Slot].start
 }

@@ -4,12 +4,12 @@ package engine
 
 import (
 	"math"
+	"slices"
 
 	"github.com/phasetrace/phasetrace/internal/event"
 	"github.com/phasetrace/phasetrace/internal/probe"
-	"github.com/phasetrace/phasetrace/internal/stream"
-
 	"github.com/phasetrace/phasetrace/internal/recorder"
+	"github.com/phasetrace/phasetrace/internal/stream"
 )
 
 // Policy says what happens to the stack after a violation.
@@ -17,8 +17,8 @@ type Policy uint8
 
 // The policies.
 const (
-	// PolicyUnwind makes the stack true again: what lies above the closed scope
-	// is closed too.
+	// PolicyUnwind repairs the stack: whatever is above the closed scope is
+	// closed too.
 	PolicyUnwind Policy = iota
 	// PolicyReject reports and leaves the stack as it is.
 	PolicyReject
@@ -32,148 +32,75 @@ type Config struct {
 	Limits        recorder.Limits
 	PageSize      int    // bytes
 	ResidentError uint64 // bytes, see Resident.Error
-	// Describe completes a process that a record told of: Exe, Rank and what
-	// else the system knows. It may do I/O; it is called once per process and
-	// per exec. nil: nothing is known.
-	Describe func(*stream.Process)
+	// BootShift is what the time namespace of /proc adds to boot times, in ns:
+	// Process.StartTime is as /proc shows it, events have the time without.
+	BootShift int64
 	// Lost returns how many markers the kernel has counted as lost so far, and
 	// how many of them for want of memory for their thread's state: those leave
-	// no gap in its records. It may do I/O; it is called at most once a batch.
-	// nil: what records show must do.
+	// no gap in its records. It may do I/O; it is called at most once a batch. If
+	// it is nil, the engine relies on records alone.
 	Lost func() (all, stateless uint64)
 }
 
 // Output takes what the engine decides, in order. Records are valid during the
-// call. Their Unix times are not set.
+// call, as for a stream.Sink. Their Unix times are not set.
 type Output interface{ Record(stream.Record) }
 
-// Engine turns events into boundaries. It is for one goroutine.
+// Engine turns events into records. It is for one goroutine.
 type Engine struct {
-	cfg       Config
-	rec       *recorder.Recorder
-	batch     recorder.Batch
-	held      bool
-	out       Output
-	sites     []*Site  // by their numbers; nil where one is free
-	free      []uint32 // numbers of sites that have been removed
-	threads   map[uint32]*thread
-	last      *thread // the thread of the previous record
-	processes map[int]*tracee
-	scopes    []scope // by recorder slot
-	keyed     map[keyedScope]uint32
-	keyedOver uint64                     // open keyed enters that were refused
-	told      map[event.ThreadKey]uint64 // losses told, by the kernel's own keys
-	toldFull  bool                       // some are not in told
-	kernel    uint64                     // Config.Lost as of this batch
-	stateless uint64                     // the same
-	asked     bool                       // both are of this batch
-	late      int                        // exits waited for on all lanes
-	lastGate  gate                       // when sites were last attached for all processes
-	until     int64                      // markers from this time on are passed over
-	removal   int64                      // when the first probes are removed whose scopes are not closed yet
-	stats     Stats
-	defects   defects
-	b         stream.Boundary // reused
-	attrs     []byte          // scratch
-	intern    interner
-	// exitThread is the thread that ends a keyed scope of another one.
-	exitThread *stream.Thread
+	*state
+	markers markers
+	lives   *lives
+	inBatch bool
+}
+
+// state is what the engine knows. Judging reads it, repairing changes it.
+type state struct {
+	cfg     Config
+	sites   sites
+	tasks   tasks
+	scopes  scopes
+	keys    keys
+	losses  losses
+	defects defects
+	exits   exitBudget
+	stats   Stats
 }
 
 // New returns an engine that has no site and no process yet.
 func New(cfg Config, out Output) *Engine {
-	return &Engine{
-		cfg:       cfg,
-		rec:       recorder.New(cfg.Limits),
-		out:       out,
-		threads:   make(map[uint32]*thread),
-		processes: make(map[int]*tracee),
-		keyed:     make(map[keyedScope]uint32),
-		told:      make(map[event.ThreadKey]uint64),
-		until:     math.MaxInt64,
-		removal:   noRemoval,
-		intern:    interner{names: make(map[string]string)},
+	s := &state{
+		cfg:    cfg,
+		sites:  sites{until: math.MaxInt64, removal: noRemoval},
+		tasks:  newTasks(cfg.Rank, cfg.BootShift),
+		scopes: scopes{sessionID: cfg.SessionID, rec: recorder.New(cfg.Limits)},
+		keys:   newKeys(),
+		losses: newLosses(cfg.Lost),
+		exits:  exitBudget{left: maxExpected},
 	}
-}
-
-// process is a traced process and what the engine keeps about it.
-type tracee struct {
-	stream.Process
-	inherited bool // its main thread began as a copy of the parent's thread
-	ended     bool
-	threads   []*thread
-	gates     map[*Site]gate // when sites were attached for this process alone
-	lastGate  gate           // the last of them
-}
-
-// thread is a thread that has hit a site.
-type thread struct {
-	stream.Thread
-	key     event.ThreadKey
-	process *tracee
-	index   int   // in process.threads
-	born    int64 // when it was told of
-	time    int64 // of its last delivered marker
-	nextSeq uint64
-	gaps    uint32 // number of gaps so far
-	program uint32 // what it runs, see event.Marker.Aux
-	lanes   [probe.MaxLanes]lane
-}
-
-// lane is one strict stack of a thread, or several when its rank changes.
-type lane struct {
-	stacks []*recorder.Stack // the current one first
-	time   int64             // of the last delivered marker
-	depth  int32             // as the kernel counted it, at the last delivered marker
-	gaps   uint32            // gaps of the thread that this lane has been brought in line with
-	over   uint32            // open enters beyond a limit: the innermost ones, on no stack
-	// unsure: scopes may be open that are on no stack, for nobody can say which
-	// of those that a gap hides were.
-	unsure bool
-	late   lateExits
-}
-
-// scope is what the engine keeps about an open scope, by its recorder slot.
-type scope struct {
-	token    recorder.Token
-	stack    *recorder.Stack
-	thread   *thread
-	pair     *Pair // nil for a scope whose enter was lost
-	site     *Site // of its enter, the same
-	user     uint64
-	start    int64
-	inner    int64 // ns spent in scopes directly inside
-	counters stream.Counters
-	resident uint64 // bytes, 0 if unknown
-	key      keyedScope
-	lost     uint64 // keyed: markers known to be lost when it was entered
-	depth    int32  // of its lane, as the kernel counted it
-	gaps     uint32 // of its thread, when it was entered
-	// closedElsewhere: another thread closed it while scopes lay above it.
-	closedElsewhere bool
-}
-
-// keyedScope names a scope of a keyed pair.
-type keyedScope struct {
-	process *tracee
-	pair    *Pair
-	value   uint64
+	emit := &emitter{out: out, pageSize: uint64(cfg.PageSize), residentError: cfg.ResidentError}
+	b := &books{state: s, emit: emit, read: values{stats: &s.stats}}
+	r := &repairer{books: b, state: s, judge: judge{s}}
+	k := &keyedRepairer{books: b, state: s}
+	l := &lives{state: s, books: b, keyed: k, emit: emit}
+	return &Engine{state: s, lives: l, markers: markers{state: s, judge: judge{s}, repair: r, keyed: k, lives: l}}
 }
 
 // Begin prepares for a batch of events; End must follow before anything else
 // uses the recorder. One lock serves the batch.
 func (e *Engine) Begin() {
-	if !e.held {
-		e.batch, e.held = e.rec.Acquire(), true
-		e.asked = false
+	if !e.inBatch {
+		e.inBatch = true
+		e.scopes.batch = e.scopes.rec.Acquire()
+		e.losses.asked = false
 	}
 }
 
 // End ends the batch.
 func (e *Engine) End() {
-	if e.held {
-		e.held = false
-		e.rec.Release()
+	if e.inBatch {
+		e.inBatch = false
+		e.scopes.rec.Release()
 	}
 }
 
@@ -181,122 +108,118 @@ func (e *Engine) End() {
 func (e *Engine) Handle(ev event.Event) {
 	switch ev := ev.(type) {
 	case *event.Marker:
-		e.marker(ev)
+		e.markers.handle(ev)
 	case *event.Thread:
-		e.threadTold(ev)
+		e.lives.thread(ev)
 	case *event.ThreadExit:
-		e.threadEnded(ev, stream.ReasonThreadExit)
+		e.lives.threadExit(ev, stream.ReasonThreadExit)
 	case *event.ProcessExit:
-		e.processEnded(ev)
+		e.lives.processExit(ev)
 	case *event.Exec:
-		e.exec(ev)
+		e.lives.exec(ev)
 	case *event.Fork:
-		e.fork(ev)
+		e.lives.fork(ev)
 	}
 }
 
-func (e *Engine) marker(ev *event.Marker) {
-	if ev.Time >= e.removal {
-		e.closeRemoved(ev.Time)
+// AddSite makes a site known and returns its number, which markers carry.
+// The engine keeps the site.
+func (e *Engine) AddSite(s *Site) uint32 {
+	if s.Key != None && s.Pair.narrow(s.keyBits()) {
+		e.keys.narrowed(s.Pair)
 	}
-	th := e.last
-	if th == nil || th.key.TID != ev.TID {
-		if th = e.threads[ev.TID]; th == nil {
-			e.stranger()
-			return
-		}
-		e.last = th
-	}
-	s := e.sites[ev.Site]
-	s.hits++
-	e.stats.Markers++
-	switch {
-	case ev.Program != th.program:
-		e.missedExec(th, ev)
-	case ev.Seq != th.nextSeq:
-		e.gap(th, ev)
-	}
-	th.nextSeq, th.time = ev.Seq+1, ev.Time
-	outside := e.outside(th, s, ev)
-	switch {
-	case s.Over != nil:
-		if !outside {
-			e.dropOver(th, s, ev)
-		}
-	case s.Pair.Keyed:
-		if !outside {
-			e.keyedMarker(th, s, ev)
-		}
-	default:
-		e.nested(th, s, ev, outside)
-	}
+	return e.sites.add(s)
 }
 
-// nested handles a marker of a strictly nested pair.
-func (e *Engine) nested(th *thread, s *Site, ev *event.Marker, outside bool) {
-	ln := &th.lanes[ev.Lane]
-	if !outside && th.misaligned(ln, ev) {
-		e.realign(th, ln, s, ev)
+// Hits returns how often a site was hit, not counting lost markers.
+func (e *Engine) Hits(id uint32) uint64 { return e.sites.list[id].hits }
+
+// RemoveSite forgets a site whose probes have been removed and whose markers have
+// all been handled. Its number may be given to another site. Between Begin and End
+// where Removing came before.
+func (e *Engine) RemoveSite(id uint32) {
+	if s := e.sites.list[id]; s != nil && s.until != 0 {
+		e.markers.closeRemoved(s.until)
 	}
-	ln.depth, ln.time = ev.Depth, ev.Time
-	switch {
-	case outside:
-	case ev.Effect == probe.Enter:
-		e.enter(th, ln, s, ev)
-	default:
-		e.exit(th, ln, s, ev)
-	}
+	e.sites.remove(id, e.tasks.processes)
 }
 
-// stranger counts a marker of a thread that is not known.
-func (e *Engine) stranger() {
-	if e.stats.ThreadsRefused+e.stats.ProcessesRefused > 0 {
-		e.stats.Untraced++
-		return
-	}
-	e.stats.UnknownThreads++ // its identity was never told: cannot happen
+// Attaching says that sites are about to be attached: their markers are ignored
+// until Attached says that they are, except in processes for which they are
+// attached already. Attached must follow, even if attaching failed.
+func (e *Engine) Attaching(sites []probe.Site) { e.sites.attaching(sites) }
+
+// Attached says that sites were attached, for one process or for all (pid 0), all
+// of them by a time (ns, CLOCK_MONOTONIC; boot is the same on CLOCK_BOOTTIME).
+// Their earlier markers are ignored: while only some of the sites were attached,
+// enters and exits did not match.
+func (e *Engine) Attached(pid int, sites []probe.Site, time int64, boot uint64) {
+	e.sites.attached(e.tasks.processes[pid], sites, gate{time, boot})
 }
 
-// stack returns the lane's stack for the process's present rank.
-func (e *Engine) stack(th *thread, ln *lane, p *Pair) *recorder.Stack {
-	rank := th.process.Rank
-	for i, st := range ln.stacks {
-		if st.Key().Rank == rank {
-			if i > 0 {
-				ln.stacks[0], ln.stacks[i] = ln.stacks[i], ln.stacks[0]
-			}
-			return st
-		}
-	}
-	st := e.batch.Stack(recorder.Key{
-		SessionID: e.cfg.SessionID, Rank: rank, ThreadID: th.TID, Lane: p.laneName(),
-	})
-	ln.stacks = append(ln.stacks, st)
-	last := len(ln.stacks) - 1
-	ln.stacks[0], ln.stacks[last] = ln.stacks[last], ln.stacks[0]
-	return st
+// EntersAttached says whether any enter of a pair is attached, which is assumed
+// until it is called. Where none is, exits of the pair are orphans and nobody's
+// fault.
+func (e *Engine) EntersAttached(p *Pair, any bool) { p.noEnter = !any }
+
+// Detaching says that sites are about to be detached: markers from now on (ns,
+// CLOCK_MONOTONIC) are ignored, for the same reason as in Attached.
+func (e *Engine) Detaching(time int64) { e.sites.until = time }
+
+// AddProcess makes a process known before its first record.
+func (e *Engine) AddProcess(p stream.Process) { e.tasks.addProcess(p) }
+
+// RemoveProcess ends the tracing of a process that keeps running: its open scopes
+// are closed. started is its Process.StartTime, 0 when that is not known.
+func (e *Engine) RemoveProcess(pid int, started uint64, time int64) {
+	e.lives.processRemoved(pid, started, time)
 }
 
-// newest returns the innermost open scope of a lane, whatever its rank.
-func (e *Engine) newest(ln *lane) *scope {
-	var out *scope
-	for _, st := range ln.stacks {
-		if sc := e.top(st); sc != nil && (out == nil || sc.token.Scope() > out.token.Scope()) {
-			out = sc
-		}
-	}
-	return out
-}
-
-// top returns the innermost open scope of a stack.
-func (e *Engine) top(st *recorder.Stack) *scope {
-	if t, ok := st.Top(); ok {
-		return &e.scopes[t.Slot()]
+// Process returns a process that has not ended, by its id in the PID namespace
+// phasetrace runs in; nil if there is none.
+func (e *Engine) Process(pid int) *stream.Process {
+	if p := e.tasks.processes[pid]; p != nil {
+		return p.id
 	}
 	return nil
 }
 
-// at returns the i-th open scope of a stack, 0 being the outermost.
-func (e *Engine) at(st *recorder.Stack, i int) *scope {
-	return &e.scopes[st.At(i).Slot()]
+// Processes returns the processes that have not ended, by PID.
+func (e *Engine) Processes() []*stream.Process { return e.tasks.identities() }
+
+// Described completes what records said about a process with what the system
+// knows. It does nothing for an unknown process, or one with another StartTime.
+// Not between Begin and End.
+func (e *Engine) Described(pid int, d Description) { e.lives.described(pid, d) }
+
+// ProcessGone tells the engine that a process has ended without a record of that;
+// it does nothing if there was one. started is its Process.StartTime, 0 when that
+// is not known: another process may have its id by now.
+func (e *Engine) ProcessGone(pid int, started uint64, time int64) {
+	e.lives.processGone(pid, started, time)
+}
+
+// Reconcile takes the kernel's own count of lost markers by thread, and reports
+// those that no later record of the thread showed.
+func (e *Engine) Reconcile(lost map[event.ThreadKey]event.ThreadLoss, time int64) {
+	e.lives.reconcile(lost, time)
+}
+
+// Finish closes everything that is still open, at the end of the session.
+func (e *Engine) Finish(time int64) { e.lives.finish(time) }
+
+// Violations returns the distinct defects, the most frequent first.
+func (e *Engine) Violations() []stream.ViolationCount { return e.defects.counts() }
+
+// KeyReuses returns the pairs with a key that was used again while it was open,
+// in the order in which that was seen.
+func (e *Engine) KeyReuses() []KeyReuse { return slices.Clone(e.keys.reused) }
+
+// Stats returns the counts so far. Not between Begin and End.
+func (e *Engine) Stats() Stats {
+	s := e.stats
+	s.Lost = e.losses.total
+	s.Violations, s.UnlistedViolations = e.defects.total, e.defects.unlisted
+	s.Recorder = e.scopes.rec.Stats()
+	return s
 }

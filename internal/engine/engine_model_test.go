@@ -17,6 +17,8 @@ import (
 type naive struct {
 	policy     Policy
 	threads    []*naiveThread
+	closed     []naiveScope // with tokens, that were closed for them
+	repaired   uint64       // exits of such, and of late
 	said       []string
 	violations map[recorder.Kind]uint64
 }
@@ -24,7 +26,7 @@ type naive struct {
 type naiveThread struct {
 	*task
 	lanes [2][]*naiveScope
-	late  [2][]naiveScope
+	late  [2][]naiveScope // without tokens, that were closed for them
 }
 
 type naiveScope struct {
@@ -33,6 +35,24 @@ type naiveScope struct {
 	path      string
 	start     int64
 	elsewhere bool // closed by another thread while others lay above it
+}
+
+// remember notes a scope that is closed for it.
+func (n *naive) remember(th *naiveThread, lane int, s *naiveScope) {
+	if slices.Contains(tokenless, s.pair) {
+		th.late[lane] = append(th.late[lane], *s)
+	} else {
+		n.closed = append(n.closed, *s)
+	}
+}
+
+// rememberNamed notes those of a lane from a place up that have tokens.
+func (n *naive) rememberNamed(th *naiveThread, lane, from int) {
+	for _, s := range th.lanes[lane][from:] {
+		if !slices.Contains(tokenless, s.pair) {
+			n.closed = append(n.closed, *s)
+		}
+	}
 }
 
 var tokenless = []int{pairWork, pairNamed, pairQuery, pairPlan}
@@ -64,6 +84,7 @@ func (n *naive) enter(th *naiveThread, pair int, token uint64, name string, now 
 	lane := laneOf(pair)
 	for i, s := range th.lanes[lane] {
 		if s.pair == pair && (pair == pairQuery || pair == pairPlan) || pair == pairQuery && s.pair == pairPlan {
+			n.rememberNamed(th, lane, i)
 			n.pop(th, lane, i, now, stream.ReasonAbandoned)
 			break
 		}
@@ -100,17 +121,25 @@ func (n *naive) exit(th *naiveThread, pair int, token uint64, now int64) {
 			}
 		}
 	}
-	for i := len(th.late[lane]) - 1; i >= 0; i-- {
-		if same(th.late[lane][i]) {
-			th.late[lane] = slices.Delete(th.late[lane], i, i+1)
-			return
-		}
+	if n.take(&th.late[lane], same) || !slices.Contains(tokenless, pair) && n.take(&n.closed, same) {
+		return
 	}
 	if len(th.lanes[lane]) == 0 {
 		n.violations[recorder.NoActivePhase]++
 	} else {
 		n.violations[recorder.UnknownScope]++
 	}
+}
+
+// take counts the exit of a scope that was closed for it.
+func (n *naive) take(closed *[]naiveScope, same func(naiveScope) bool) bool {
+	i := slices.IndexFunc(*closed, same)
+	if i < 0 {
+		return false
+	}
+	*closed = slices.Delete(*closed, i, i+1)
+	n.repaired++
+	return true
 }
 
 func (n *naive) exitOwn(th *naiveThread, lane, at int, now int64) {
@@ -120,7 +149,7 @@ func (n *naive) exitOwn(th *naiveThread, lane, at int, now int64) {
 			return
 		}
 		for i := top; i > at; i-- {
-			th.late[lane] = append(th.late[lane], *th.lanes[lane][i])
+			n.remember(th, lane, th.lanes[lane][i])
 		}
 		n.pop(th, lane, at+1, now, stream.ReasonUnwound)
 	}
@@ -132,14 +161,14 @@ func (n *naive) exitOther(owner *naiveThread, lane, at int, now int64) {
 	switch {
 	case n.policy == PolicyReject:
 	case at == len(owner.lanes[lane])-1:
-		owner.late[lane] = append(owner.late[lane], *owner.lanes[lane][at])
+		n.remember(owner, lane, owner.lanes[lane][at])
 		n.close(owner, lane, now, stream.ReasonUnwound)
 	default:
 		owner.lanes[lane][at].elsewhere = true
 	}
 }
 
-// recording is an output that writes down what it is told, as naive does.
+// recording is an output that writes down what it gets, as naive does.
 type recording struct {
 	said []string
 }
@@ -154,6 +183,17 @@ func (r *recording) Record(record stream.Record) {
 		return
 	}
 	r.said = append(r.said, fmt.Sprintf("%d exit %s after %d %s", b.Thread.HostTID, b.Path, b.Duration, b.Synthetic))
+}
+
+// miscounted returns what does not go together of the kernel's count of a lane and
+// the scopes that are open there, after a record of it.
+func miscounted(e *Engine, th *thread, lane int) string {
+	ln := &th.lanes[lane]
+	sc := e.scopes.newest(ln)
+	if sc == nil || ln.count.level(sc)+ln.count.due(sc)+int32(ln.overflow) == ln.count.depth {
+		return ""
+	}
+	return fmt.Sprintf("the kernel counts %d at level %d, %d due, %d in overflow: %+v", ln.count.depth, ln.count.level(sc), ln.count.due(sc), ln.overflow, ln.count)
 }
 
 // compareWithModel runs a program that does everything wrong through both.
@@ -177,7 +217,7 @@ func compareWithModel(t testing.TB, c chooser, policy Policy) uint64 {
 		case k < 45 && !deep:
 			token++
 			name := nameOf(2 * pair)
-			if e.sites[2*pair].Name != None {
+			if e.sites.list[2*pair].Name != None {
 				name = fmt.Sprint("n", token%2)
 			}
 			m.marker(th.task, 2*pair, token, name, -1)
@@ -192,6 +232,7 @@ func compareWithModel(t testing.TB, c chooser, policy Policy) uint64 {
 		case k < 93:
 			m.marker(th.task, siteStatus, 0, "", -1)
 			if at := slices.IndexFunc(th.lanes[0], func(s *naiveScope) bool { return s.pair == pairPlan }); at >= 0 {
+				n.rememberNamed(th, 0, at)
 				n.pop(th, 0, at, m.now, stream.ReasonAbandoned)
 			}
 		case k == 93 && th.marked:
@@ -201,6 +242,13 @@ func compareWithModel(t testing.TB, c chooser, policy Policy) uint64 {
 			n.threads = slices.Delete(n.threads, i, i+1)
 			m.freed = append(m.freed, th.tid)
 		}
+		if known := e.tasks.threads[th.tid]; known != nil {
+			for lane := range 2 {
+				if err := miscounted(e, known, lane); err != "" {
+					t.Fatalf("at %d: %s", m.now, err)
+				}
+			}
+		}
 		if !slices.Equal(out.said, n.said) {
 			t.Fatalf("at %d, %+v:\nengine %q\nmodel  %q", m.now, m.ev, out.said, n.said)
 		}
@@ -208,11 +256,14 @@ func compareWithModel(t testing.TB, c chooser, policy Policy) uint64 {
 	}
 	e.Begin()
 	for kind, want := range n.violations {
-		if got := e.batch.Stats().Violations[kind]; got != want {
+		if got := e.scopes.batch.Stats().Violations[kind]; got != want {
 			t.Fatalf("%d violations %v, the model has %d", got, kind, want)
 		}
 	}
 	e.End()
+	if e.stats.Orphans != n.repaired {
+		t.Fatalf("%d orphans, the model has %d exits of scopes closed for them", e.stats.Orphans, n.repaired)
+	}
 	if n := e.stats.Internal(); n > 0 {
 		t.Fatalf("%d records mishandled", n)
 	}

@@ -3,156 +3,178 @@
 package engine
 
 import (
-	"cmp"
 	"math"
-	"slices"
 	"strconv"
 
 	"github.com/phasetrace/phasetrace/internal/event"
-	"github.com/phasetrace/phasetrace/internal/probe"
-	"github.com/phasetrace/phasetrace/internal/stream"
-
 	"github.com/phasetrace/phasetrace/internal/recorder"
+	"github.com/phasetrace/phasetrace/internal/stream"
 )
 
-// keyedMarker handles a marker of a keyed pair: every value of the key is a
-// lane of its own, and a scope may end on another thread than it began.
-func (e *Engine) keyedMarker(th *thread, s *Site, ev *event.Marker) {
-	if s.Key == None {
-		e.stats.Refused++
-		return
+// keyedEnter judges an enter of a keyed pair: every value of the key is a lane of
+// its own, and a scope may end on another thread than it began. The verdict's
+// scope is the one that has the key open already.
+func (j *judge) keyedEnter(th *thread, s *Site, ev *event.Marker) verdict {
+	k := j.key(th, s, ev)
+	if k == nil || !k.open {
+		return verdict{act: actOpen}
 	}
-	if ev.Values[s.Key].Unreadable {
-		e.stats.UnreadableAttributes++
-		return
-	}
-	k := keyedScope{th.process, s.Pair, ev.Values[s.Key].Int}
-	slot, open := e.keyed[k]
-	if ev.Effect == probe.Enter {
-		if open {
-			why := stream.ReasonAbandoned
-			if e.lostSoFar() > e.scopes[slot].lost {
-				why = stream.ReasonLost // its exit may be among them
-			}
-			e.closeKeyed(k, slot, nil, nil, ev.Time, why, nil)
-		}
-		e.openKeyed(th, s, ev, k)
-		return
-	}
-	if open {
-		e.closeKeyed(k, slot, th, &s.Marker, ev.Time, stream.ReasonNone, ev)
-		return
-	}
-	// Any thread may have entered, also before the attach or in a gap.
+	sc := &j.scopes.open[k.slot]
+	// With markers lost since, its exit may be among them.
+	return verdict{act: actOpen, scope: sc, doubt: j.losses.soFar() > sc.keyed.lost}
+}
+
+// keyedExit judges an exit of a keyed pair. Any thread may have entered, also
+// before the attach or in a gap.
+func (j *judge) keyedExit(th *thread, s *Site, ev *event.Marker) verdict {
+	k := j.key(th, s, ev)
 	switch {
-	case e.keyedOver > 0:
-		e.keyedOver-- // its enter was refused and counted
-	case th.process.started(th.process.gate(s).boot):
-		e.orphan(th, s, ev, "before_attach")
-	case e.lostSoFar() > 0:
-		e.orphan(th, s, ev, "records_lost")
-	default:
-		st := e.batch.Stack(e.keyedStack(th, s, k))
-		_, err := st.Exit(recorder.Token{})
-		e.violation(th, s, ev, err, "nothing had to be done")
-		st.Release()
+	case k != nil && k.open:
+		return verdict{act: actClose, scope: &j.scopes.open[k.slot], doubt: k.outstanding > 0}
+	case k != nil:
+		return orphan(stream.OrphanKeyReused)
+	case j.keys.overflow > 0:
+		return verdict{act: actOverflow}
+	case s.Pair.noEnter:
+		return orphan(stream.OrphanEnterNotAttached)
 	}
-}
-
-// started reports whether the process ran before a boot time in ns.
-func (p *tracee) started(since uint64) bool {
-	const ticksPerSecond = 100 // USER_HZ of /proc/PID/stat on every architecture here
-	return p.StartTime == 0 || p.StartTime*(1e9/ticksPerSecond) < since
-}
-
-func (e *Engine) keyedStack(th *thread, s *Site, k keyedScope) recorder.Key {
-	return recorder.Key{
-		SessionID: e.cfg.SessionID, Rank: th.process.Rank, ThreadID: th.TID,
-		Lane: s.Pair.ID + "=" + strconv.FormatUint(k.value, 10),
+	ended := th.process.exits.knows(endedScope{s.Pair, ev.Values[s.Key].Int, s.keyBits()})
+	early := j.tasks.ranBefore(th.process, th.process.gate(s).boot)
+	switch {
+	case early && !ended:
+		return orphan(stream.OrphanBeforeAttach)
+	case j.losses.soFar() > 0:
+		return orphan(stream.OrphanLost)
+	case early:
+		return orphan(stream.OrphanKeyReused)
 	}
+	return verdict{act: actBlame}
 }
 
-// maxKeyed bounds the keyed scopes open at once, so that keys whose exits never
-// come leave room for the other scopes.
-const maxKeyed = 1 << 14
+// key returns the key in use that a marker means, or nil.
+func (j *judge) key(th *thread, s *Site, ev *event.Marker) *key {
+	value := ev.Values[s.Key].Int
+	return j.keys.find(idOf(th.process, s.Pair, value), value, s.keyBits())
+}
 
-func (e *Engine) openKeyed(th *thread, s *Site, ev *event.Marker, k keyedScope) {
-	if len(e.keyed) >= maxKeyed {
-		e.stats.TooManyKeyed++
-		e.keyedOver++
+// keyedRepairer brings the open scopes of keyed pairs in line with what was
+// judged.
+type keyedRepairer struct {
+	*state
+	*books
+}
+
+// enter acts upon an enter. If its key is already open, that scope is closed;
+// nobody can say which of the two the next exit means.
+func (r *keyedRepairer) enter(th *thread, s *Site, ev *event.Marker, v verdict) {
+	value := ev.Values[s.Key].Int
+	k := r.keys.find(idOf(th.process, s.Pair, value), value, s.keyBits())
+	if k == nil {
+		r.open(th, s, ev, 0)
 		return
 	}
-	st := e.batch.Stack(e.keyedStack(th, s, k))
-	sc, ok := e.open(th, st, s, ev)
-	if !ok {
-		e.keyedOver++
-		st.Release()
-		return
-	}
-	sc.key, sc.lost = k, e.kernel
-	e.keyed[k] = sc.token.Slot()
-}
-
-// lostSoFar is how many markers of any thread are known to be lost. A record of
-// one thread can tell that something came before it on another whose own loss
-// no record shows yet, so the kernel is asked.
-func (e *Engine) lostSoFar() uint64 {
-	e.ask()
-	e.kernel = max(e.kernel, e.stats.Lost)
-	return e.kernel
-}
-
-// withoutGap reports whether markers were lost of which no record will tell:
-// then no exit proves that its enter was never hit.
-func (e *Engine) withoutGap() bool {
-	e.ask()
-	return e.stateless > 0
-}
-
-func (e *Engine) ask() {
-	if !e.asked && e.cfg.Lost != nil {
-		e.kernel, e.stateless = e.cfg.Lost()
-		e.asked = true
-	}
-}
-
-// closeAllKeyed closes the keyed scopes of a process, nil for all of them, in
-// the order of their enters.
-func (e *Engine) closeAllKeyed(p *tracee, time int64, why stream.Reason) {
-	e.closeKeyedUntil(p, math.MaxInt64, time, why)
-}
-
-// closeKeyedUntil closes those of them that were entered up to a time.
-func (e *Engine) closeKeyedUntil(p *tracee, entered, time int64, why stream.Reason) {
-	e.closeKeyedIf(p, func(sc *scope) bool { return sc.start <= entered }, time, why)
-}
-
-// closeKeyedIf closes those of them that are meant.
-func (e *Engine) closeKeyedIf(p *tracee, meant func(*scope) bool, time int64, why stream.Reason) {
-	var open []keyedScope
-	for k, slot := range e.keyed {
-		if (p == nil || k.process == p) && meant(&e.scopes[slot]) {
-			open = append(open, k)
+	outstanding := k.outstanding
+	k.outstanding = 0 // it goes over to the new scope
+	switch {
+	case v.scope == nil:
+		r.keys.drop(k)
+		if !r.keys.overlaps[s.Pair] {
+			outstanding = 0 // unless phases of one key are known to overlap, they were left
 		}
+	case v.doubt:
+		r.close(v.scope, ending{time: ev.Time, why: stream.ReasonLost})
+	default:
+		outstanding++
+		r.keys.noteReuse(s.Pair)
+		r.close(v.scope, ending{time: ev.Time, why: stream.ReasonKeyReused})
 	}
-	slices.SortFunc(open, func(a, b keyedScope) int {
-		return cmp.Compare(e.scopes[e.keyed[a]].token.Scope(), e.scopes[e.keyed[b]].token.Scope())
-	})
-	for _, k := range open {
-		e.closeKeyed(k, e.keyed[k], nil, nil, time, why, nil)
+	r.open(th, s, ev, outstanding)
+}
+
+func (r *keyedRepairer) open(th *thread, s *Site, ev *event.Marker, outstanding uint32) {
+	if r.keys.open >= maxKeyed {
+		r.stats.TooManyKeyed++
+		r.keys.overflow++
+		return
+	}
+	st := r.stack(th, s, ev)
+	sc, ok := r.books.enter(th, st, s, ev)
+	if !ok {
+		r.keys.overflow++
+		st.Release()
+		return
+	}
+	sc.keyed.lost = r.losses.known()
+	r.keys.use(sc, outstanding)
+}
+
+// exit acts upon an exit.
+func (r *keyedRepairer) exit(th *thread, s *Site, ev *event.Marker, v verdict) {
+	switch v.act {
+	case actClose:
+		end := ending{time: ev.Time, marker: &s.Marker, record: ev}
+		if v.doubt {
+			end.why = stream.ReasonKeyReused
+		}
+		if th != v.scope.thread {
+			end.by = th
+		}
+		th.process.exits.over(endedScope{s.Pair, v.scope.keyed.value, v.scope.keyed.bits})
+		r.close(v.scope, end)
+	case actOverflow:
+		r.keys.overflow--
+	case actOrphan:
+		r.orphan(th, s, ev, v.orphan)
+		if v.orphan == stream.OrphanKeyReused {
+			r.surplus(th, s, ev)
+		}
+	case actBlame:
+		st := r.stack(th, s, ev)
+		_, err := st.Exit(recorder.Token{})
+		r.blame(th, s, ev, err, stream.RepairNothing)
+		st.Release()
 	}
 }
 
-// closeKeyed ends a keyed scope; th is the thread that does it, if one does.
-func (e *Engine) closeKeyed(k keyedScope, slot uint32, th *thread, m *stream.Marker, time int64, why stream.Reason, ev *event.Marker) {
-	sc := &e.scopes[slot]
-	st := sc.stack
-	delete(e.keyed, k)
-	if th != nil && th != sc.thread {
-		e.exitThread = &th.Thread
-		ev = nil // the counters are another thread's
+// surplus notes an exit of a key that was used again: its phases overlap.
+func (r *keyedRepairer) surplus(th *thread, s *Site, ev *event.Marker) {
+	value := ev.Values[s.Key].Int
+	k := r.keys.find(idOf(th.process, s.Pair, value), value, s.keyBits())
+	if k == nil {
+		return
 	}
-	e.close(sc, time, m, why, ev)
-	e.exitThread = nil
+	r.keys.overlaps[s.Pair] = true
+	if k.outstanding--; k.outstanding == 0 {
+		r.keys.drop(k)
+	}
+}
+
+// stack returns the stack of a key.
+func (r *keyedRepairer) stack(th *thread, s *Site, ev *event.Marker) *recorder.Stack {
+	return r.scopes.batch.Stack(recorder.Key{
+		SessionID: r.cfg.SessionID, Rank: th.process.id.Rank, ThreadID: th.id.TID,
+		Lane: s.Pair.ID + "=" + strconv.FormatUint(ev.Values[s.Key].Int, 10),
+	})
+}
+
+// close ends a scope of a keyed pair.
+func (r *keyedRepairer) close(sc *scope, end ending) {
+	k, st := r.keys.of(sc), sc.stack
+	r.books.close(sc, end)
+	r.keys.closed(k)
 	st.Release()
+}
+
+// closeAll closes the scopes of a process, nil for all of them, in the order of
+// their enters, and forgets its keys.
+func (r *keyedRepairer) closeAll(p *process, time int64, why stream.Reason) {
+	r.closeEntered(p, math.MaxInt64, time, why)
+	r.keys.forget(p)
+}
+
+// closeEntered closes those of them that were entered up to a time.
+func (r *keyedRepairer) closeEntered(p *process, entered, time int64, why stream.Reason) {
+	for _, slot := range r.keys.slots(p, entered, &r.scopes) {
+		r.close(&r.scopes.open[slot], ending{time: time, why: why})
+	}
 }

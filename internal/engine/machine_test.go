@@ -118,10 +118,12 @@ type machine struct {
 	engine *Engine
 	sites  []*Site
 	full   func() bool // the ring has no room for the next record
-	now    int64
-	start  uint64 // of the last task
-	freed  []uint32
-	nextID uint32
+	// prepare completes the next marker, if set.
+	prepare func()
+	now     int64
+	start   uint64 // of the last task
+	freed   []uint32
+	nextID  uint32
 
 	lost      map[event.ThreadKey]event.ThreadLoss
 	produced  uint64
@@ -143,7 +145,7 @@ type task struct {
 }
 
 func newMachine(e *Engine) *machine {
-	m := &machine{engine: e, sites: e.sites, nextID: 100, lost: make(map[event.ThreadKey]event.ThreadLoss)}
+	m := &machine{engine: e, sites: e.sites.list, nextID: 100, lost: make(map[event.ThreadKey]event.ThreadLoss)}
 	m.full = func() bool { return false }
 	return m
 }
@@ -226,6 +228,9 @@ func (m *machine) marker(t *task, number int, value uint64, name string, rank in
 	m.now++
 	m.ev = event.Marker{Head: event.Head{Time: m.now, PID: t.pid, TID: t.tid}, Site: uint32(number),
 		Effect: s.Effect, Lane: s.Pair.Lane, Seq: t.seq, Program: t.program, NumValues: 3}
+	if m.prepare != nil {
+		m.prepare()
+	}
 	m.ev.Values[valueToken].Int = value
 	m.ev.Values[valueName].Str = []byte(name)
 	m.ev.Values[valueRank].Int = uint64(rank)
@@ -277,7 +282,7 @@ func (m *machine) handle(ev event.Event) {
 	m.engine.Handle(ev)
 }
 
-// rename gives a task another name: it is told anew.
+// rename gives a task another name, which is announced again.
 func (t *task) rename(comm string) { t.comm, t.told = comm, false }
 
 // run makes a task the only one of its process, as exec does.

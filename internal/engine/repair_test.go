@@ -20,8 +20,8 @@ func TestAttachedInsidePhase(t *testing.T) {
 	e.Attached(0, []probe.Site{{ID: 2 * pairWork}, {ID: 2*pairWork + 1}}, m.now+1, 0)
 	m.marker(task, 2*pairWork+1, 0, "", -1)
 	m.now++
-	e.sites[2*pairWork+1].gateAll = gate{time: m.now}
-	e.sites[2*pairWork+1].gate = gate{time: m.now}
+	e.sites.list[2*pairWork+1].gateAll = gate{time: m.now}
+	e.sites.list[2*pairWork+1].gate = gate{time: m.now}
 	m.marker(task, 2*pairWork+1, 0, "", -1)
 	m.marker(task, exitMarker, 1, "", -1)
 	if e.defects.total != 0 || e.stats.Orphans != 1 || snapshot(e).Boundaries != 4 {
@@ -55,8 +55,8 @@ func TestLateExits(t *testing.T) {
 	for i := range inner {
 		m.marker(task, exitMarker, uint64(inner+1-i), "", -1)
 	}
-	if e.defects.total != 1 || e.stats.Late != inner || e.late != 0 {
-		t.Errorf("%d violations, %d late, %d waited for; want one, all the others and none", e.defects.total, e.stats.Late, e.late)
+	if e.defects.total != 1 || orphans(e, stream.OrphanRepaired) != inner || e.exits.left != maxExpected {
+		t.Errorf("%d violations, %d exits of repaired scopes, %d more expected; want one, all the others and none", e.defects.total, orphans(e, stream.OrphanRepaired), maxExpected-e.exits.left)
 	}
 }
 
@@ -65,7 +65,7 @@ func TestLateExits(t *testing.T) {
 func TestLostWithoutGap(t *testing.T) {
 	for _, stateless := range []uint64{0, 1} {
 		e, m := bounded()
-		e.cfg.Lost = func() (uint64, uint64) { return stateless, stateless }
+		e.losses.ask = func() (uint64, uint64) { return stateless, stateless }
 		task := m.newTask(0)
 		m.marker(task, enterMarker, 1, "outer", -1)
 		m.marker(task, exitMarker, 2, "", -1) // its enter, 2, was lost; in a phase
@@ -102,22 +102,22 @@ func TestAdoptedBeforeItsFork(t *testing.T) {
 	if len(c.told) != 0 {
 		t.Errorf("told of %d processes that had come or gone, want none", len(c.told))
 	}
-	if p := e.processes[60]; p == nil || p.HostPID != 1060 || p.ContainerPID != 7 || p.Parent != 50 || !p.inherited {
+	if p := e.tasks.processes[60]; p == nil || p.id.HostPID != 1060 || p.id.ContainerPID != 7 || p.id.Parent != 50 || !p.inherited {
 		t.Errorf("the child is %+v", p)
 	}
 }
 
-// A loss of a thread that is gone is told of its own process, also where ids are
+// A loss of a thread that is gone is reported for its own process, even where ids are
 // others than the host's.
 func TestPastThreadInContainer(t *testing.T) {
 	e, _ := bounded()
 	e.AddProcess(stream.Process{PID: 57, HostPID: 5000})
 	e.AddProcess(stream.Process{PID: 3, HostPID: 57})
-	if th := e.pastThread(event.ThreadKey{TID: 58, StartTime: 1}, 57); th.Process.PID != 3 {
-		t.Errorf("told of process %d, want 3", th.Process.PID)
+	if th := e.lives.pastThread(event.ThreadKey{TID: 58, StartTime: 1}, 57); th.process.id.PID != 3 {
+		t.Errorf("told of process %d, want 3", th.process.id.PID)
 	}
-	if th := e.pastThread(event.ThreadKey{TID: 58, StartTime: 1}, 4242); th.Process.PID != 4242 {
-		t.Errorf("told of process %d, want 4242", th.Process.PID)
+	if th := e.lives.pastThread(event.ThreadKey{TID: 58, StartTime: 1}, 4242); th.process.id.PID != 4242 {
+		t.Errorf("told of process %d, want 4242", th.process.id.PID)
 	}
 }
 
@@ -126,11 +126,11 @@ func TestProcessGoneReusedID(t *testing.T) {
 	e, _ := bounded()
 	e.AddProcess(stream.Process{PID: 9, StartTime: 200})
 	e.ProcessGone(9, 100, 1)
-	if e.processes[9] == nil {
+	if e.tasks.processes[9] == nil {
 		t.Error("the new process was ended")
 	}
 	e.ProcessGone(9, 200, 2)
-	if e.processes[9] != nil {
+	if e.tasks.processes[9] != nil {
 		t.Error("the process is still there")
 	}
 }

@@ -93,7 +93,7 @@ func (k *kernel) end(ev *event.ThreadExit) {
 }
 
 // exec: the thread goes on under the process's id, with the start time of the
-// first thread. It has to be told anew.
+// first thread. It has to be announced again.
 func (k *kernel) exec(ev *event.Exec) {
 	t := k.tasks[ev.FormerTID]
 	if t == nil {

@@ -40,7 +40,7 @@ func (w *words) next() string {
 	return first
 }
 
-// field takes NAME=VALUE; the value is "" where there is none.
+// field takes NAME=VALUE; the value is "" if there is none.
 func (w *words) field(name string) (value string, ok bool) {
 	for i, word := range w.rest {
 		if value, ok := strings.CutPrefix(word, name+"="); ok {

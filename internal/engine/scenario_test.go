@@ -86,7 +86,7 @@ func newScenario(t *testing.T, archive *txtar.Archive) *scenario {
 	return s
 }
 
-// section returns the text of a section, "" where there is none.
+// section returns the text of a section, "" if there is none.
 func (s *scenario) section(name string) string {
 	for _, f := range s.archive.Files {
 		if f.Name == name {

@@ -3,6 +3,9 @@
 package engine
 
 import (
+	"math"
+	"slices"
+
 	"github.com/phasetrace/phasetrace/internal/probe"
 	"github.com/phasetrace/phasetrace/internal/stream"
 )
@@ -22,13 +25,19 @@ type Pair struct {
 	// Resets are the pairs of which nothing can be open when this one is
 	// entered.
 	Resets []*Pair
+
+	noEnter  bool  // see Engine.EntersAttached
+	keyWidth uint8 // bits of the narrowest key of its sites, 0 while it has none
 }
 
-func (p *Pair) laneName() string {
-	if p == nil {
-		return ""
+// narrow takes the width of a site's key, in bits, and reports whether keys that
+// are known already have to be compared by fewer bits now.
+func (p *Pair) narrow(bits uint8) bool {
+	known := p.keyWidth
+	if known == 0 || bits < known {
+		p.keyWidth = bits
 	}
-	return p.LaneName
+	return known != 0 && bits < known
 }
 
 // Format says how a captured value is written as an attribute.
@@ -65,31 +74,135 @@ type Site struct {
 	// enter, the process's rank, the phase's name, and a JSON object of
 	// attributes.
 	Token, Key, Rank, Name, Object int
+	KeySize                        int // of the key in bytes, 0 for eight
 	Attrs                          []Attr
 
 	hits uint64
 	// gate is when the site was last attached for any process, and gateAll when
-	// it was for all of them; see Engine.Attached.
+	// it was first attached for all of them; see Engine.Attached.
 	gate, gateAll gate
 	until         int64 // markers from then on are passed over; 0: it stays
 }
 
-// AddSite makes a site known and returns its number, which markers carry.
-// The engine keeps the site.
-func (e *Engine) AddSite(s *Site) uint32 {
+// keyBits is the width of the site's key in bits.
+func (s *Site) keyBits() uint8 {
+	if s.KeySize <= 0 || s.KeySize >= 8 {
+		return 64
+	}
+	return uint8(8 * s.KeySize)
+}
+
+// governs reports whether a hit of the site proves everything on its lane to be
+// over, among the pairs of all sites.
+func (t *sites) governs(p *Pair) bool {
+	if p.Reentrant {
+		return false
+	}
+	for _, s := range t.list {
+		if s == nil {
+			continue
+		}
+		q := s.Pair
+		if s.Over == nil && !q.Keyed && q.Lane == p.Lane && q != p && !slices.Contains(p.Resets, q) {
+			return false
+		}
+	}
+	return true
+}
+
+// gate is when sites were attached, on both clocks in ns.
+type gate struct {
+	time int64
+	boot uint64
+}
+
+// never is the gate of sites that are being attached.
+var never = gate{math.MaxInt64, math.MaxUint64}
+
+// sites are the sites of a session and when they were attached.
+type sites struct {
+	list []*Site  // by number; nil where one is free
+	free []uint32 // numbers of sites that have been removed
+	last gate     // when sites were last attached for all processes
+	// removal is when the first probes were removed whose scopes are not closed yet.
+	removal int64
+	until   int64 // markers from this time on are passed over
+}
+
+func (t *sites) add(s *Site) uint32 {
 	for i := range s.Attrs {
 		a := &s.Attrs[i]
 		a.label = append(appendString(nil, []byte(a.Key)), ':')
 	}
-	if n := len(e.free); n > 0 {
-		id := e.free[n-1]
-		e.free = e.free[:n-1]
-		e.sites[id] = s
+	if n := len(t.free); n > 0 {
+		id := t.free[n-1]
+		t.free = t.free[:n-1]
+		t.list[id] = s
 		return id
 	}
-	e.sites = append(e.sites, s)
-	return uint32(len(e.sites) - 1)
+	t.list = append(t.list, s)
+	return uint32(len(t.list) - 1)
 }
 
-// Hits returns how often a site was hit, lost markers not counted.
-func (e *Engine) Hits(id uint32) uint64 { return e.sites[id].hits }
+// remove forgets a site.
+func (t *sites) remove(id uint32, processes map[int]*process) {
+	s := t.list[id]
+	if s == nil {
+		return
+	}
+	for _, p := range processes {
+		delete(p.gates, s)
+	}
+	t.list[id] = nil
+	t.free = append(t.free, id)
+}
+
+// attaching notes that sites are about to be attached.
+func (t *sites) attaching(which []probe.Site) {
+	for i := range which {
+		s := t.list[which[i].ID]
+		s.gate = never
+		if s.gateAll == (gate{}) {
+			s.gateAll = never
+		}
+	}
+}
+
+// attached notes that sites were attached, for p alone unless it is nil.
+func (t *sites) attached(p *process, which []probe.Site, at gate) {
+	if p != nil {
+		p.lastGate = at
+	} else {
+		t.last = at
+	}
+	for i := range which {
+		s := t.list[which[i].ID]
+		if at.time > s.gate.time || s.gate == never {
+			s.gate = at
+		}
+		switch {
+		case p != nil:
+			if p.gates == nil {
+				p.gates = make(map[*Site]gate)
+			}
+			p.gates[s] = at
+		case s.gateAll.time == 0 || s.gateAll == never:
+			s.gateAll = at
+		}
+	}
+}
+
+// outside reports whether a marker was hit while probes were being attached or
+// detached.
+func (t *sites) outside(p *process, s *Site, time int64) bool {
+	return time >= t.until || s.until != 0 && time >= s.until || time < s.gate.time && time < p.gate(s).time
+}
+
+// countedBefore reports whether what the kernel counted for a lane since the
+// last delivered marker reaches back to before sites were attached, any of them.
+func (t *sites) countedBefore(th *thread, ln *lane) bool {
+	if ln.time == 0 {
+		return th.key.StartTime < max(th.process.lastGate.boot, t.last.boot)
+	}
+	return ln.time < max(th.process.lastGate.time, t.last.time)
+}

@@ -17,20 +17,19 @@ type Stats struct {
 	TooMany              uint64 // enters beyond the limit of open scopes
 	Refused              uint64 // enters refused for other reasons
 	TooManyKeyed         uint64 // enters beyond the limit of open keyed scopes
-	Late                 uint64 // exits of scopes that a repair had closed
 	Outside              uint64 // markers hit while probes were attached or detached
-	UntoldViolations     uint64 // of Violations: not told apart any more
+	UnlistedViolations   uint64 // of Violations: beyond the bound, not counted separately
 	BadNames             uint64 // names null, empty or unreadable
 	CutNames             uint64
 	CutAttributes        uint64
 	UnreadableAttributes uint64
-	InvalidAttributes    uint64 // no JSON object where a marker promises one
+	InvalidAttributes    uint64 // not a JSON object where a marker promises one
 	ThreadsRefused       uint64 // beyond the limit
 	ProcessesRefused     uint64 // beyond the limit
 	Untraced             uint64 // markers of threads that were refused
 
 	// Defects of phasetrace itself, which cannot happen:
-	UnknownThreads uint64 // markers of a thread that was never told of
+	UnknownThreads uint64 // markers of a thread that was never announced
 	Backwards      uint64 // markers with a number that the thread had passed
 	FailedExits    uint64 // scopes that the recorder did not let the engine close
 	UntypedErrors  uint64 // violations without a protocol error
@@ -39,12 +38,4 @@ type Stats struct {
 // Internal is the number of records that phasetrace itself mishandled.
 func (s *Stats) Internal() uint64 {
 	return s.UnknownThreads + s.Backwards + s.FailedExits + s.UntypedErrors
-}
-
-// Stats returns the counts so far. Not between Begin and End.
-func (e *Engine) Stats() Stats {
-	s := e.stats
-	s.Violations, s.UntoldViolations = e.defects.total, e.defects.rest
-	s.Recorder = e.rec.Stats()
-	return s
 }

@@ -34,7 +34,7 @@ type program struct {
 
 	byEnter map[int64]*real  // delivered enters, by time
 	open    map[uint64]*real // by the engine's scope
-	now     act
+	now     moment
 	exact   uint64 // phases found exactly right
 	losses  uint64
 	byPID   map[int]uint64
@@ -62,8 +62,8 @@ type real struct {
 	loose     bool // any synthetic end will do
 }
 
-// act is what the program does now, and what must come out of it.
-type act struct {
+// moment is what the program does now, and what must come out of it.
+type moment struct {
 	actor   *actor
 	phase   *real
 	effect  probe.Effect
@@ -120,7 +120,7 @@ func (p *program) Record(r stream.Record) {
 }
 
 func (p *program) boundary(b *stream.Boundary) {
-	th := p.e.threads[uint32(b.Thread.HostTID)]
+	th := p.e.tasks.threads[uint32(b.Thread.HostTID)]
 	if th != nil && p.now.actor != nil && th.key == p.now.actor.key() {
 		p.now.outputs++ // and not of one that had the id before
 	}
@@ -142,7 +142,7 @@ func (p *program) boundary(b *stream.Boundary) {
 	case r.loose:
 	case b.Synthetic == stream.ReasonLost:
 		if !r.exitGone && !(p.now.reasons != nil && p.gapPending()) {
-			p.fatalf("%s of %v is said to have lost its exit, which did not come yet: %+v; %+v; lanes %+v", r.path, r.owner.task, r, p.m.ev, p.e.last.lanes[:2])
+			p.fatalf("%s of %v is said to have lost its exit, which did not come yet: %+v; %+v; lanes %+v", r.path, r.owner.task, r, p.m.ev, p.e.tasks.last.lanes[:2])
 		}
 	case r.exited && r.kind != pairParcel || !p.ends(b.Synthetic):
 		p.fatalf("%s ended as %q", r.path, b.Synthetic)
@@ -171,7 +171,7 @@ func (p *program) entered(b *stream.Boundary) {
 	}
 	r := p.now.phase
 	if r == nil || p.now.effect != probe.Enter || b.Time != p.m.now || b.Path.String() != r.path {
-		p.fatalf("enter of %q, really %q: depth %d, low %d, seq %d; lanes %+v", b.Path, r.path, p.m.ev.Depth, p.m.ev.Low, p.m.ev.Seq, p.e.last.lanes[:2])
+		p.fatalf("enter of %q, really %q: depth %d, low %d, seq %d; lanes %+v", b.Path, r.path, p.m.ev.Depth, p.m.ev.Low, p.m.ev.Seq, p.e.tasks.last.lanes[:2])
 	}
 	if b.Thread.HostTID != int(p.now.actor.tid) {
 		p.fatalf("enter on thread %d", b.Thread.HostTID)
@@ -214,7 +214,7 @@ func (p *program) spawn(like *actor) *actor {
 
 // mark hits a site and checks what came of it.
 func (p *program) mark(a *actor, phase *real, number int, value uint64) bool {
-	p.now = act{actor: a, phase: phase, effect: p.e.sites[number].Effect, gap: a.seq - a.seen}
+	p.now = moment{actor: a, phase: phase, effect: p.e.sites.list[number].Effect, gap: a.seq - a.seen}
 	if phase != nil && p.now.effect == probe.Exit {
 		p.now.orphan = phase.inherited || phase.kind == pairParcel && !phase.delivered
 	}
@@ -256,7 +256,7 @@ func (p *program) enter(a *actor) {
 			return
 		}
 	}
-	if p.e.sites[2*kind].Name != None {
+	if p.e.sites.list[2*kind].Name != None {
 		r.name = fmt.Sprintf("n%d", p.choose.upTo(2))
 	}
 	p.token++
@@ -327,7 +327,7 @@ func (p *program) end(i int) {
 	}
 	p.threads = append(p.threads[:i], p.threads[i+1:]...)
 	end := p.m.threadExit
-	p.now = act{actor: a, gap: a.seq - a.seen, reasons: []stream.Reason{stream.ReasonThreadExit}}
+	p.now = moment{actor: a, gap: a.seq - a.seen, reasons: []stream.Reason{stream.ReasonThreadExit}}
 	if last {
 		end = func(t *task) bool { return p.m.processExit(t, 0) }
 		p.now.reasons = []stream.Reason{stream.ReasonProcessExit}
@@ -382,7 +382,7 @@ func (p *program) fork(a *actor) {
 			child.lanes[i] = append(child.lanes[i], &c)
 		}
 	}
-	p.now = act{actor: child, reasons: []stream.Reason{stream.ReasonProcessExit}}
+	p.now = moment{actor: child, reasons: []stream.Reason{stream.ReasonProcessExit}}
 	p.m.forked(a.task, child.task)
 	p.threads = append(p.threads, child)
 }
@@ -398,7 +398,7 @@ func (p *program) exec(a *actor) {
 			kept = append(kept, o)
 			continue
 		}
-		p.now = act{actor: o, gap: o.seq - o.seen, reasons: []stream.Reason{stream.ReasonThreadExit}}
+		p.now = moment{actor: o, gap: o.seq - o.seen, reasons: []stream.Reason{stream.ReasonThreadExit}}
 		if o.marked && !p.m.threadExit(o.task) {
 			p.loosen(o)
 		}
@@ -415,7 +415,7 @@ func (p *program) exec(a *actor) {
 			a.tid = a.pid
 		}
 	}
-	p.now = act{actor: a, gap: a.seq - a.seen, reasons: []stream.Reason{stream.ReasonExec}}
+	p.now = moment{actor: a, gap: a.seq - a.seen, reasons: []stream.Reason{stream.ReasonExec}}
 	a.run(p.m.now)
 	for _, lane := range a.lanes {
 		for _, r := range lane {
@@ -424,7 +424,7 @@ func (p *program) exec(a *actor) {
 	}
 	if !p.m.exec(a.task, old) {
 		p.loosen(a)
-	} else if th := p.e.threads[a.tid]; th != nil && th.nextSeq == a.seq {
+	} else if th := p.e.tasks.threads[a.tid]; th != nil && th.nextSeq == a.seq {
 		a.seen = a.seq
 	}
 	a.lanes = [2][]*real{}
@@ -474,7 +474,7 @@ func (p *program) step() {
 
 // finish ends the session and settles the account.
 func (p *program) finish() {
-	p.now = act{reasons: []stream.Reason{stream.ReasonSessionEnd, stream.ReasonLost}}
+	p.now = moment{reasons: []stream.Reason{stream.ReasonSessionEnd, stream.ReasonLost}}
 	for _, r := range p.open {
 		r.loose = true // what a loss at the very end hides
 	}
@@ -498,8 +498,8 @@ func (p *program) finish() {
 			p.t.Fatalf("process %d lost %d records, %d were told", pid, n, p.byPID[pid])
 		}
 	}
-	if p.e.stats.Internal() != 0 || p.e.late != 0 || len(p.e.threads) != 0 || len(p.e.keyed) != 0 {
-		p.t.Fatalf("internal errors %d, late %d, threads %d, keyed %d left", p.e.stats.Internal(), p.e.late, len(p.e.threads), len(p.e.keyed))
+	if p.e.stats.Internal() != 0 || p.e.exits.left != maxExpected || len(p.e.tasks.threads) != 0 || p.e.keys.open != 0 {
+		p.t.Fatalf("internal errors %d, %d more exits expected, threads %d, keyed %d left", p.e.stats.Internal(), maxExpected-p.e.exits.left, len(p.e.tasks.threads), p.e.keys.open)
 	}
 }
 

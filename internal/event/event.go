@@ -54,7 +54,7 @@ type Value struct {
 	Int         uint64 // integers: sign- or zero-extended as the note says
 	Str         []byte // strings: what was read of it
 	Truncated   bool   // the string was longer
-	Unreadable  bool   // its memory could not be read: an Int of 0 means nothing then
+	Unreadable  bool   // its memory could not be read; Int is then 0 and means nothing
 	NullPointer bool
 }
 
@@ -68,8 +68,8 @@ type Identity struct {
 	InnerTID  int
 }
 
-// Thread tells who a thread is: before its first marker, and when its name has
-// changed.
+// Thread says who a thread is: before its first marker, and after its name
+// changes.
 type Thread struct {
 	Head
 	Who Identity
@@ -93,9 +93,9 @@ type ProcessExit struct {
 type Exec struct {
 	Head // of the process as it goes on: TID is the process's id
 	Who  Identity
-	// FormerTID and FormerStart are those of the thread that ran exec: the
-	// kernel gives it the first thread's. FormerStart is 0 when the thread was
-	// never told of.
+	// FormerTID and FormerStart are those of the thread that ran exec: the kernel
+	// gives it the first thread's. FormerStart is 0 when the thread was never
+	// announced.
 	FormerTID   uint32
 	FormerStart uint64
 	Markers     uint64 // that the thread has produced, lost ones counted
@@ -104,13 +104,15 @@ type Exec struct {
 	File        File   // of the new program
 }
 
-// File is an executable, as the kernel numbers it, and what changes when its
-// contents do.
+// File is an executable, as the kernel numbers it. Inode numbers are used again:
+// the generation and the time of the last change tell such files apart, as well as
+// one that was written over.
 type File struct {
-	Device  uint32
-	Inode   uint64
-	Changed uint64 // ns of the file system's clock, of the last change (ctime)
-	Size    uint64 // bytes
+	Device     uint32
+	Generation uint32
+	Inode      uint64
+	Changed    uint64 // ns, CLOCK_REALTIME: of its last change (ctime)
+	Size       uint64 // bytes
 }
 
 // Fork is a followed process that has made a child. Its head's ids are the
@@ -128,7 +130,14 @@ type Library struct {
 	Who Identity
 }
 
-// ThreadKey tells threads apart for good, also when the kernel reuses an id.
+// FileStart is a process that is about to run the first code of a file that is
+// watched for it. It waits, for a bounded time, if the source can make it.
+type FileStart struct {
+	Head
+	Who Identity
+}
+
+// ThreadKey tells threads apart even when the kernel reuses an id.
 type ThreadKey struct {
 	TID       uint32 // of the initial PID namespace
 	StartTime uint64 // ns since boot

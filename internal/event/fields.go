@@ -12,12 +12,12 @@ import (
 	"github.com/phasetrace/phasetrace/internal/probe"
 )
 
-// integer is what a number can be in an event.
+// integer is the type of a number in an event.
 type integer interface {
 	int | int32 | uint8 | uint32 | uint64
 }
 
-// number makes a field of the integer that lies at a place of the event.
+// number makes a field of an integer of the event.
 func number[E Event, N integer](name string, at func(E) *N) field {
 	return field{
 		name: name,
@@ -112,7 +112,7 @@ func lane() field {
 	}
 }
 
-// Marks behind, or in the place of, a captured value.
+// Marks after, or instead of, a captured value.
 const (
 	markTruncated  = "..."
 	markUnreadable = "?"

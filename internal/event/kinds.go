@@ -9,8 +9,8 @@ import (
 	"github.com/phasetrace/phasetrace/internal/probe"
 )
 
-// kinds is the table of the events: what each is called and what it has. It
-// drives the text form.
+// kinds is the table of the events: their names and fields. It drives the text
+// form.
 var kinds = []kind{
 	markerKind(probe.Enter),
 	markerKind(probe.Exit),
@@ -28,6 +28,7 @@ var kinds = []kind{
 		number("prog", func(e *Exec) *uint32 { return &e.Program }),
 		number("dev", func(e *Exec) *uint32 { return &e.File.Device }),
 		number("ino", func(e *Exec) *uint64 { return &e.File.Inode }),
+		number("gen", func(e *Exec) *uint32 { return &e.File.Generation }),
 		number("changed", func(e *Exec) *uint64 { return &e.File.Changed }),
 		number("size", func(e *Exec) *uint64 { return &e.File.Size }),
 	}),
@@ -36,6 +37,7 @@ var kinds = []kind{
 		number("child", func(e *Fork) *uint32 { return &e.Child }),
 	}, identity(func(e *Fork) *Identity { return &e.Who })),
 	kindOf[Library]("library", identity(func(e *Library) *Identity { return &e.Who })),
+	kindOf[FileStart]("file_start", identity(func(e *FileStart) *Identity { return &e.Who })),
 }
 
 // kind is one kind of event.

@@ -29,8 +29,8 @@ func Kinds() []string {
 	return out
 }
 
-// Append appends the text form of an event, without a line feed. Fields that
-// are zero are left out. The error says that the event is of no known kind.
+// Append appends the text form of an event, without a line feed. Fields that are
+// zero are left out. It fails for an event of an unknown kind.
 func Append(dst []byte, ev Event) ([]byte, error) {
 	for i := range kinds {
 		k := &kinds[i]
@@ -113,7 +113,7 @@ func word(line string) (first, rest string) {
 	return line[:end], strings.TrimLeft(line[end:], blank)
 }
 
-// cutField cuts NAME=VALUE off a line. Blanks within quotes are the value's.
+// cutField cuts NAME=VALUE off a line. Blanks within quotes belong to the value.
 func cutField(line string) (name, value, rest string, err error) {
 	name, rest, found := strings.Cut(line, "=")
 	if !found || strings.ContainsAny(name, blank) {

@@ -10,8 +10,7 @@ const (
 	Buckets = subBuckets
 )
 
-// Counted are the figures of one path that somebody else has counted, as the
-// kernel does.
+// Counted are the figures of one path, counted elsewhere: in the kernel.
 type Counted struct {
 	Entered  uint64 // scopes begun, ended or not
 	Ended    uint64 // by the program itself; the rest is of these
@@ -46,7 +45,9 @@ func (f *Figures) AddCounted(of *recorder.Path, c *Counted) {
 func (f *Figures) Merge(other *Figures) {
 	f.boundaries += other.boundaries
 	f.synthetic += other.synthetic
-	f.orphans += other.orphans
+	for _, o := range other.orphans {
+		f.orphan(o.Reason, o.Count)
+	}
 	f.lost += other.lost
 	f.unsorted += other.unsorted
 	for _, p := range other.paths {

@@ -3,6 +3,9 @@
 package figures
 
 import (
+	"cmp"
+	"slices"
+
 	"github.com/phasetrace/phasetrace/internal/recorder"
 	"github.com/phasetrace/phasetrace/internal/stream"
 )
@@ -15,7 +18,7 @@ type Figures struct {
 
 	boundaries uint64
 	synthetic  uint64
-	orphans    uint64
+	orphans    []stream.OrphanCount // by reason
 	lost       uint64
 	unsorted   uint64 // durations that no histogram had room for
 	memory     memory
@@ -35,7 +38,7 @@ func (f *Figures) Record(r stream.Record) error {
 	case *stream.Boundary:
 		f.boundary(r)
 	case *stream.Orphan:
-		f.orphans++
+		f.orphan(r.Reason, 1)
 	case *stream.Loss:
 		f.lost += r.Count
 	case *stream.Sample:
@@ -67,6 +70,17 @@ func (f *Figures) boundary(b *stream.Boundary) {
 	p.memory(b)
 }
 
+// orphan counts orphan exits of a reason.
+func (f *Figures) orphan(why stream.OrphanReason, n uint64) {
+	for i := range f.orphans {
+		if f.orphans[i].Reason == why {
+			f.orphans[i].Count += n
+			return
+		}
+	}
+	f.orphans = append(f.orphans, stream.OrphanCount{Reason: why, Count: n})
+}
+
 func (f *Figures) path(of *recorder.Path) *path {
 	id := of.ID()
 	for id >= len(f.paths) {
@@ -81,9 +95,14 @@ func (f *Figures) path(of *recorder.Path) *path {
 }
 
 // Snapshot puts the figures so far into a summary, whose other fields it leaves
-// alone. Sum.Lost becomes the sum of the losses told where that is more.
+// alone. Sum.Lost is raised to the sum of the losses recorded, if that is more.
 func (f *Figures) Snapshot(sum *stream.Summary) {
-	sum.Boundaries, sum.Synthetic, sum.Orphans = f.boundaries, f.synthetic, f.orphans
+	sum.Boundaries, sum.Synthetic = f.boundaries, f.synthetic
+	sum.Orphans, sum.OrphanReasons = 0, slices.Clone(f.orphans)
+	slices.SortStableFunc(sum.OrphanReasons, func(a, b stream.OrphanCount) int { return cmp.Compare(b.Count, a.Count) })
+	for _, o := range sum.OrphanReasons {
+		sum.Orphans += o.Count
+	}
 	sum.Lost = max(sum.Lost, f.lost)
 	sum.Paths = f.Paths()
 	sum.GPUSamples, sum.RunPeak = f.memory.samples, f.memory.runPeaks()

@@ -45,8 +45,8 @@ func bucketMiddle(octave, place int) uint64 {
 	return low + uint64(1)<<(octave-1)/2
 }
 
-// add counts a duration; blocks is what is left of maxBlocks. false: there was
-// no room for it.
+// add counts a duration; blocks is what is left of maxBlocks. It returns false
+// when there was no room.
 func (h *histogram) add(v uint64, blocks *int) bool {
 	o, p := bucketOf(v)
 	if h.place[o] == 0 {
@@ -62,7 +62,7 @@ func (h *histogram) add(v uint64, blocks *int) bool {
 	return true
 }
 
-// take makes counts the block of an octave that has none yet.
+// take makes counts the block of an octave without one.
 func (h *histogram) take(octave int, counts *block) {
 	h.blocks = append(h.blocks, counts)
 	h.place[octave] = uint8(len(h.blocks))

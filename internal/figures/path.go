@@ -25,8 +25,8 @@ type path struct {
 	residentPeak   uint64
 }
 
-// exit adds the times of an exit. blocks is what is left of maxBlocks. false:
-// there was no room for its duration in the histogram.
+// exit adds the times of an exit. blocks is what is left of maxBlocks. It returns
+// false if the histogram had no room for the duration.
 func (p *path) exit(b *stream.Boundary, blocks *int) bool {
 	p.count++
 	if b.Synthetic != stream.ReasonNone {

@@ -46,9 +46,9 @@ type Reading struct {
 	Status Status
 	// The nearest sample's values; unknown unless Status is StatusOK.
 	Used, Free, Total, Reserved Value
-	// Age is the middle of that read minus the moment, in ns: negative when
-	// the read came before. Latency is how long the read took. Both are
-	// without meaning when Status is StatusNoSample.
+	// Age is the middle of that read minus the moment, in ns: negative when the
+	// read came before. Latency is how long the read took. Neither means anything
+	// when Status is StatusNoSample.
 	Age, Latency int64
 
 	// Only from Exit:
@@ -72,8 +72,7 @@ func NewCorrelator(o CorrelatorOptions) *Correlator {
 	return &Correlator{history: o.History, wait: int64(o.Wait), watermark: minTime}
 }
 
-// Expect says that there are n devices, so that moments wait for the first
-// sample of each.
+// Expect announces n devices, so that moments wait for the first sample of each.
 func (c *Correlator) Expect(n int) {
 	for len(c.devices) < n {
 		c.devices = append(c.devices, newTrack(c.history))
@@ -98,7 +97,7 @@ func (c *Correlator) Add(s Sample) {
 	}
 }
 
-// addLate accounts for a sample of a time that moments were already asked for.
+// addLate accounts for a sample older than the last moment asked for.
 func (c *Correlator) addLate(d *track, s Sample) {
 	d.advance(c.watermark)
 	if !counts(&s) {

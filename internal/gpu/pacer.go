@@ -15,34 +15,34 @@ const (
 	// activeFor is how long after a kick a reader keeps its active interval.
 	activeFor = 250 * time.Millisecond
 	// wakeCost is charged with every read for what it costs around its call
-	// (clocks, handing the sample over), so that calls that cost nothing are
-	// not made without end. Being woken by a timer costs more and is not
-	// charged: docs/gpu.md has the figures.
+	// (clocks, handing the sample over), so that even free calls have a limit.
+	// Being woken by a timer costs more and is not charged: docs/gpu.md has the
+	// figures.
 	wakeCost = 3 * time.Microsecond
 	// maxCharge bounds what one read costs, so that one very slow call does
 	// not keep a reader silent for minutes.
 	maxCharge = 100 * time.Millisecond
-	// outlier is how many times the usual cost a read must cost to be paid
-	// by instalments: on a busy machine a read that is interrupted looks
-	// slow, and paid at once it would stop reads for a second.
+	// outlier is how many times the usual cost a read must cost to be paid in
+	// instalments. On a busy machine a read that is interrupted looks slow; paid
+	// at once, it would stop reads for a second.
 	outlier = 8
-	// DebtWindow is the time whose allowance may be owed by instalments.
+	// DebtWindow is the time whose allowance may be owed in instalments.
 	DebtWindow = 5 * time.Second
 )
 
-// pacer decides when one device is read next. It is a token bucket of time
-// spent in calls, so what a read costs is what was measured, and a slower
-// driver is read less often by itself. Over a time T it allows the share of T,
-// of BurstWindow and of DebtWindow, and one read. Kicked reads may empty the bucket; reads
-// nobody asked for leave half of it to them. Not safe for concurrent use.
+// pacer decides when one device is read next. It is a token bucket of time spent
+// in calls, so what a read costs is what was measured, and a slower driver is
+// read less often by itself. Over a time T it allows the share of T, of
+// BurstWindow and of DebtWindow, and one read. Kicked reads may empty the bucket;
+// other reads leave them half of it. Not safe for concurrent use.
 type pacer struct {
 	rate             float64 // ns of calls allowed per ns
 	size             float64 // ns of calls that may be made at once
-	interval, active int64   // ns between unasked reads: at rest, and after a kick
+	interval, active int64   // ns between reads without a kick: at rest, and after a kick
 	retry            int64   // ns between reads of a device that fails
 
-	tokens    float64 // ns; negative after a read dearer than what was left
-	debt      float64 // ns of past reads that half of the income goes to
+	tokens    float64 // ns; negative after a read that cost more than was left
+	debt      float64 // ns of past reads, paid off with half of the income
 	filled    int64   // when tokens was brought up to date
 	latency   float64 // ns, moving average
 	last      int64   // end of the last read
@@ -117,8 +117,8 @@ func (p *pacer) done(start, end int64, s Status) {
 	p.notBefore, p.backoff = p.afterStatus(end, s), p.nextBackoff(s)
 }
 
-// pay takes the price of a read from the tokens, and what is unusual about it
-// from later ones while the debt is within bounds.
+// pay takes the cost of a read from the tokens. The unusual part of it is paid
+// later, as long as the debt is within bounds.
 func (p *pacer) pay(spent float64) {
 	usual := min(p.cost(spent), outlier*p.cost(p.latency))
 	owed := min(p.cost(spent)-usual, max(0, p.rate*float64(DebtWindow)-p.debt))

@@ -11,9 +11,9 @@ type processKey struct{ device, pid int }
 
 const (
 	processDepth = 4
-	// maxProcesses bounds the map: targets that fork without end must not
-	// grow it. Beyond it all are forgotten; the next lists bring the living
-	// ones back.
+	// maxProcesses bounds the map: targets that fork endlessly must not grow it.
+	// Beyond it all entries are dropped; the next lists bring the living ones
+	// back.
 	maxProcesses = 8192
 )
 
@@ -66,8 +66,8 @@ func (c *Correlator) ProcessAt(device, pid int, t int64) ProcessReading {
 	return ProcessReading{Status: best.Status, Used: best.Used, Age: best.Mid - t, Latency: best.End - best.Start}
 }
 
-// ForgetProcess drops what is known of a process that ended: its PID may come
-// back as another process.
+// ForgetProcess drops what is known of a process that ended: another process may
+// get its PID.
 func (c *Correlator) ForgetProcess(pid int) {
 	for key := range c.processes.recent {
 		if key.pid == pid {

@@ -35,7 +35,7 @@ type reader struct {
 type call struct {
 	mu    sync.Mutex // held also while what came of the call is queued
 	start int64      // 0: none under way
-	late  bool       // over its deadline, said so
+	late  bool       // over its deadline, and reported
 	stats CallStats
 }
 
@@ -94,7 +94,7 @@ func (r *reader) readMemory() {
 
 // readOnce makes one memory read and queues its sample.
 func (r *reader) readOnce() {
-	r.kicked.Store(false) // a boundary from here on needs another read
+	r.kicked.Store(false) // boundaries from here on need another read
 	start := r.memory.begin(r.s.o.Now)
 	m, err := r.source.Memory(r.device.ID)
 	end := r.s.o.Now()
@@ -103,8 +103,8 @@ func (r *reader) readOnce() {
 		sample.Used, sample.Free, sample.Total, sample.Reserved = m.Used, m.Free, m.Total, m.Reserved
 	}
 	if end-start > int64(r.s.o.Deadline) {
-		// The value belongs to no known moment, and the supervisor may have
-		// queued later times already.
+		// Nobody knows which moment the value belongs to, and the supervisor may
+		// have queued later times already.
 		sample = Sample{Device: r.device.ID, Start: start, Mid: end, End: end, Status: StatusTimeout}
 		err = timeoutError("read memory", r.device)
 	}
@@ -132,7 +132,7 @@ func (r *reader) readProcesses() {
 		select {
 		case <-timer.C:
 		case <-r.listNow:
-			// Other processes may be asked about sooner, but not for more.
+			// New processes may be looked up sooner, but not beyond the budget.
 			if now := r.s.o.Now(); now < affordable {
 				timer.Reset(time.Duration(affordable - now))
 				continue
@@ -192,7 +192,7 @@ func (p *ProcessSample) fill(list []Process) bool {
 	return i >= 0
 }
 
-// reconsider decides anew which devices are read, after a list of r.
+// reconsider decides which devices are read, after a new list of r.
 func (s *Sampler) reconsider(r *reader, told, listed bool) {
 	s.usage.Lock()
 	defer s.usage.Unlock()

@@ -10,8 +10,8 @@ type Sample struct {
 	// Start and End enclose the call that read; Mid is halfway between and
 	// stands for the moment of the read. ns, CLOCK_MONOTONIC.
 	Start, Mid, End int64
-	// The values are known only when Status is StatusOK, and each only when
-	// the driver tells it.
+	// The values are known only when Status is StatusOK, and each only if the
+	// driver reports it.
 	Used, Free, Total, Reserved Value
 	Status                      Status
 }

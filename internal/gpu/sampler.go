@@ -132,7 +132,8 @@ func newSampler(o Options) *Sampler {
 	return s
 }
 
-// open tries until a source is open, hope is lost or the sampler is closed.
+// open tries until a source is open, trying again is pointless, or the sampler is
+// closed.
 func (s *Sampler) open(open func() (Source, error)) {
 	first := sync.OnceFunc(func() { close(s.opened) })
 	for {
@@ -197,7 +198,7 @@ func (s *Sampler) all() []*reader {
 }
 
 // Kick says that a boundary has just happened: the devices in use are read as
-// soon as the budget allows, once for all kicks that wait. It does not block or
+// soon as the budget allows, once for all pending kicks. It does not block or
 // allocate.
 func (s *Sampler) Kick() {
 	for _, r := range s.all() {
@@ -206,9 +207,9 @@ func (s *Sampler) Kick() {
 }
 
 // SetPIDs says which processes are traced, by their PIDs in the initial PID
-// namespace. Once a device's process list shows one of them, only devices that
-// do are read; until then, and where lists tell nothing, all are. With no PIDs,
-// lists are not read at all.
+// namespace. Once a device's process list shows one of them, only devices that do
+// are read; until then, and where lists say nothing, all are. With no PIDs, lists
+// are not read at all.
 func (s *Sampler) SetPIDs(pids []int) {
 	if old := s.pids.Load(); old != nil && slices.Equal(pids, *old) {
 		return
@@ -227,7 +228,7 @@ func (s *Sampler) Opened(ctx context.Context) error {
 	case <-s.opened:
 		return s.openErr
 	case <-ctx.Done():
-		return &Error{Op: "open the NVML library", Status: StatusTimeout, Detail: "it is slow or hangs: look into dmesg"}
+		return &Error{Op: "open the NVML library", Status: StatusTimeout, Detail: "it is slow or hangs: check dmesg"}
 	}
 }
 

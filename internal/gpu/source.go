@@ -56,7 +56,7 @@ func (d Device) Label() string {
 }
 
 // Memory is one answer to "how much memory is in use". Fields that the driver
-// does not tell are unknown.
+// does not report are unknown.
 type Memory struct {
 	Total Value // all of the device's memory
 	Free  Value
@@ -72,7 +72,7 @@ type Process struct {
 	Used Value // unknown when the driver does not account by process
 }
 
-// Info says what a [Source] reads from, for messages.
+// Info says, for messages, what a [Source] reads from.
 type Info struct {
 	Library string // path or name of the library that was loaded
 	Driver  string // version of the driver, empty when unknown

@@ -11,8 +11,8 @@ import (
 // under [StatusOK].
 type Status uint8
 
-// The statuses. The zero Status is StatusNoSample, so that what nobody filled
-// in does not pass for a read.
+// The statuses. The zero Status is StatusNoSample, so that a value nobody filled
+// in never passes for a read.
 const (
 	StatusNoSample      Status = iota // no read was made near that time
 	StatusOK                          // read
@@ -26,8 +26,8 @@ const (
 	StatusLost                        // the GPU fell off the bus
 	StatusResetRequired               // the GPU must be reset
 	StatusTimeout                     // the call did not return in time
-	StatusNotSupported                // this device does not tell that value
-	StatusNoPermission                // the driver refuses to tell that value
+	StatusNotSupported                // this device does not report that value
+	StatusNoPermission                // the driver refuses to report that value
 	StatusMissingSymbol               // the library is too old to be asked
 	StatusNotAvailable                // the driver has no value at the moment
 	StatusNotListed                   // the device's process list lacks the process
@@ -39,21 +39,21 @@ const (
 type statusText struct{ name, what, advice string }
 
 var statusTexts = [numStatuses]statusText{
-	StatusNoSample:      {"no_sample", "the device was not read near that time", "shorten --gpu-interval"},
+	StatusNoSample:      {"no_sample", "the device was not read near that time", "read it more often"},
 	StatusOK:            {"ok", "read", ""},
 	StatusNotUsed:       {"not_used", "the traced program does not use this device", ""},
 	StatusNotBuilt:      {"not_built", "this build contains no NVML backend", "build on Linux with cgo, glibc and without the nonvml tag"},
-	StatusNoLibrary:     {"no_library", "the NVML library was not found", "install the NVIDIA driver's libraries or name the file with --nvml-library"},
-	StatusNoDriver:      {"driver_not_loaded", "the NVIDIA kernel driver is not loaded", "load it (modprobe nvidia) or look into dmesg"},
-	StatusNoDevice:      {"no_device", "no NVIDIA GPU was found", "look into lspci and, in a container, at NVIDIA_VISIBLE_DEVICES"},
-	StatusNotReady:      {"not_ready", "the GPU is not ready yet", "wait; it is asked again"},
-	StatusMismatch:      {"version_mismatch", "the NVML library and the kernel driver are of different versions", "reboot or reload the driver after its update, or name the matching library with --nvml-library"},
-	StatusLost:          {"device_lost", "the GPU is lost: it fell off the bus or cannot be reached", "look into dmesg for Xid messages; the machine may need a reboot"},
+	StatusNoLibrary:     {"no_library", "the NVML library was not found", "install the NVIDIA driver's libraries, or name the file"},
+	StatusNoDriver:      {"driver_not_loaded", "the NVIDIA kernel driver is not loaded", "load it (modprobe nvidia) or check dmesg"},
+	StatusNoDevice:      {"no_device", "no NVIDIA GPU was found", "check lspci and, in a container, NVIDIA_VISIBLE_DEVICES"},
+	StatusNotReady:      {"not_ready", "the GPU is not ready yet", "wait; phasetrace asks again"},
+	StatusMismatch:      {"version_mismatch", "the NVML library and the kernel driver have different versions", "reboot or reload the driver after its update, or name the file of the matching library"},
+	StatusLost:          {"device_lost", "the GPU is lost: it fell off the bus or cannot be reached", "check dmesg for Xid messages; the machine may need a reboot"},
 	StatusResetRequired: {"reset_required", "the GPU must be reset before it can be used", "stop its users, then run nvidia-smi --gpu-reset"},
-	StatusTimeout:       {"timeout", "the driver did not answer in time", "look into dmesg for Xid messages; reads go on when the call returns"},
-	StatusNotSupported:  {"not_supported", "the device does not tell this value", "on unified memory look at the process's memory instead"},
-	StatusNoPermission:  {"no_permission", "the driver refuses to tell this value", "run as root; on a partitioned GPU make its MIG instances visible"},
-	StatusMissingSymbol: {"missing_symbol", "the NVML library is too old to tell this value", "update the NVIDIA driver"},
+	StatusTimeout:       {"timeout", "the driver did not answer in time", "check dmesg for Xid messages; reads resume when the call returns"},
+	StatusNotSupported:  {"not_supported", "the device does not report this value", "on unified memory look at the process's memory instead"},
+	StatusNoPermission:  {"no_permission", "the driver refuses to report this value", "run as root; on a partitioned GPU make its MIG instances visible"},
+	StatusMissingSymbol: {"missing_symbol", "the NVML library is too old to report this value", "update the NVIDIA driver"},
 	StatusNotAvailable:  {"not_available", "the driver has no value for this", "run outside the container, in the host's PID namespace"},
 	StatusNotListed:     {"not_listed", "the device's process list does not contain the process", "run in the host's PID namespace if the process does use the GPU"},
 	StatusClosed:        {"closed", "the source is closed", ""},
@@ -96,8 +96,8 @@ func Statuses() []string {
 	return names
 }
 
-// opensLater reports whether opening a source again can succeed without the
-// user having changed this process.
+// opensLater reports whether opening a source again can succeed without a restart
+// of this process.
 func (s Status) opensLater() bool {
 	switch s {
 	case StatusNotBuilt, StatusMismatch, StatusClosed:

@@ -30,7 +30,7 @@ func (s *Sampler) supervise() {
 }
 
 // superviseMemory queues a sample without values for every look at a hanging
-// read, so that whoever waits for a sample learns that none comes.
+// read, so that whoever waits for a sample learns that none is coming.
 func (r *reader) superviseMemory() {
 	late := r.memory.overdue(r.s, func(start, now int64) {
 		r.put(Sample{Device: r.device.ID, Start: start, Mid: now, End: now, Status: StatusTimeout})

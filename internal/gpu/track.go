@@ -14,11 +14,11 @@ const minTime = math.MinInt64
 // ordinals that only grow, and the suffix maxima of all samples up to a cursor.
 type track struct {
 	ring   []Sample
-	counts []uint64 // per ring entry: samples with a value before it, of all time
+	counts []uint64 // per ring entry: samples with a value before it, since the start
 	first  uint64   // ordinal of the oldest sample in the ring
 	next   uint64   // ordinal of the next sample
 	cursor uint64   // samples before it are in peaks; first ≤ cursor ≤ next
-	total  uint64   // samples with a value, of all time
+	total  uint64   // samples with a value, since the start
 	top    Sample   // the one with the most used
 
 	// peaks holds, of the samples before the cursor, those with no later
@@ -36,7 +36,7 @@ type peak struct {
 	used uint64
 }
 
-// enter is what a scope's enter knew of the device.
+// enter is what was known of the device at a scope's enter.
 type enter struct {
 	used   Value
 	sample uint64 // ordinal of the sample plus 1, 0: none
@@ -104,7 +104,7 @@ func (d *track) pass() {
 func (d *track) after(t int64) uint64 {
 	if d.cursor == d.next || d.at(d.cursor).Mid > t {
 		if d.cursor == d.first || d.at(d.cursor-1).Mid <= t {
-			return d.cursor // moments asked in order end here
+			return d.cursor // moments asked for in order end here
 		}
 	}
 	n := sort.Search(int(d.next-d.first), func(i int) bool { return d.at(d.first+uint64(i)).Mid > t })
@@ -165,7 +165,7 @@ func (d *track) peak(t0, t1 int64) Value {
 	if d.peaks[i].mid <= t1 {
 		return Bytes(d.peaks[i].used)
 	}
-	// A moment asked out of order: the maximum since t0 lies after t1.
+	// A moment asked for out of order: the maximum since t0 lies after t1.
 	if d.first > 0 && d.at(d.first).Mid >= t0 {
 		return Value{}
 	}

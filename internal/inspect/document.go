@@ -103,7 +103,7 @@ type PairEntry struct {
 	Origin    string   `json:"origin"` // markers, catalogue, naming rule or --pair
 	Traced    bool     `json:"traced"`
 	Why       string   `json:"why"`
-	// Requires says what has to be done for the probes to fire at all.
+	// Requires says what the user must do for the probes to fire at all.
 	Requires   string   `json:"requires,omitempty"`
 	Warnings   []string `json:"warnings,omitempty"`
 	EnterSites int      `json:"enter_sites"`
@@ -143,7 +143,7 @@ func WriteJSON(w io.Writer, l *Listing, pairsOnly bool) error {
 			b.WriteByte(',')
 		}
 		b.WriteString("\n")
-		b.value(pairEntry(&l.Choices[i]))
+		b.value(l.pairEntry(&l.Choices[i]))
 	}
 	b.WriteString("\n]}\n")
 	return b.Flush()
@@ -236,12 +236,12 @@ func (l *Listing) argUse(n int, members []membership) (typ, key string) {
 	return typ, key
 }
 
-func pairEntry(c *usdt.Choice) PairEntry {
+func (l *Listing) pairEntry(c *usdt.Choice) PairEntry {
 	p := &c.Pair
 	e := PairEntry{
 		Provider: p.Provider, Enter: p.Enter, Exits: p.Exits, Resets: p.Resets, Lane: p.Lane,
 		Reentrant: p.Reentrant, Keyed: p.KeyArg != usdt.NoArg, Origin: p.Origin.String(),
-		Traced: c.Chosen, Why: c.Why, Requires: p.Requires, Warnings: c.Warnings,
+		Traced: c.Chosen, Why: l.why(c), Requires: p.Requires, Warnings: c.Warnings,
 		EnterSites: len(c.EnterSites), ExitSites: len(c.ExitSites), Spec: p.String(),
 	}
 	if p.NameArg == nil {
@@ -278,8 +278,8 @@ func (w *writer) json(text []byte) {
 	_, _ = w.Write(w.safe)
 }
 
-// SafeJSON appends JSON text with what a terminal would act upon as \u
-// escapes; what a parser reads is the same.
+// SafeJSON appends JSON text with everything a terminal would act on as \u
+// escapes; a parser reads the same.
 func SafeJSON(dst, text []byte) []byte {
 	for len(text) > 0 {
 		if c := text[0]; c < 0x7f {

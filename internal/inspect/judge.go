@@ -12,9 +12,9 @@ import (
 	"github.com/phasetrace/phasetrace/internal/usdt"
 )
 
-// Judge takes back what a trace on this kernel would leave alone: sites whose
-// nop refuse has something against, and pairs that have no enter or no exit
-// left. refuse says what, "" for nothing.
+// Judge takes back what a trace on this kernel would leave alone: sites whose nop
+// refuse objects to, and pairs that have no enter or no exit left. refuse returns
+// its reason, "" for none.
 func (l *Listing) Judge(refuse func(probe.Nop) string) {
 	l.Refused = make([]string, len(l.Sites))
 	for i := range l.Choices {
@@ -47,7 +47,7 @@ func (l *Listing) judgeChoice(c *usdt.Choice, refuse func(probe.Nop) string) {
 	case exits == len(c.ExitSites):
 		c.Chosen, c.Why = false, "no exit can be attached: "+why
 	default:
-		// Warnings are shared with whoever chose: never appended to in place.
+		// Warnings are shared with the caller: never append to them in place.
 		c.Warnings = append(slices.Clip(c.Warnings), fmt.Sprintf("%s left alone, for the first: %s", human.Plural(uint64(enters+exits), "site"), why))
 	}
 }

@@ -13,8 +13,6 @@ import (
 
 	"github.com/phasetrace/phasetrace/internal/probe"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/phasetrace/phasetrace/internal/process"
 	"github.com/phasetrace/phasetrace/internal/usdt"
 )
@@ -36,6 +34,35 @@ type Listing struct {
 	// Refused has, for each site, why a trace on this kernel leaves it alone
 	// although a chosen pair has it, "" if it does not. nil before Judge.
 	Refused []string
+	// Advice is what the table and the JSON form advise.
+	Advice Advice
+}
+
+// Advice are phrases about the command line, filled in by the caller. Without
+// one, its sentence is left out.
+type Advice struct {
+	// Ask says how to ask for a pair, given as usdt.PairSpec.String has it.
+	Ask func(pair string) string
+	// Join says how to make a pair of probes that are in none.
+	Join string
+	// Rest says where to find the rest of a list that was cut.
+	Rest string
+}
+
+// why is the reason for a choice, and what to do about it.
+func (l *Listing) why(c *usdt.Choice) string {
+	if !c.OnDemand || l.Advice.Ask == nil {
+		return c.Why
+	}
+	return c.Why + "; to trace it, " + l.Advice.Ask(c.Pair.String())
+}
+
+// rest ends a list that leaves out n.
+func (l *Listing) rest(n int) string {
+	if l.Advice.Rest == "" {
+		return fmt.Sprintf("%d more", n)
+	}
+	return fmt.Sprintf("%d more; %s", n, l.Advice.Rest)
 }
 
 // Process is the process that was looked at.
@@ -67,7 +94,7 @@ var ErrNoProbes = errors.New("no USDT probes")
 func Files(paths []string, pairs []usdt.PairSpec) *Listing {
 	var l Listing
 	for _, path := range paths {
-		elf, err := readFile(func() (*os.File, error) { return openPath(path) })
+		elf, err := readFile(func() (*os.File, error) { return process.OpenRegular(path) })
 		l.add(File{Path: path, ELF: elf, Err: err})
 	}
 	l.Choices = usdt.Choose(l.Sites, pairs)
@@ -111,14 +138,12 @@ func (l *Listing) add(f File) {
 	l.Files = append(l.Files, f)
 }
 
-// openPath opens a file without waiting for what is not one, such as a pipe
-// that nobody writes to.
-func openPath(path string) (*os.File, error) {
-	return os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
-}
-
+// readFile reads the sites of the regular file that open opens.
 func readFile(open func() (*os.File, error)) (*usdt.File, error) {
 	f, err := open()
+	if errors.Is(err, process.ErrNotRegular) {
+		return nil, fmt.Errorf("%w: %w", usdt.ErrNotELF, process.ErrNotRegular)
+	}
 	if err != nil {
 		return nil, unwrapPath(err)
 	}
@@ -126,9 +151,6 @@ func readFile(open func() (*os.File, error)) (*usdt.File, error) {
 	st, err := f.Stat()
 	if err != nil {
 		return nil, unwrapPath(err)
-	}
-	if !st.Mode().IsRegular() {
-		return nil, fmt.Errorf("%w: not a regular file", usdt.ErrNotELF)
 	}
 	return usdt.Read(io.NewSectionReader(f, 0, st.Size()), st.Size())
 }
@@ -242,8 +264,8 @@ func (l *Listing) eachEnd(visit func(site int, m membership)) {
 	}
 }
 
-// argUse returns how a pair shows an argument: its type and its key, both
-// empty where the pair does not use it.
+// argUse returns how a pair shows an argument: its type and its key, both empty
+// if the pair does not use it.
 func argUse(p *usdt.PairSpec, role Role, arg int) (typ, key string) {
 	switch {
 	case arg == p.TokenArg:

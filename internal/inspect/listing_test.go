@@ -23,7 +23,7 @@ import (
 	"github.com/phasetrace/phasetrace/internal/usdt"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "rewrite the golden files")
 
 func golden(t *testing.T, name string, got []byte) {
 	t.Helper()
@@ -38,7 +38,7 @@ func golden(t *testing.T, name string, got []byte) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("%s differs; go test -update writes it anew:\n%s", path, diff)
+		t.Errorf("%s differs; go test -update rewrites it:\n%s", path, diff)
 	}
 }
 
@@ -78,6 +78,9 @@ func sample() *Listing {
 
 func TestGoldens(t *testing.T) {
 	l := sample()
+	l.Advice = Advice{
+		Ask: func(pair string) string { return "--pair '" + pair + "'" }, Join: "--pair PROVIDER:ENTER/EXIT", Rest: "--json has them",
+	}
 	for name, write := range map[string]func(*bytes.Buffer) error{
 		"table.golden": func(b *bytes.Buffer) error { return WriteTable(b, l, false, false) },
 		"pairs.golden": func(b *bytes.Buffer) error { return WriteTable(b, l, true, false) },

@@ -16,7 +16,11 @@ import (
 func writePairs(b *bufio.Writer, l *Listing, members [][]membership, paint human.Palette) {
 	if len(l.Choices) == 0 {
 		if len(l.Sites) > 0 {
-			b.WriteString("No pairs: no two names end as naming rules expect. Join probes yourself with --pair PROVIDER:ENTER/EXIT.\n")
+			b.WriteString("No pairs: no two probe names match a naming rule.")
+			if l.Advice.Join != "" {
+				fmt.Fprintf(b, " Join probes yourself with %s.", l.Advice.Join)
+			}
+			b.WriteString("\n")
 		}
 		return
 	}
@@ -34,7 +38,9 @@ func writePairs(b *bufio.Writer, l *Listing, members [][]membership, paint human
 		return 1
 	})
 	fmt.Fprintf(b, "%s, %d of them traced\n", paint.Paint(human.Bold, human.Plural(uint64(len(order)), "pair")), l.Chosen())
-	pairGrid(l, order).write(b, paint)
+	writeTable(b, pairTable(l, order), len(order), paint, func(r int, indent string) string {
+		return l.notes(&l.Choices[order[r]], indent)
+	})
 	alone := 0
 	for _, ms := range members {
 		if len(ms) == 0 {
@@ -42,15 +48,18 @@ func writePairs(b *bufio.Writer, l *Listing, members [][]membership, paint human
 		}
 	}
 	if alone > 0 {
-		fmt.Fprintf(b, "\n%s in no pair: to trace them, --pair PROVIDER:ENTER/EXIT.\n", human.Plural(uint64(alone), "site"))
+		fmt.Fprintf(b, "\n%s in no pair", human.Plural(uint64(alone), "site"))
+		if l.Advice.Join != "" {
+			fmt.Fprintf(b, ": to trace them, %s", l.Advice.Join)
+		}
+		b.WriteString(".\n")
 	}
 }
 
-func pairGrid(l *Listing, order []int) *grid {
-	return &grid{
-		head: []string{"TRACED", "PHASE", "ENTER", "EXIT", "LANE", "WHY"},
-		rows: len(order),
-		cell: func(r, c int) string {
+func pairTable(l *Listing, order []int) *human.Table {
+	return &human.Table{
+		Head: []string{"TRACED", "PHASE", "ENTER", "EXIT", "LANE", "WHY"},
+		Cell: func(r, c int) string {
 			ch := &l.Choices[order[r]]
 			p := &ch.Pair
 			switch c {
@@ -65,15 +74,14 @@ func pairGrid(l *Listing, order []int) *grid {
 			case 4:
 				return laneCell(p)
 			}
-			return human.Fit(ch.Why, maxText)
+			return human.Fit(l.why(ch), maxText)
 		},
-		tint: func(r, c int) human.Colour {
+		Tint: func(r, c int) human.Colour {
 			if c == 0 && l.Choices[order[r]].Chosen {
 				return human.Green
 			}
 			return ""
 		},
-		below: func(b *bufio.Writer, r int, indent string) { writeNotes(b, &l.Choices[order[r]], indent) },
 	}
 }
 
@@ -96,17 +104,19 @@ func laneCell(p *usdt.PairSpec) string {
 	return human.Fit(p.Lane, maxColumn)
 }
 
-// writeNotes writes what a pair needs and lacks, below its line.
-func writeNotes(b *bufio.Writer, c *usdt.Choice, indent string) {
+// notes are what a pair needs and lacks, shown below its line.
+func (l *Listing) notes(c *usdt.Choice, indent string) string {
+	var b strings.Builder
 	if c.Pair.Requires != "" {
-		fmt.Fprintf(b, "%sneeds: %s\n", indent, human.Fit(c.Pair.Requires, maxText))
+		fmt.Fprintf(&b, "%sneeds: %s\n", indent, human.Fit(c.Pair.Requires, maxText))
 	}
 	const shown = 4
 	for i, w := range c.Warnings {
 		if i == shown {
-			fmt.Fprintf(b, "%swarning: %d more; --json has them\n", indent, len(c.Warnings)-shown)
+			fmt.Fprintf(&b, "%swarning: %s\n", indent, l.rest(len(c.Warnings)-shown))
 			break
 		}
-		fmt.Fprintf(b, "%swarning: %s\n", indent, human.Fit(w, maxText))
+		fmt.Fprintf(&b, "%swarning: %s\n", indent, human.Fit(w, maxText))
 	}
+	return b.String()
 }

@@ -46,55 +46,19 @@ func writeProcess(b *bufio.Writer, p *Process) {
 	b.WriteString("\n")
 }
 
-// grid lays out lines of cells in aligned columns. It asks for the cells
-// twice, so that a large table is never held in memory.
-type grid struct {
-	head []string
-	rows int
-	// cell returns an escaped text; the last column may be long.
-	cell func(row, column int) string
-	// tint returns the colour of a cell, "" for none.
-	tint func(row, column int) human.Colour
-	// below writes what follows a row, at the indent of the last column.
-	below func(b *bufio.Writer, row int, indent string)
-}
-
-func (g *grid) write(b *bufio.Writer, paint human.Palette) {
-	last := len(g.head) - 1
-	widths := make([]int, last)
-	for c := range widths {
-		widths[c] = human.Width(g.head[c])
-		for r := range g.rows {
-			widths[c] = min(max(widths[c], human.Width(g.cell(r, c))), maxColumn)
-		}
-	}
-	indent := 2
-	for _, w := range widths {
-		indent += w + 2
-	}
-	line := func(text func(c int) string, colour func(c int) human.Colour) {
-		for c := range g.head {
-			b.WriteString("  ")
-			t := text(c)
-			if c < last {
-				t = human.Fit(t, widths[c])
-			}
-			shown := t
-			if k := colour(c); k != "" {
-				shown = paint.Paint(k, t)
-			}
-			b.WriteString(shown)
-			if c < last {
-				b.WriteString(strings.Repeat(" ", widths[c]-human.Width(t)))
-			}
-		}
-		b.WriteString("\n")
-	}
-	line(func(c int) string { return g.head[c] }, func(int) human.Colour { return human.Dim })
-	for r := range g.rows {
-		line(func(c int) string { return g.cell(r, c) }, func(c int) human.Colour { return g.tint(r, c) })
-		if g.below != nil {
-			g.below(b, r, strings.Repeat(" ", indent))
+// writeTable writes a table of a number of rows. below, if there is one, returns
+// what follows a row, at the indent of the last column.
+func writeTable(b *bufio.Writer, t *human.Table, rows int, paint human.Palette, below func(row int, indent string) string) {
+	t.Indent, t.Limit, t.HeadTint, t.Paint = 2, maxColumn, human.Dim, paint
+	t.Measure(rows)
+	line := t.AppendHead(nil)
+	_, _ = b.Write(line) // an error stays for Flush
+	indent := strings.Repeat(" ", t.Before())
+	for row := range rows {
+		line = t.AppendRow(line[:0], row)
+		_, _ = b.Write(line)
+		if below != nil {
+			b.WriteString(below(row, indent))
 		}
 	}
 }
@@ -112,9 +76,9 @@ func writeSites(b *bufio.Writer, l *Listing, members [][]membership, paint human
 		default:
 			writeFileHead(b, f, paint)
 			if n > 0 {
-				siteGrid(l, members, next, n).write(b, paint)
+				writeTable(b, siteTable(l, members, next), n, paint, nil)
 			}
-			writeProblems(b, f)
+			l.writeProblems(b, f)
 			b.WriteString("\n")
 		}
 		next += n
@@ -141,22 +105,21 @@ func writeFileHead(b *bufio.Writer, f *File, paint human.Palette) {
 	b.WriteString("\n")
 }
 
-func writeProblems(b *bufio.Writer, f *File) {
+func (l *Listing) writeProblems(b *bufio.Writer, f *File) {
 	const shown = 10
 	for i, p := range f.ELF.Problems {
 		if i == shown {
-			fmt.Fprintf(b, "  problem: %d more; --json has them\n", len(f.ELF.Problems)-shown)
+			fmt.Fprintf(b, "  problem: %s\n", l.rest(len(f.ELF.Problems)-shown))
 			return
 		}
 		fmt.Fprintf(b, "  problem: %s\n", human.Fit(p.Error(), maxText))
 	}
 }
 
-func siteGrid(l *Listing, members [][]membership, first, n int) *grid {
-	return &grid{
-		head: []string{"PROBE", "OFFSET", "SEMAPHORE", "NOP", "TRACED", "PAIR", "ARGUMENTS"},
-		rows: n,
-		cell: func(r, c int) string {
+func siteTable(l *Listing, members [][]membership, first int) *human.Table {
+	return &human.Table{
+		Head: []string{"PROBE", "OFFSET", "SEMAPHORE", "NOP", "TRACED", "PAIR", "ARGUMENTS"},
+		Cell: func(r, c int) string {
 			s, ms := &l.Sites[first+r], members[first+r]
 			switch c {
 			case 0:
@@ -174,7 +137,7 @@ func siteGrid(l *Listing, members [][]membership, first, n int) *grid {
 			}
 			return l.argCell(s, ms)
 		},
-		tint: func(r, c int) human.Colour {
+		Tint: func(r, c int) human.Colour {
 			if c == 4 && l.traced(first+r, members[first+r]) {
 				return human.Green
 			}
@@ -213,8 +176,8 @@ func (l *Listing) traced(site int, ms []membership) bool {
 	return false
 }
 
-// pairCell names the pairs of a site. Where it is an end of one, resets say
-// nothing more.
+// pairCell names the pairs of a site. If it is an end of one, its resets are left
+// out.
 func (l *Listing) pairCell(ms []membership) string {
 	var b []byte
 	for _, m := range ms {

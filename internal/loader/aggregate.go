@@ -70,7 +70,7 @@ type AggregateSite struct {
 	Lane  uint8 // 0 to MaxLanes-1
 	Pair  uint8 // 0 to MaxAggregatePairs-1
 	Token bool  // capture 0 is the scope's token
-	// Name and NameSlot tell of enters; the captures are of type CaptureInt.
+	// Name and NameSlot are for enters; their captures have type CaptureInt.
 	Name     NameSource
 	NameSlot uint8
 	Literal  Literal // LiteralNone when Name says otherwise
@@ -78,9 +78,8 @@ type AggregateSite struct {
 	// entered. Over makes it a reset site: the pairs that cannot be open when
 	// it is hit.
 	Stale, Over uint64
-	// Gate, in ns CLOCK_MONOTONIC: hits from before are passed over; 0: all
-	// are. Since, in ns
-	// since boot: exits of older threads may belong to enters nobody saw.
+	// Gate, in ns CLOCK_MONOTONIC: earlier hits are ignored. Since, in ns since
+	// boot: exits of older threads may belong to enters nobody saw.
 	Gate  int64
 	Since uint64
 	// Constant is memory of the site's own file that is mapped read-only: a name
@@ -91,83 +90,117 @@ type AggregateSite struct {
 // RelativeRange is a range of addresses, relative to a site's and modulo 2^64.
 type RelativeRange struct{ Low, Len uint64 }
 
-// PutAggregateSite says how hits of a site are counted, from now on.
-func (t *Tracer) PutAggregateSite(s AggregateSite) error {
-	if s.Site >= MaxAggregateSites {
-		return fmt.Errorf("aggregate: more than %d sites: trace fewer pairs with --pair", MaxAggregateSites)
-	}
-	var old bpf.PhasetraceAggregateSite
-	m := t.maps[bpf.PhasetraceMapAggSites]
-	if err := m.Lookup(s.Site, &old); err != nil {
-		return fmt.Errorf("aggregate: read site %d: %w", s.Site, err)
-	}
-	raw := bpf.PhasetraceAggregateSite{
-		Gate: uint64(s.Gate), Since: s.Since, Stale: s.Stale, Over: s.Over,
-		Literal: uint16(s.Literal), Pair: s.Pair, Lane: s.Lane, Role: uint8(s.Role),
-		Token: boolByte(s.Token), Name: uint8(s.Name), NameSlot: s.NameSlot, Hit: old.Hit, Removal: old.Removal,
-	}
-	for i, r := range s.Constant {
-		raw.Constant[i].Low, raw.Constant[i].Len = r.Low, r.Len
-	}
-	if err := m.Put(s.Site, raw); err != nil {
-		return fmt.Errorf("aggregate: set site %d: %w", s.Site, err)
-	}
-	return nil
+// Counts is what the kernel counts with Options.Aggregate. Its methods may be
+// called while the tracer reads and attaches.
+type Counts struct {
+	maps map[string]*ebpf.Map
+	end  *aggregateEnd
 }
 
-// AggregateSiteHit reports whether a site has been hit, within its gate.
-func (t *Tracer) AggregateSiteHit(site uint32) (bool, error) {
-	var s bpf.PhasetraceAggregateSite
-	if err := t.maps[bpf.PhasetraceMapAggSites].Lookup(site, &s); err != nil {
-		return false, fmt.Errorf("aggregate: read site %d: %w", site, err)
-	}
-	return s.Hit != 0, nil
-}
-
-// AggregateUntil makes hits count up to a time, in ns CLOCK_MONOTONIC;
-// math.MaxInt64 is forever. At first none do.
-func (t *Tracer) AggregateUntil(time int64) error {
-	t.end.mu.Lock()
-	defer t.end.mu.Unlock()
-	t.end.Until = uint64(time)
-	return t.putEnd()
-}
-
-// AggregateRemove makes hits of sites be passed over from one moment on; what was
-// entered there is over. It may be called by any goroutine.
-func (t *Tracer) AggregateRemove(sites []uint32) error {
-	t.end.mu.Lock()
-	defer t.end.mu.Unlock()
-	m := t.maps[bpf.PhasetraceMapAggSites]
-	for _, id := range sites {
-		var s bpf.PhasetraceAggregateSite
-		err := m.Lookup(id, &s)
-		if err == nil && s.Removal == 0 {
-			s.Removal = t.end.Removals + 1
-			err = m.Put(id, s)
-		}
-		if err != nil {
-			return fmt.Errorf("aggregate: remove site %d: %w", id, err)
-		}
-	}
-	t.end.Removals++
-	return t.putEnd()
-}
-
-// aggregateEnd is what the programs are told of what ends.
+// aggregateEnd is what tells the programs which hits count.
 type aggregateEnd struct {
 	mu sync.Mutex
 	bpf.PhasetraceAggregateEnd
 }
 
-func (t *Tracer) putEnd() error {
-	if err := t.maps[bpf.PhasetraceMapAggEnd].Put(uint32(0), t.end.PhasetraceAggregateEnd); err != nil {
-		return fmt.Errorf("aggregate: set the end: %w", err)
+// Counts returns what the kernel counts; it is good until Close.
+func (t *Tracer) Counts() *Counts { return &Counts{t.maps, &t.end} }
+
+// PutSites says how hits of sites are counted. Those that are new begin to count
+// all at the same moment, so that their enters and exits go together.
+func (c *Counts) PutSites(sites []AggregateSite) error {
+	c.end.mu.Lock()
+	defer c.end.mu.Unlock()
+	for _, s := range sites {
+		if s.Site >= MaxAggregateSites {
+			return fmt.Errorf("aggregate: more than %d sites: trace fewer pairs", MaxAggregateSites)
+		}
+		err := c.change(s.Site, func(raw *bpf.PhasetraceAggregateSite) { s.fill(raw, c.end.Changes+1) })
+		if err != nil {
+			return err
+		}
+	}
+	return c.changed()
+}
+
+// fill writes a site as the programs read it. What they have written themselves,
+// and since when it counts, stays.
+func (s *AggregateSite) fill(raw *bpf.PhasetraceAggregateSite, change uint32) {
+	raw.Gate, raw.Since, raw.Stale, raw.Over = uint64(s.Gate), s.Since, s.Stale, s.Over
+	raw.Literal, raw.Pair, raw.Lane, raw.Role = uint16(s.Literal), s.Pair, s.Lane, uint8(s.Role)
+	raw.Token, raw.Name, raw.NameSlot = boolByte(s.Token), uint8(s.Name), s.NameSlot
+	for i, r := range s.Constant {
+		raw.Constant[i].Low, raw.Constant[i].Len = r.Low, r.Len
+	}
+	if raw.Arrival == 0 {
+		raw.Arrival = change
+	}
+}
+
+// RemoveSites makes hits of sites count no more, from one moment on. What was
+// entered there is over.
+func (c *Counts) RemoveSites(sites []uint32) error {
+	c.end.mu.Lock()
+	defer c.end.mu.Unlock()
+	for _, id := range sites {
+		err := c.change(id, func(raw *bpf.PhasetraceAggregateSite) {
+			if raw.Removal == 0 {
+				raw.Removal = c.end.Changes + 1
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return c.changed()
+}
+
+// change changes what the programs know of a site.
+func (c *Counts) change(site uint32, how func(*bpf.PhasetraceAggregateSite)) error {
+	var raw bpf.PhasetraceAggregateSite
+	m := c.maps[bpf.PhasetraceMapAggSites]
+	if err := m.Lookup(site, &raw); err != nil {
+		return fmt.Errorf("aggregate: read site %d: %w", site, err)
+	}
+	how(&raw)
+	if err := m.Put(site, raw); err != nil {
+		return fmt.Errorf("aggregate: set site %d: %w", site, err)
 	}
 	return nil
 }
 
-// aggregateMap tells the maps that only aggregation needs.
+// changed makes the changes of sites good, all at once. The end is locked.
+func (c *Counts) changed() error {
+	c.end.Changes++
+	return c.putEnd()
+}
+
+func (c *Counts) putEnd() error {
+	if err := c.maps[bpf.PhasetraceMapAggEnd].Put(uint32(0), c.end.PhasetraceAggregateEnd); err != nil {
+		return fmt.Errorf("aggregate: set which hits count: %w", err)
+	}
+	return nil
+}
+
+// SiteHit reports whether a site has been hit, within its gate.
+func (c *Counts) SiteHit(site uint32) (bool, error) {
+	var s bpf.PhasetraceAggregateSite
+	if err := c.maps[bpf.PhasetraceMapAggSites].Lookup(site, &s); err != nil {
+		return false, fmt.Errorf("aggregate: read site %d: %w", site, err)
+	}
+	return s.Hit != 0, nil
+}
+
+// Until makes hits count up to a time, in ns CLOCK_MONOTONIC;
+// math.MaxInt64 is forever. At first none do.
+func (c *Counts) Until(time int64) error {
+	c.end.mu.Lock()
+	defer c.end.mu.Unlock()
+	c.end.Until = uint64(time)
+	return c.putEnd()
+}
+
+// aggregateMap reports whether only aggregation needs a map.
 func aggregateMap(name string) bool { return strings.HasPrefix(name, "agg_") }
 
 // prepareAggregate fits the maps and constants of the programs to the mode.
@@ -191,8 +224,8 @@ func (t *Tracer) markerName() string {
 	return bpf.PhasetraceProgMarker
 }
 
-// watchThreads makes execs end what the old program had open, and ends of
-// threads make room for others.
+// watchThreads closes what the old program had open at an exec, and reuses the
+// memory of threads that end.
 func (t *Tracer) watchThreads() error {
 	if !t.opts.Aggregate {
 		return nil
@@ -211,7 +244,7 @@ func (t *Tracer) watchThreads() error {
 	return nil
 }
 
-// fits refuses what the programs of the mode have no room for.
+// fits refuses what the programs of this mode have no room for.
 func (t *Tracer) fits(s probe.Site) error {
 	if !t.opts.Aggregate {
 		return nil

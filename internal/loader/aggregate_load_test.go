@@ -78,12 +78,10 @@ func TestAggregateCounts(t *testing.T) {
 				if _, failed, err := tr.Attach(pid, path, sites); err != nil || len(failed) > 0 {
 					t.Fatalf("%v, failed: %v", err, failed)
 				}
-				for _, h := range how {
-					if err := tr.PutAggregateSite(h); err != nil {
-						t.Fatal(err)
-					}
+				if err := tr.Counts().PutSites(how); err != nil {
+					t.Fatal(err)
 				}
-				if err := tr.AggregateUntil(math.MaxInt64); err != nil {
+				if err := tr.Counts().Until(math.MaxInt64); err != nil {
 					t.Fatal(err)
 				}
 				p.WriteLine("go")
@@ -93,7 +91,7 @@ func TestAggregateCounts(t *testing.T) {
 				if err := tr.Detach(nil); err != nil {
 					t.Fatal(err)
 				}
-				got, err := tr.ReadAggregate()
+				got, err := tr.Counts().Read()
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -65,7 +65,7 @@ type AggregateProcess struct {
 type AggregatePath struct {
 	ID       uint32
 	Parent   uint32 // ID of the parent; paths of 0 are processes
-	Overflow bool   // stands for all names below the parent that found no room
+	Overflow bool   // stands for all names below the parent for which there was no room
 	Literal  Literal
 	Name     string // with LiteralNone
 	Process  *AggregateProcess
@@ -100,7 +100,7 @@ type AggregateTotals struct {
 	CutNames   uint64
 }
 
-// Aggregate is what has been counted. One reading is no snapshot: counting goes
+// Aggregate is what has been counted. A reading is not a snapshot: counting goes
 // on meanwhile. After Detach it is exact.
 type Aggregate struct {
 	Totals  AggregateTotals
@@ -108,10 +108,10 @@ type Aggregate struct {
 	Defects []AggregateDefect
 }
 
-// ReadAggregate reads everything that has been counted since Open.
-func (t *Tracer) ReadAggregate() (*Aggregate, error) {
+// Read reads everything that has been counted since Open.
+func (c *Counts) Read() (*Aggregate, error) {
 	var raw bpf.PhasetraceAggregateTotals
-	if err := t.maps[bpf.PhasetraceMapAggTotals].Lookup(uint32(0), &raw); err != nil {
+	if err := c.maps[bpf.PhasetraceMapAggTotals].Lookup(uint32(0), &raw); err != nil {
 		return nil, fmt.Errorf("aggregate: read the totals: %w", err)
 	}
 	out := &Aggregate{Totals: AggregateTotals{
@@ -122,7 +122,7 @@ func (t *Tracer) ReadAggregate() (*Aggregate, error) {
 	nodes := uint32(min(raw.Nodes, MaxAggregatePaths))
 	var overflow []AggregatePath
 	for id := uint32(0); id <= nodes; id++ {
-		p, err := t.readPath(id)
+		p, err := c.readPath(id)
 		if err != nil {
 			return nil, err
 		}
@@ -130,7 +130,7 @@ func (t *Tracer) ReadAggregate() (*Aggregate, error) {
 			out.Paths = append(out.Paths, *p)
 		}
 		rest := AggregatePath{ID: MaxAggregatePaths + 1 + id, Parent: id, Overflow: true}
-		if err := t.readFigures(&rest); err != nil {
+		if err := c.readFigures(&rest); err != nil {
 			return nil, err
 		}
 		if rest.Entered > 0 {
@@ -138,13 +138,13 @@ func (t *Tracer) ReadAggregate() (*Aggregate, error) {
 		}
 	}
 	out.Paths = append(out.Paths, overflow...)
-	return out, t.readDefects(out)
+	return out, c.readDefects(out)
 }
 
 // readPath reads a node with a name; nil if there is none of that number.
-func (t *Tracer) readPath(id uint32) (*AggregatePath, error) {
+func (c *Counts) readPath(id uint32) (*AggregatePath, error) {
 	var node bpf.PhasetraceAggregateNode
-	if err := t.maps[bpf.PhasetraceMapAggNodes].Lookup(id, &node); err != nil {
+	if err := c.maps[bpf.PhasetraceMapAggNodes].Lookup(id, &node); err != nil {
 		return nil, fmt.Errorf("aggregate: read path %d: %w", id, err)
 	}
 	if node.Ready == 0 {
@@ -157,7 +157,7 @@ func (t *Tracer) readPath(id uint32) (*AggregatePath, error) {
 		return p, nil
 	}
 	p.Name = string(name[:min(int(node.Key.Len), len(name))])
-	return p, t.readFigures(p)
+	return p, c.readFigures(p)
 }
 
 func processOf(key *bpf.PhasetraceAggregateKey) *AggregateProcess {
@@ -167,28 +167,28 @@ func processOf(key *bpf.PhasetraceAggregateKey) *AggregateProcess {
 }
 
 // readFigures adds up the cells of a path.
-func (t *Tracer) readFigures(p *AggregatePath) error {
-	if err := t.readCell(p, p.ID); err != nil {
+func (c *Counts) readFigures(p *AggregatePath) error {
+	if err := c.readCell(p, p.ID); err != nil {
 		return err
 	}
 	var index bpf.PhasetraceAggregateIndex
-	if err := t.maps[bpf.PhasetraceMapAggIndex].Lookup(p.ID, &index); err != nil {
+	if err := c.maps[bpf.PhasetraceMapAggIndex].Lookup(p.ID, &index); err != nil {
 		return fmt.Errorf("aggregate: read path %d: %w", p.ID, err)
 	}
 	for _, cell := range index.Cell {
 		if cell == 0 {
 			continue
 		}
-		if err := t.readCell(p, cell); err != nil {
+		if err := c.readCell(p, cell); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (t *Tracer) readCell(p *AggregatePath, id uint32) error {
+func (c *Counts) readCell(p *AggregatePath, id uint32) error {
 	var cell bpf.PhasetraceAggregateCell
-	if err := t.maps[bpf.PhasetraceMapAggCells].Lookup(id, &cell); err != nil {
+	if err := c.maps[bpf.PhasetraceMapAggCells].Lookup(id, &cell); err != nil {
 		return fmt.Errorf("aggregate: read figures: %w", err)
 	}
 	f := AggregateFigures{
@@ -200,7 +200,7 @@ func (t *Tracer) readCell(p *AggregatePath, id uint32) error {
 			continue
 		}
 		var counts bpf.PhasetraceAggregateBlock
-		if err := t.maps[bpf.PhasetraceMapAggBlocks].Lookup(block, &counts); err != nil {
+		if err := c.maps[bpf.PhasetraceMapAggBlocks].Lookup(block, &counts); err != nil {
 			return fmt.Errorf("aggregate: read a histogram: %w", err)
 		}
 		f.Octaves[o] = &counts.N
@@ -212,10 +212,10 @@ func (t *Tracer) readCell(p *AggregatePath, id uint32) error {
 	return nil
 }
 
-func (t *Tracer) readDefects(out *Aggregate) error {
+func (c *Counts) readDefects(out *Aggregate) error {
 	var key bpf.PhasetraceAggregateDefectKey
 	var d bpf.PhasetraceAggregateDefect
-	it := t.maps[bpf.PhasetraceMapAggDefects].Iterate()
+	it := c.maps[bpf.PhasetraceMapAggDefects].Iterate()
 	for it.Next(&key, &d) {
 		comm := unsafe.Slice((*byte)(unsafe.Pointer(&d.Comm)), len(d.Comm))
 		name, _, _ := strings.Cut(string(comm), "\x00")

@@ -18,11 +18,16 @@ type Attachment struct {
 	programs []*ebpf.Program // that serve them, each once
 	taken    bool            // somebody removes the links, or has
 	removed  chan struct{}   // closed when the links are
+
+	uncounted []Uncounted
 }
 
 func newAttachment(links []link.Link, programs ...*ebpf.Program) *Attachment {
 	return &Attachment{links: links, programs: programs, removed: make(chan struct{})}
 }
+
+// Uncounted returns the sites that were attached without their counters.
+func (at *Attachment) Uncounted() []Uncounted { return at.uncounted }
 
 // attachments are the probes of a tracer. Safe for concurrent use.
 type attachments struct {
@@ -34,8 +39,8 @@ type attachments struct {
 	slots   chan struct{}         // bounds the links that are closed at a time
 }
 
-// closers bounds how many links are closed at once: each waits for the kernel's
-// grace period, so that waiting side by side is what helps.
+// closers bounds how many links are closed at once: each waits for a grace period
+// of the kernel, so waiting in parallel helps.
 const closers = 64
 
 func newAttachments() *attachments {
@@ -70,10 +75,10 @@ func (a *attachments) begin(at *Attachment) bool {
 }
 
 // remove closes the links of an attachment, and returns once they are closed,
-// whoever does it.
+// whoever closes them.
 func (a *attachments) remove(at *Attachment) {
 	if a.begin(at) {
-		// A descriptor's: nothing can be done about an error.
+		// From closing a descriptor: nothing can be done about it.
 		_ = a.close(at.links, nil)
 		close(at.removed)
 	}
@@ -81,7 +86,7 @@ func (a *attachments) remove(at *Attachment) {
 }
 
 // take forgets an attachment and returns whether it was there, and the programs
-// that serve nothing any more.
+// that now serve nothing.
 func (a *attachments) take(at *Attachment) (found bool, idle []*ebpf.Program) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -98,7 +103,7 @@ func (a *attachments) take(at *Attachment) (found bool, idle []*ebpf.Program) {
 	return true, idle
 }
 
-// all returns the attachments that there are.
+// all returns all attachments.
 func (a *attachments) all() []*Attachment {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -109,14 +114,14 @@ func (a *attachments) all() []*Attachment {
 	return out
 }
 
-// number returns the number of links that there are.
-func (a *attachments) number() int {
+// links returns the number of links.
+func (a *attachments) links() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.count
 }
 
-// close closes links side by side and returns when all are closed. progress, if
+// close closes links in parallel and returns when all are closed. progress, if
 // not nil, is called after each, from one goroutine at a time.
 func (a *attachments) close(links []link.Link, progress func()) error {
 	var (
@@ -141,10 +146,10 @@ func (a *attachments) close(links []link.Link, progress func()) error {
 	return errors.Join(errs...)
 }
 
-// Release removes the probes of an attachment and does not wait for it: the
-// kernel does the removing first and then waits until no program runs, which may
-// be one that ReleaseExec has to let go. removed, if not nil, is called once no
-// hit of theirs can come any more. Releasing twice does nothing.
+// Release removes the probes of an attachment without waiting: the kernel removes
+// them first and then waits until no program runs, and that may be one that
+// ReleaseExec has to let go. removed, if not nil, is called once no hit of theirs
+// can come any more. Releasing twice does nothing.
 func (t *Tracer) Release(at *Attachment, removed func()) {
 	found, idle := t.attached.take(at)
 	if !found {
@@ -174,7 +179,7 @@ func (t *Tracer) Withdraw(all ...*Attachment) {
 }
 
 // Links returns how many links hold the attached probes.
-func (t *Tracer) Links() int { return t.attached.number() }
+func (t *Tracer) Links() int { return t.attached.links() }
 
 // Detach removes every probe; the programs run no more when it returns.
 // progress, if not nil, is called with the number of links removed and their

@@ -33,6 +33,7 @@ type decoder struct {
 	exec        event.Exec
 	fork        event.Fork
 	library     event.Library
+	fileStart   event.FileStart
 }
 
 // decode turns one record of a ring into an event. Strings of the event point
@@ -77,8 +78,8 @@ func (d *decoder) hit(r *bpf.PhasetraceMarkerRecord, payload []byte) (event.Even
 }
 
 // decodeValues decodes the slots and the strings behind them, which follow one
-// another in the order of their slots: a record with more or less is not of a
-// site with this shape.
+// another in the order of their slots: a record with more or less does not come
+// from a site with this shape.
 func decodeValues(payload []byte, unreadable uint16, e *event.Marker, shape shape) error {
 	n := int(shape.n)
 	end := n * slotSize // of the string before
@@ -138,7 +139,7 @@ func (d *decoder) execed(r *bpf.PhasetraceExecRecord, _ []byte) (event.Event, er
 		Head: head(r.Time, r.Tgid, r.Tid), Who: identity(&r.Who),
 		FormerTID: r.FormerTid, FormerStart: r.FormerStart,
 		Markers: r.Markers, Before: r.Before, Program: r.Program,
-		File: event.File{Device: r.Dev, Inode: r.Ino, Changed: r.Changed, Size: r.Size},
+		File: fileOf(r.File),
 	}
 	return &d.exec, nil
 }
@@ -151,6 +152,11 @@ func (d *decoder) forked(r *bpf.PhasetraceForkRecord, _ []byte) (event.Event, er
 func (d *decoder) libraryChanged(r *bpf.PhasetraceLibraryRecord, _ []byte) (event.Event, error) {
 	d.library = event.Library{Head: head(r.Time, r.Tgid, r.Tid), Who: identity(&r.Who)}
 	return &d.library, nil
+}
+
+func (d *decoder) fileStarted(r *bpf.PhasetraceFileStartRecord, _ []byte) (event.Event, error) {
+	d.fileStart = event.FileStart{Head: head(r.Time, r.Tgid, r.Tid), Who: identity(&r.Who)}
+	return &d.fileStart, nil
 }
 
 // identity tells who a thread is; its name points into r.

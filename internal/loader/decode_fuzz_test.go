@@ -54,7 +54,7 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// name returns the name of the thread that an event tells of, nil for markers.
+// name returns the name of the thread in an event, nil for markers.
 func name(ev event.Event) []byte {
 	switch ev := ev.(type) {
 	case *event.Thread:

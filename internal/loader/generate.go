@@ -27,6 +27,8 @@ const (
 	fnFetch      = "fetch_arguments"
 	fnCopyString = "copy_string"
 	fnCopyBytes  = "copy_bytes"
+	fnReadAbsent = "read_absent"
+	fnPrompt     = "comes_promptly"
 )
 
 // specsPerProgram bounds the generated body: the jump over half of 64 specs of
@@ -122,8 +124,7 @@ func (g *generator) site(s *siteSpec) {
 
 func slotOffset(i int) int16 { return offPayload + int16(i*slotSize) }
 
-// capture fills slot i. The slot also serves as the place that user memory is
-// read into.
+// capture fills slot i, into which it also reads user memory.
 func (g *generator) capture(c *captureSpec, i int) {
 	if c.typ == probe.CaptureInt {
 		g.integer(&c.arg, i)
@@ -174,7 +175,7 @@ func (g *generator) integer(op *operand, i int) {
 	}
 	g.value(op, i, "")
 	if op.kind == operandMem && op.size == 8 {
-		return // it was read into its place
+		return // it was read into the slot
 	}
 	g.emit(asm.StoreMem(regState, slotOffset(i), regValue, asm.DWord))
 }
@@ -186,9 +187,9 @@ func storeConstant(i int, v int64) asm.Instruction {
 	}
 }
 
-// value brings an operand into regValue, as wide and as signed as the note
-// says. Where memory cannot be read it goes on at label bad, or with 0, which is
-// marked.
+// value brings an operand into regValue, as wide and as signed as the note says.
+// Where memory cannot be read it jumps to label bad, or continues with 0, which
+// is marked.
 func (g *generator) value(op *operand, i int, bad string) {
 	switch op.kind {
 	case operandConst:
@@ -226,10 +227,10 @@ func (g *generator) memory(op *operand, i int, bad string) {
 		g.emit(asm.Add.Reg(regValue, asm.R1))
 	}
 	read := g.label()
-	g.readUser(asm.FnProbeReadUser, op.size, i)
+	g.readUser(asm.FnProbeReadUser.Call(), op.size, i)
 	g.emit(asm.JEq.Imm(asm.R0, 0, read))
 	if g.sleepable {
-		g.readUser(asm.FnCopyFromUser, op.size, i)
+		g.readUser(asm.Call.Label(fnReadAbsent), op.size, i)
 		g.emit(asm.JEq.Imm(asm.R0, 0, read))
 	}
 	if bad != "" {
@@ -245,19 +246,19 @@ func (g *generator) memory(op *operand, i int, bad string) {
 	g.place(read)
 }
 
-// readUser copies size bytes at regValue into slot i with one of two helpers
-// of the same form.
-func (g *generator) readUser(helper asm.BuiltinFunc, size uint8, i int) {
+// readUser copies size bytes at regValue into slot i with one of two calls of
+// the same form.
+func (g *generator) readUser(call asm.Instruction, size uint8, i int) {
 	g.emit(
 		asm.Mov.Reg(asm.R1, regState),
 		asm.Add.Imm(asm.R1, int32(slotOffset(i))),
 		asm.Mov.Imm(asm.R2, int32(size)),
 		asm.Mov.Reg(asm.R3, regValue),
-		helper.Call(),
+		call,
 	)
 }
 
-// extend makes 64 bits of an operand of 1, 2, 4 or 8.
+// extend widens an operand of 1, 2, 4 or 8 bytes to 64 bits.
 func extend(v int64, size uint8, signed bool) int64 {
 	bits := 64 - 8*uint(size)
 	if signed {
@@ -266,15 +267,21 @@ func extend(v int64, size uint8, signed bool) int64 {
 	return int64(uint64(v) << bits >> bits)
 }
 
-// replaceFetch puts body in the place of the compiled fetch_arguments, and
-// leaves out the functions that nothing calls then: the kernel refuses those.
-func replaceFetch(insns, body asm.Instructions) (asm.Instructions, error) {
+// replaceFetch puts body in place of the compiled fetch_arguments, and drops
+// functions that nothing calls any more, which the kernel refuses. Where a program
+// is not sleepable, nothing comes promptly (bpf/absent.h): what finds out needs
+// Linux 5.17, and is verified also where nothing calls it.
+func replaceFetch(insns, body asm.Instructions, sleepable bool) (asm.Instructions, error) {
 	main, functions := splitFunctions(insns)
+	if prompt := functions[fnPrompt]; !sleepable && len(prompt) > 0 {
+		never := asm.Mov.Imm(asm.R0, 0).WithMetadata(prompt[0].Metadata)
+		functions[fnPrompt] = asm.Instructions{never, asm.Return()}
+	}
 	fetch := functions[fnFetch]
 	if len(fetch) == 0 {
 		return nil, fmt.Errorf("read the marker program: it has no function %s", fnFetch)
 	}
-	// The kernel wants to know the type and a source line of every function.
+	// The kernel wants a type and a source line for every function.
 	body[0] = body[0].WithMetadata(fetch[0].Metadata)
 	functions[fnFetch] = body
 	out := slices.Clone(main)

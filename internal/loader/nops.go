@@ -31,11 +31,11 @@ const uprobeNumber = 336
 // ErrNoSyscall stands for architectures that have no such system call.
 var ErrNoSyscall = errors.New("not on this architecture")
 
-// UprobeSyscall makes the system call that a rewritten nop would make. Made
-// from ordinary code it does nothing but fail, and how it fails tells which
-// kind of rewriting the kernel does: the five-byte kind does not find its
-// caller among its trampolines (ENXIO), the ten-byte kind rejects it
-// (EPROTO), and other kernels do not know it (ENOSYS).
+// UprobeSyscall makes the system call that a rewritten nop would make. From
+// ordinary code it only fails, and how it fails shows which kind of rewriting the
+// kernel does: the five-byte kind does not find its caller among its trampolines
+// (ENXIO), the ten-byte kind rejects it (EPROTO), and other kernels do not know
+// it (ENOSYS).
 func UprobeSyscall() error {
 	if runtime.GOARCH != "amd64" {
 		return ErrNoSyscall

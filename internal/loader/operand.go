@@ -81,10 +81,10 @@ func pcOffset(arch probe.Arch) uint16 {
 	return amd64PC
 }
 
-// compileArg turns a note's argument into the operand that is generated from.
-// location is the site's address in the file: a symbol operand is found
-// relative to it, so that no load bias is needed and every process is served
-// by the same program.
+// compileArg turns a note's argument into the operand from which instructions are
+// generated. location is the site's address in the file: a symbol operand is
+// found relative to it, so no load bias is needed and one program serves every
+// process.
 func compileArg(arch probe.Arch, a probe.Operand, location uint64) (operand, error) {
 	op := operand{size: uint8(a.Size), signed: a.Signed}
 	if a.Size != 1 && a.Size != 2 && a.Size != 4 && a.Size != 8 {

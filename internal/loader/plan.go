@@ -8,7 +8,7 @@ import (
 	"github.com/phasetrace/phasetrace/internal/probe"
 )
 
-// compile turns a site into what instructions are generated from.
+// compile turns a site into the spec from which instructions are generated.
 func compile(s probe.Site) (siteSpec, error) {
 	spec := siteSpec{effect: s.Effect, lane: s.Lane, n: uint8(len(s.Captures))}
 	if s.Effect < probe.Enter || s.Effect > probe.Point {

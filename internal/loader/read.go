@@ -24,14 +24,14 @@ type counters struct {
 // as fast as they are read must not keep the caller from its other duties.
 const MaxBatch = 4096
 
-// Read waits until the deadline, or until it is woken, and hands the records
-// that there are to handle: those of one thread in order, all nearly by time.
-// It is woken by whatever ends or changes threads and processes, when much is
-// unread, and after Options.WakeInterval. It returns the number of events
-// handed over, at most MaxBatch; after so many, the next call does not wait.
+// Read waits until the deadline, or until it is woken, and hands the available
+// records to handle: those of one thread in order, all of them nearly by time. It
+// is woken when threads and processes end or change, when much is unread, and
+// after Options.WakeInterval. It returns the number of events handed over, at
+// most MaxBatch; after so many, the next call does not wait.
 //
 // The event is valid until handle returns. A record that cannot be decoded is
-// counted (Stats.Malformed) and passed over.
+// counted (Stats.Malformed) and skipped.
 func (t *Tracer) Read(deadline time.Time, handle func(event.Event)) (int, error) {
 	t.handle, t.handled = handle, 0
 	var err error
@@ -71,11 +71,15 @@ func (t *Tracer) readBell() error {
 }
 
 // Drain hands over everything unread and returns when nothing is left. Call
-// it after Detach.
+// it after Detach; after one that was given up it hands over what there is now.
 func (t *Tracer) Drain(handle func(event.Event)) error {
 	t.handle = handle
 	if t.rings != nil {
-		if err := t.rings.drain(t.deliverFn); err != nil {
+		drain := t.rings.drain
+		if t.held != nil {
+			drain = t.rings.drainNow
+		}
+		if err := drain(t.deliverFn); err != nil {
 			return fmt.Errorf("drain the rings: %w", err)
 		}
 		return nil
@@ -84,19 +88,20 @@ func (t *Tracer) Drain(handle func(event.Event)) error {
 		return fmt.Errorf("drain the ring buffer: %w", err)
 	}
 	t.reader.SetDeadline(time.Time{})
-	for {
+	for left := t.reader.BufferSize(); left > 0 || t.held == nil; left -= len(t.record.RawSample) {
 		err := t.reader.ReadInto(&t.record)
 		if errors.Is(err, ringbuf.ErrFlushed) {
 			return nil
 		}
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			continue // left over from the last Read: the reader tells it once
+			continue // left over from the last Read: the reader reports it once
 		}
 		if err != nil {
 			return fmt.Errorf("drain the ring buffer: %w", err)
 		}
 		t.deliver(t.record.RawSample)
 	}
+	return nil
 }
 
 // deliver decodes one record and hands it over.

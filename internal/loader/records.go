@@ -24,6 +24,7 @@ var records = [...]recordType{
 	bpf.PhasetraceRecordTypeRECORD_EXEC:         record("exec", "exec_record", (*decoder).execed),
 	bpf.PhasetraceRecordTypeRECORD_FORK:         record("fork", "fork_record", (*decoder).forked),
 	bpf.PhasetraceRecordTypeRECORD_LIBRARY:      record("library", "library_record", (*decoder).libraryChanged),
+	bpf.PhasetraceRecordTypeRECORD_FILE_START:   record("file_start", "file_start_record", (*decoder).fileStarted),
 }
 
 // recordType is one type of record. The generated struct is the only source of
@@ -37,7 +38,7 @@ type recordType struct {
 	decode func(d *decoder, raw []byte) (event.Event, error)
 }
 
-// record makes a row: T is the generated struct. decode gets a record as one,
+// record makes a row: T is the generated struct. decode gets the record as a T,
 // and what follows it.
 func record[T any](name, layout string, decode func(d *decoder, r *T, rest []byte) (event.Event, error)) recordType {
 	size := int(unsafe.Sizeof(*new(T)))
@@ -57,7 +58,7 @@ const (
 )
 
 // slotSize is the size in bytes of a captured value in a marker's record; a
-// string's slot tells where it lies.
+// string's slot says where the string is.
 const slotSize = int(unsafe.Sizeof(bpf.PhasetraceStringSlot{}))
 
 const (

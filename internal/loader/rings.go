@@ -37,10 +37,10 @@ const (
 	minRingBytes = 1 << 20
 	// maxOldRingBytes is the largest ring, a power of two, that fits into a value
 	// of an array before Linux 6.0: KMALLOC_MAX_SIZE, 4 MiB at least. Kernels
-	// without sleepable uprobes are taken for such.
+	// without sleepable uprobes count as older.
 	maxOldRingBytes = 2 << 20
-	// clockSlack is more than the clock that BPF reads can differ from the one
-	// that user space reads, in ns.
+	// clockSlack, in ns, is more than the clocks that BPF and user space read can
+	// differ.
 	clockSlack = 2000
 	// freeBytes is how much is read before the room is given back: each time
 	// costs a cache miss on both sides.
@@ -63,8 +63,8 @@ func layoutFor(total, cpus int) ringLayout {
 	return ringLayout{count: count, bytes: max(1<<(bits.Len(uint(total/count))-1), least)}
 }
 
-// onlineCPUs is how many CPUs programs may run on: one more than the highest
-// that is online. This process may be kept to fewer.
+// onlineCPUs is how many CPUs programs may run on: one more than the highest that
+// is online. This process may be limited to fewer.
 func onlineCPUs() int {
 	text, err := os.ReadFile("/sys/devices/system/cpu/online") // such as 0-3,6
 	if err != nil {
@@ -101,7 +101,7 @@ type cpuRing struct {
 	freed uint64 // what *tail says
 	limit uint64 // *head when the pass began
 
-	next []byte // the record at pos, nil if none can be had in this pass
+	next []byte // the record at pos, nil if none is available in this pass
 	time int64  // of next
 
 	// What was reserved later than `floor` lies at pos or behind it: at that
@@ -139,9 +139,9 @@ func newRings(memory []byte, l ringLayout) *rings {
 
 func (r *rings) close() error { return unix.Munmap(r.memory) }
 
-// read hands out the records that were made before the call, at most `most`,
-// each thread's in order and all by time as far as they have come. It returns
-// their number. A record is valid until handle returns.
+// read hands out the records that were made before the call, at most `most`, each
+// thread's in order and all by time as far as they have arrived. It returns their
+// number. A record is valid until handle returns.
 //
 // A thread reads the clock for a record after it has committed the one before.
 // So what a thread made before a record that is older than `until`, taken
@@ -153,7 +153,8 @@ func (r *rings) read(most int, handle func([]byte)) (int, error) {
 	return r.merge(r.now()-clockSlack, most, handle)
 }
 
-// drain hands out all there is. It is for the time after the last producer.
+// drain hands out everything that is left, once nothing produces records any
+// more.
 func (r *rings) drain(handle func([]byte)) error {
 	for {
 		n, err := r.merge(math.MaxInt64, math.MaxInt, handle)
@@ -161,6 +162,12 @@ func (r *rings) drain(handle func([]byte)) error {
 			return err
 		}
 	}
+}
+
+// drainNow hands out what there is when it is called: there are producers still.
+func (r *rings) drainNow(handle func([]byte)) error {
+	_, err := r.merge(math.MaxInt64, math.MaxInt, handle)
+	return err
 }
 
 func (r *rings) merge(until int64, most int, handle func([]byte)) (n int, err error) {

@@ -21,7 +21,7 @@ type Stats struct {
 	Lost          uint64 // markers: the ring buffer was full
 	LostNoState   uint64 // markers: no memory for a thread's state
 	LostLifecycle uint64 // thread, exit, exec and fork records
-	Unattributed  uint64 // of the lost markers: not known of which thread
+	Unattributed  uint64 // of the lost markers: of an unknown thread
 	Missed        uint64 // hits for which the kernel did not run the program
 }
 
@@ -46,7 +46,7 @@ func (t *Tracer) Stats() (Stats, error) {
 	defer t.lives.Unlock()
 	s.Missed = t.missed
 	for _, p := range t.programs {
-		// Not every kernel tells; one that does not has nothing to add.
+		// Not every kernel reports this; the others add nothing.
 		s.Missed += missedBy(p)
 	}
 	return s, nil
@@ -59,7 +59,7 @@ func missedBy(p *ebpf.Program) uint64 {
 	return 0
 }
 
-// retire closes a program that serves nothing any more.
+// retire closes a program that no longer serves anything.
 func (t *Tracer) retire(p *ebpf.Program) {
 	t.lives.Lock()
 	defer t.lives.Unlock()

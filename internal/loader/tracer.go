@@ -37,8 +37,8 @@ type Options struct {
 	AllProcesses bool
 	// FollowForks: children of targets become targets, before they run.
 	FollowForks bool
-	// WakeInterval: a marker wakes the reader when the last wakeup is longer
-	// ago. 0: the reader is woken only when much is unread.
+	// WakeInterval: a marker wakes the reader if the last wakeup was longer ago
+	// than this. 0: the reader is woken only when much is unread.
 	WakeInterval time.Duration
 	Without      Without
 	// Aggregate counts phases in the kernel instead of recording markers; see
@@ -46,9 +46,9 @@ type Options struct {
 	Aggregate, AggregateReject bool
 }
 
-// Tracer owns the loaded programs, their links and the ring buffer. One
-// goroutine may read (Read, Drain) while another attaches and releases; Detach
-// and Close come when neither does. Stats may be called at any time.
+// Tracer owns the loaded programs, their links and the ring buffer. One goroutine
+// may read (Read, Drain) while another attaches and releases; Detach and Close
+// may be called only when neither happens. Stats may be called at any time.
 type Tracer struct {
 	opts     Options
 	features Features
@@ -63,11 +63,14 @@ type Tracer struct {
 	bindings map[siteSpec]binding
 	library  *ebpf.Program
 	hold     *ebpf.Program
+	start    *ebpf.Program
 	end      aggregateEnd
+	held     <-chan struct{} // not nil: DetachWithin has returned early; closed when the probes are removed
 	rings    *rings          // nil: everything comes through reader
 	reader   *ringbuf.Reader // the bell, where there are rings
 	record   ringbuf.Record
 	shapes   atomic.Pointer[shapes] // of the sites that there are
+	learning sync.Mutex             // held to change shapes
 	decoder  decoder
 	counters counters
 	// Of the Read or Drain that runs.
@@ -97,7 +100,7 @@ func Open(opts Options) (*Tracer, error) {
 	return t, nil
 }
 
-// Features tells what the tracer found usable.
+// Features returns what the tracer found usable.
 func (t *Tracer) Features() Features { return t.features }
 
 func (t *Tracer) load() error {
@@ -252,7 +255,7 @@ func (t *Tracer) loadPrograms(change func(*ebpf.ProgramSpec) error, names ...str
 	return programs, maps, nil
 }
 
-// asMarker makes a program fit for how sites are attached here.
+// asMarker prepares a program for the way sites are attached here.
 func (t *Tracer) asMarker(spec *ebpf.ProgramSpec) {
 	if t.features.UprobeMulti {
 		asMulti(spec)
@@ -262,8 +265,8 @@ func (t *Tracer) asMarker(spec *ebpf.ProgramSpec) {
 	}
 }
 
-// AddTarget makes a process, by its id in phasetrace's own PID namespace, one
-// whose end is told and, with AllProcesses, whose markers are recorded.
+// AddTarget makes a process a target: its end is reported and, with AllProcesses,
+// its markers are recorded. pid is in phasetrace's own PID namespace.
 func (t *Tracer) AddTarget(pid int) error {
 	err := t.maps[bpf.PhasetraceMapTargets].Put(uint32(pid), uint8(1))
 	if err != nil {
@@ -272,30 +275,42 @@ func (t *Tracer) AddTarget(pid int) error {
 	return nil
 }
 
-// Close detaches what is attached and frees everything. What is unread in the
-// ring buffer is lost: Detach and Drain first.
+// Close detaches what is attached, unless DetachWithin has given that up, and
+// frees everything. What is unread in the ring buffer is lost: Detach and Drain
+// first.
 func (t *Tracer) Close() error {
-	errs := []error{t.Detach(nil)}
+	var errs []error
+	if t.held == nil {
+		errs = append(errs, t.Detach(nil))
+	} else {
+		go func() {
+			<-t.held
+			_ = t.Detach(nil) // what was attached meanwhile; nobody is there to be told
+		}()
+	}
 	if t.reader != nil {
 		errs = append(errs, t.reader.Close())
 	}
 	if t.rings != nil {
 		errs = append(errs, t.rings.close())
 	}
+	t.lives.Lock()
 	for _, p := range t.programs {
 		errs = append(errs, p.Close())
 	}
+	t.programs = nil
+	t.lives.Unlock()
 	for _, m := range t.maps {
 		errs = append(errs, m.Close())
 	}
-	t.programs, t.maps = nil, nil
+	t.maps = nil
 	if err := errors.Join(errs...); err != nil && !errors.Is(err, os.ErrClosed) {
 		return fmt.Errorf("close the tracer: %w", err)
 	}
 	return nil
 }
 
-// RemoveTarget undoes AddTarget. It is no error when the process has ended.
+// RemoveTarget undoes AddTarget. It is not an error if the process has ended.
 func (t *Tracer) RemoveTarget(pid int) error {
 	err := t.maps[bpf.PhasetraceMapTargets].Delete(uint32(pid))
 	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {

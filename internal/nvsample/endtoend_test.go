@@ -20,7 +20,7 @@ import (
 
 // boundaries makes n boundaries with the given spacing beside a sampler, as a
 // tracing session would: it calls kick after each boundary, and check with each
-// boundary and its readings. A boundary lies ago() ns back when it is told.
+// boundary and its readings. A boundary lies ago() ns back when it is reported.
 func boundaries(s *gpu.Sampler, n int, spacing func() time.Duration, ago func() int64, kick func(), check func(at int64, r []gpu.Reading)) {
 	c := gpu.NewCorrelator(gpu.CorrelatorOptions{})
 	var pending []int64

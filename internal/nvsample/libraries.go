@@ -41,8 +41,8 @@ func libraryCandidates(path string) []string {
 	return candidates
 }
 
-// tryLibraries returns the first candidate that loads. The error tells about
-// every file that is there and does not load, which is what a user can act on.
+// tryLibraries returns the first candidate that loads. The error names every file
+// that exists but does not load, because the user can do something about those.
 func tryLibraries(candidates []string, try func(string) error) (string, error) {
 	var why []string
 	for _, c := range candidates {
@@ -67,8 +67,8 @@ var (
 )
 
 // libraryVersion returns the version in the file name of the NVML library that
-// this process has loaded, empty when it cannot be told. It asks no function of
-// the library: with a mismatch none answers.
+// this process has loaded, empty when unknown. It calls no function of the
+// library: none answers when the versions differ.
 func libraryVersion() string {
 	f, err := os.Open("/proc/self/maps")
 	if err != nil {

@@ -61,7 +61,7 @@ func TestLibraryPlaces(t *testing.T) {
 		t.Errorf("found %q, %v after %v", got, err, tried)
 	}
 	_, err = tryLibraries(usual, func(string) error { return errors.New("not here") })
-	if gpu.StatusOf(err) != gpu.StatusNoLibrary || !strings.Contains(err.Error(), "--nvml-library") {
+	if gpu.StatusOf(err) != gpu.StatusNoLibrary || !strings.Contains(err.Error(), "or name the file") {
 		t.Errorf("nowhere: %v", err)
 	}
 }

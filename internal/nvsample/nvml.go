@@ -19,8 +19,8 @@ import (
 // machine without the library. The go command does not accept -z lazy in a
 // source file, so builds pass CGO_LDFLAGS=-Wl,-z,lazy; see docs/gpu.md.
 
-// loaded is the one library of this process: functions stay bound to the first
-// one that was called.
+// loaded is the one library of this process: functions stay bound to the library
+// that was called first.
 var loaded struct {
 	sync.Mutex
 	path string
@@ -43,7 +43,7 @@ type nvmlDevice struct {
 	err    error // of getting the handle, which every read tries again; guarded by nvmlSource.retry
 }
 
-// symbols are the functions that not every library has.
+// symbols are the functions that some libraries lack.
 type symbols struct {
 	memory, memoryV2, compute, graphics bool
 	mig                                 bool
@@ -120,8 +120,8 @@ func describe(lib nvml.Interface, path string) gpu.Info {
 	return info
 }
 
-// find fills in the devices. A device that cannot be had stays in the list with
-// its error, so that the others keep their numbers.
+// find fills in the devices. A device that cannot be opened stays in the list
+// with its error, so that the others keep their numbers.
 func (s *nvmlSource) find() error {
 	count, ret := s.lib.DeviceGetCount()
 	if ret != nvml.SUCCESS {

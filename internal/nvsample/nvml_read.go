@@ -28,8 +28,8 @@ func (s *nvmlSource) device(op string, id int, available bool) (*nvmlDevice, err
 	return d, s.handleOf(d)
 }
 
-// handleOf gets the handle of a device that could not be had before: it may have
-// been starting, or in need of a reset that it has got.
+// handleOf gets the handle of a device that could not be opened before: it may
+// have been starting, or may have been reset since.
 func (s *nvmlSource) handleOf(d *nvmlDevice) error {
 	s.retry.Lock()
 	defer s.retry.Unlock()
@@ -105,8 +105,8 @@ func (s *nvmlSource) Processes(id int) ([]gpu.Process, error) {
 	return list, nil
 }
 
-// merge adds processes to a list in which each PID is once. PID 0 is what
-// drivers report for processes outside the reader's container.
+// merge adds processes to a list that has each PID once. Drivers report PID 0 for
+// processes outside the reader's container.
 func merge(list []gpu.Process, infos []nvml.ProcessInfo) []gpu.Process {
 next:
 	for _, info := range infos {

@@ -11,9 +11,9 @@ import (
 )
 
 const (
-	// flushAt is the number of bytes from which a buffer is written out without
-	// being asked: large enough that a system call is cheap per line, small
-	// enough to stay in a CPU's cache.
+	// flushAt is the number of bytes at which a buffer is written out by itself:
+	// large enough that a system call is cheap per line, small enough to stay in
+	// a CPU's cache.
 	flushAt = 64 << 10
 	// keepAt is the largest buffer kept after a very long line.
 	keepAt = 1 << 20
@@ -77,13 +77,13 @@ func WriteError(name string, err error) error {
 func advice(err error) string {
 	switch {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return "free some space, or write elsewhere with --output"
+		return "free some space, or write elsewhere"
 	case errors.Is(err, syscall.EPIPE), errors.Is(err, io.ErrClosedPipe):
-		return "the reader has gone; write to a file with --output to keep everything"
+		return "the reader has gone; write to a file to keep everything"
 	case errors.Is(err, syscall.EFBIG):
-		return "the file has reached its size limit; raise it (ulimit -f) or write elsewhere with --output"
+		return "the file has reached its size limit; raise it (ulimit -f), or write elsewhere"
 	case errors.Is(err, syscall.EIO):
-		return "look at the device (dmesg), or write elsewhere with --output"
+		return "check the device (dmesg), or write elsewhere"
 	}
-	return "write elsewhere with --output"
+	return "write elsewhere"
 }

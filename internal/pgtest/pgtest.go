@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package pgtest runs a real PostgreSQL server for tests, Debian's
-// postgresql-15 as it is packaged, on a Unix socket in a folder of the test. It
-// knows nothing of tracing.
+// Package pgtest runs a real PostgreSQL server for tests, Debian's postgresql-15 as
+// packaged, on a Unix socket in a folder of the test. It must not know tracing.
 package pgtest
 
 import (
@@ -30,7 +29,7 @@ const BinDir = "/usr/lib/postgresql/15/bin"
 type Server struct {
 	t    testing.TB
 	dir  string
-	cred *syscall.Credential
+	cred *syscall.Credential // nil: ours
 }
 
 // Start makes a new cluster and starts a server on it. Without Debian's
@@ -41,9 +40,11 @@ func Start(t testing.TB) *Server {
 		testenv.Require(t, false, "PostgreSQL is not installed: apt-get install postgresql-15")
 	}
 	s := &Server{t: t, dir: shortDir(t)}
-	s.cred = credential(t)
-	if err := os.Chown(s.dir, int(s.cred.Uid), int(s.cred.Gid)); err != nil {
-		t.Fatal(err)
+	if os.Geteuid() == 0 { // as whom it refuses to run
+		s.cred = credential(t)
+		if err := os.Chown(s.dir, int(s.cred.Uid), int(s.cred.Gid)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	s.command("initdb", "-D", s.data(), "-U", "postgres", "-A", "trust", "-N", "--no-instructions")
 	s.start()
@@ -65,7 +66,7 @@ func shortDir(t testing.TB) string {
 	return dir
 }
 
-// credential is the user the server runs as: it refuses to run as root.
+// credential is the user that a server of root's runs as.
 func credential(t testing.TB) *syscall.Credential {
 	t.Helper()
 	u, err := user.Lookup("postgres")
@@ -82,7 +83,7 @@ func (s *Server) data() string { return filepath.Join(s.dir, "data") }
 func (s *Server) prepare(name string, args ...string) *exec.Cmd {
 	cmd := exec.Command(filepath.Join(BinDir, name), args...)
 	cmd.Dir = s.dir
-	if os.Geteuid() == 0 {
+	if s.cred != nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.cred}
 	}
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "PGHOST="+s.dir, "PGUSER=postgres", "PGDATABASE=postgres")

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package privileges gives up what a tracer does not need once it is attached.
-// It knows capabilities(7) and nothing of tracing.
+// Package privileges gives up what a tracer does not need once it is attached. It
+// knows capabilities(7) and must not know tracing.
 package privileges
 
 import (
@@ -13,7 +13,7 @@ import (
 	"kernel.org/pub/linux/libs/security/libcap/cap"
 )
 
-// Needs is what a session goes on doing after it has attached.
+// Needs is what a session still does after it has attached.
 type Needs struct {
 	// Admin: more probes can only be made with CAP_SYS_ADMIN, as where there is
 	// no uprobe_multi.
@@ -22,7 +22,7 @@ type Needs struct {
 	Signals bool
 }
 
-// always are needed to the end: a process can load a library at any time.
+// always are needed until the end: a process can load a library at any time.
 var always = []cap.Value{
 	cap.BPF,                // load programs, read and change maps
 	cap.PERFMON,            // attach probes, and let programs read memory
@@ -38,11 +38,11 @@ const patience = time.Second
 
 // ErrSlow says that a thread has not given up its capabilities yet. It will, as
 // soon as it can.
-var ErrSlow = errors.New("a thread hangs in a system call and keeps its capabilities until that returns: look into dmesg for what hangs")
+var ErrSlow = errors.New("a thread hangs in a system call and keeps its capabilities until that returns: check dmesg for what hangs")
 
-// Reduce gives up, on every thread of the process and for good, all
-// capabilities but those that are needed; none is gained. Programs that are
-// started later get no more than they got before.
+// Reduce gives up, on every thread of the process and for good, all capabilities
+// but those that are needed; none is gained. Programs started later get no more
+// than before.
 func Reduce(n Needs) error {
 	now, kept := cap.GetProc(), cap.NewSet()
 	held := func(v cap.Value) bool {

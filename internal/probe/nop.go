@@ -15,8 +15,8 @@ const (
 	Nop1
 	// Nop5 is the five-byte nop, which Linux 6.18 to 7.2 rewrite unsafely.
 	Nop5
-	// Nop10 is the ten-byte nop, which Linux 7.3 and later rewrite safely and
-	// where other kernels attach and never fire.
+	// Nop10 is the ten-byte nop, which Linux 7.3 and later rewrite safely. On
+	// other kernels a probe on it attaches but never fires.
 	Nop10
 	// Nop1Then10 is a one-byte nop followed by the ten-byte nop, as our own
 	// markers have it. Probes sit on the first.

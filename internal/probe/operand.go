@@ -9,7 +9,7 @@ type OperandKind uint8
 
 // Kinds of operands.
 const (
-	// OperandUnsupported: the value cannot be had; Operand.Err says why.
+	// OperandUnsupported: the value cannot be fetched; Operand.Err says why.
 	OperandUnsupported OperandKind = iota
 	// OperandConst: the value is Const.
 	OperandConst
@@ -52,7 +52,7 @@ type Operand struct {
 	// Kind says which of the fields below are meaningful.
 	Kind OperandKind
 	// Const is the value of an OperandConst, already cut to Size and extended as
-	// Signed says. An unsigned value of 8 bytes is here by its bits.
+	// Signed says. An unsigned value of 8 bytes is stored by its bits.
 	Const int64
 	// Base is the register of an OperandReg and the base of an OperandMem.
 	Base Reg

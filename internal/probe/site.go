@@ -34,7 +34,7 @@ type Effect uint8
 const (
 	Enter Effect = 1 + iota // opens one
 	Exit                    // closes one
-	Point                   // neither: it tells something about those that are open
+	Point                   // neither: it says something about the open ones
 )
 
 // String returns a lower-case word for the effect.
@@ -50,7 +50,7 @@ func (e Effect) String() string {
 	return fmt.Sprintf("Effect(%d)", uint8(e))
 }
 
-// CaptureType says what to make of a captured argument.
+// CaptureType says how to read a captured argument.
 type CaptureType uint8
 
 // The types of a capture.
@@ -70,7 +70,7 @@ type Capture struct {
 
 // Site is one place to attach to, and what to record there.
 type Site struct {
-	ID       uint32 // dense from 0, given by whoever keeps the table of sites
+	ID       uint32 // dense from 0, assigned by the owner of the table of sites
 	Kind     Kind
 	Effect   Effect
 	Arch     Arch

@@ -4,7 +4,7 @@ package process
 
 import "unsafe"
 
-// addressOf returns where a mapped page lies in our own memory.
+// addressOf returns the address of a mapped page in our own memory.
 func addressOf(page []byte) uint64 {
 	return uint64(uintptr(unsafe.Pointer(unsafe.SliceData(page))))
 }

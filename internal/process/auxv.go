@@ -36,8 +36,8 @@ func (p *Process) auxv() (map[uint64]uint64, error) {
 	return parseAuxv(data), nil
 }
 
-// parseAuxv reads the vector of a 64-bit process. That of a 32-bit one makes no
-// sense in it, and does no harm: nothing lies where it points.
+// parseAuxv reads the vector of a 64-bit process. That of a 32-bit process reads
+// as nonsense, which is harmless: it points nowhere.
 func parseAuxv(data []byte) map[uint64]uint64 {
 	aux := make(map[uint64]uint64)
 	for ; len(data) >= 16; data = data[16:] {

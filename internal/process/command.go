@@ -38,9 +38,9 @@ func (e *CommandError) Unwrap() error { return e.Err }
 
 // LookCommand finds a command as execvp does: a name with a slash is a path,
 // relative to dir; another is looked for in the directories of env's PATH, where
-// an empty one means dir. Unlike execvp, and like shells, it takes a command for
-// missing, not for forbidden, when all that is wrong is a directory that may not
-// be looked into. The error is a *CommandError.
+// an empty one means dir. Unlike execvp, and like shells, it treats a command as
+// missing, not as forbidden, if the only obstacle is a directory it may not
+// search. The error is a *CommandError.
 func LookCommand(name, dir string, env []string) (string, error) {
 	if strings.Contains(name, "/") {
 		if _, err := executable(inDir(dir, name)); err != nil {
@@ -94,8 +94,8 @@ func pathOf(env []string) string {
 	return path
 }
 
-// executable returns nil for a file that can be executed, and whether there is
-// a file at all as far as can be seen.
+// executable returns nil for a file that can be executed, and whether a file is
+// visible there at all.
 func executable(path string) (found bool, err error) {
 	info, err := os.Stat(path)
 	switch {

@@ -22,11 +22,11 @@ const (
 )
 
 // DebuggerHook returns the function that a process's dynamic linker calls when
-// its list of libraries changes, as it tells debuggers (r_brk, which DT_DEBUG of
-// the executable leads to): the module that holds it, one of those given, and
-// the offset in its file. The linker tells so once it has loaded the program,
-// not before. A context that is over ends the wait for memory that does not
-// come in.
+// its list of libraries changes, as it announces to debuggers (r_brk, found
+// through DT_DEBUG of the executable): the module that holds it, one of those
+// given, and the offset in its file. The linker does so once it has loaded the
+// program, not before. The end of the context ends the wait for memory that does
+// not arrive.
 func (p *Process) DebuggerHook(ctx context.Context, modules []Module) (*Module, uint64, error) {
 	aux, err := p.auxv()
 	if err != nil {

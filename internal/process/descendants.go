@@ -39,9 +39,9 @@ func parents() (map[int]int, error) {
 }
 
 // Descendants returns the PIDs of all children, their children, and so on, each
-// before those it begot. What forks meanwhile may be missed: repeat the call
-// until it returns nothing new, once whatever follows forks is in place. A
-// process whose parent has ended belongs to another parent and is not found.
+// before its own children. Processes that fork meanwhile may be missed: once
+// forks are followed, repeat the call until it returns nothing new. A process
+// whose parent has ended belongs to another parent and is not found.
 func Descendants(pid int) ([]int, error) {
 	if err := unix.Kill(pid, 0); err == unix.ESRCH {
 		return nil, fmt.Errorf("process %d: %w", pid, ErrNoProcess)

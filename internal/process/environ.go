@@ -84,9 +84,9 @@ func parseEnviron(r io.Reader, names []string) (map[string]string, error) {
 var rankVariables = []string{"RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID"}
 
 // Rank returns the rank that the process's launcher gave it, and the variable
-// that said so. When ok is false there is none to use, and source says why: ""
-// when no variable is set, else what is wrong with it. A malformed rank is
-// never replaced by that of a later variable.
+// that said so. If ok is false there is none, and source says why: "" when no
+// variable is set, else what is wrong with it. A malformed rank is never replaced
+// by that of a later variable.
 func (p *Process) Rank() (rank int, source string, ok bool) {
 	env, err := p.Environ(rankVariables...)
 	if err != nil && !errors.Is(err, ErrTruncated) {

@@ -36,8 +36,8 @@ func (e *ThreadError) Error() string {
 	return fmt.Sprintf("%d is a thread of process %d; give the PID %d", e.TID, e.PID, e.PID)
 }
 
-// PermissionError says that the kernel refused to show something of a process,
-// and what to do about it. errors.Is(err, fs.ErrPermission) holds for it.
+// PermissionError says that the kernel refused to show part of a process, and
+// what to do about it. errors.Is(err, fs.ErrPermission) holds for it.
 type PermissionError struct {
 	PID        int
 	Op         string // what was tried, such as "read the memory map"
@@ -87,6 +87,12 @@ func holds(capability string) bool {
 }
 
 func isPermission(err error) bool { return errors.Is(err, os.ErrPermission) }
+
+// OutOfFiles reports whether an error means that no more files can be open, in
+// this process or on the machine.
+func OutOfFiles(err error) bool {
+	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE)
+}
 
 // isGone reports whether an error of a /proc access means that the process or
 // thread has ended. procfs says ENOENT for a new look-up and ESRCH for one

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// exe returns the executable's path as the target names it.
+// exe returns the executable's path in the target's view.
 func (p *Process) exe() (path string, deleted bool, err error) {
 	prefix, err := p.memoryDir()
 	if err != nil {
@@ -89,6 +89,10 @@ func (f *finder) module(mf mappedFile) (m Module, ok bool, err error) {
 		if errors.Is(err, ErrNotRegular) && (c.certain || mappedID(id) == mf.id) {
 			return m, false, nil // a device that holds code, not a program
 		}
+		if OutOfFiles(err) {
+			m.Err = fmt.Errorf("open the mapped file %q: %w", m.Path, err)
+			return m, true, nil
+		}
 		if err != nil {
 			if isPermission(err) && !c.certain {
 				refused = err
@@ -131,7 +135,7 @@ func (f *finder) unreadable(m *Module, refused error) error {
 		return permission(f.p.PID, op, f.p.owner(), "CAP_CHECKPOINT_RESTORE", unix.EPERM)
 	}
 	f.stale = true
-	return fmt.Errorf("%s: it is neither at its path nor in %s/map_files; if it was just unmapped, look again",
+	return fmt.Errorf("%s: it is neither at its path nor in %s/map_files; if it was just unmapped, try again",
 		op, procPath(f.p.PID))
 }
 
@@ -167,7 +171,7 @@ func (f *finder) candidates(mf mappedFile, paths []string) []candidate {
 	return list
 }
 
-// ErrNotRegular says that what lies at a path is no regular file.
+// ErrNotRegular says that a path does not name a regular file.
 var ErrNotRegular = errors.New("not a regular file")
 
 // openRegular opens a regular file for reading. The target may have put
@@ -190,9 +194,9 @@ func openRegular(path string) (*os.File, fileID, error) {
 	return f, fileIDOf(&st), err
 }
 
-// OpenRegular opens a regular file for reading, whatever lies at the path by
-// then: for a pipe, a device and the like it fails, and opens nothing. It may
-// wait for a file system that does not answer.
+// OpenRegular opens a regular file for reading. If the path names a pipe, a
+// device or the like, it fails and opens nothing. It may wait for a file system
+// that does not answer.
 func OpenRegular(path string) (*os.File, error) {
 	f, _, err := openRegular(path)
 	if err != nil {

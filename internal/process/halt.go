@@ -13,14 +13,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Halter stops programs that have just begun to run, for a bounded time, as a
-// debugger does: they use no CPU meanwhile. The kernel lets them go on when this
-// process dies, whatever it dies of.
+// Halter stops programs that have just started, for a bounded time, as a debugger
+// does: they use no CPU meanwhile. The kernel resumes them when this process
+// dies, for whatever reason.
 type Halter struct {
 	limit time.Duration
 	calls chan func()
 	once  sync.Once
-	done  chan struct{}
+	done  chan struct{} // closed by Close
+	over  chan struct{} // closed when no program is halted any more
 	halts map[int]*halt // by PID; of the thread that traces them
 }
 
@@ -30,20 +31,40 @@ type halt struct {
 	released bool
 }
 
-// haltPoll is how often a program that is to stop, or to go on, is looked at.
+// closeTime bounds how long Close waits for programs to stop.
+const closeTime = time.Second
+
+// haltPoll is how often a program that is about to stop or resume is checked.
 const haltPoll = 200 * time.Microsecond
 
-// NewHalter returns a halter that stops nobody for longer than limit. The caller
-// must Close it.
+// NewHalter returns a halter that stops no program for longer than limit. The
+// caller must Close it.
 func NewHalter(limit time.Duration) *Halter {
-	h := &Halter{limit: limit, calls: make(chan func()), done: make(chan struct{}), halts: make(map[int]*halt)}
+	h := &Halter{limit: limit, calls: make(chan func()), done: make(chan struct{}), over: make(chan struct{}), halts: make(map[int]*halt)}
 	go h.run()
 	return h
 }
 
-// run makes every ptrace call: the kernel knows one thread as the tracer.
+// run makes every ptrace call: to the kernel the tracer is one thread, and it
+// resumes all programs when that thread ends, which it does with this goroutine.
 func (h *Halter) run() {
-	runtime.LockOSThread() // and ends it with the goroutine
+	runtime.LockOSThread()
+	if unix.Gettid() == os.Getpid() { // the main thread does not end with its goroutine
+		other := make(chan struct{})
+		go func() {
+			runtime.LockOSThread()
+			close(other)
+			h.loop()
+		}()
+		<-other
+		runtime.UnlockOSThread()
+		return
+	}
+	h.loop()
+}
+
+func (h *Halter) loop() {
+	defer close(h.over)
 	for {
 		var poll <-chan time.Time
 		if len(h.halts) > 0 {
@@ -55,14 +76,26 @@ func (h *Halter) run() {
 		case <-poll:
 			h.look()
 		case <-h.done:
-			return // the thread's end lets everybody go
+			h.letAllGo()
+			return
 		}
 	}
 }
 
+// letAllGo resumes every program. One that does not stop in time, and so cannot
+// be resumed, is released by the end of the thread.
+func (h *Halter) letAllGo() {
+	for _, halt := range h.halts {
+		halt.released = true
+	}
+	for until := time.Now().Add(closeTime); len(h.halts) > 0 && time.Now().Before(until); time.Sleep(haltPoll) {
+		h.look()
+	}
+}
+
 // Halt makes a process stop before it runs another instruction in user space. It
-// must have one thread, and must not be a child of this process. The error says
-// why it cannot be stopped; it goes on then.
+// must have one thread, and must not be a child of this process. If it returns an
+// error, the process runs on.
 func (h *Halter) Halt(pid int) error {
 	return h.call(func() error {
 		if h.halts[pid] != nil {
@@ -78,13 +111,13 @@ func (h *Halter) Halt(pid int) error {
 		}
 		h.halts[pid] = &halt{until: time.Now().Add(h.limit)}
 		if err := unix.PtraceInterrupt(pid); err != nil {
-			return fmt.Errorf("halt process %d: %w", pid, err) // it is ending: look sees it
+			return fmt.Errorf("halt process %d: %w", pid, err) // it is ending: look notices
 		}
 		return nil
 	})
 }
 
-// Release lets a process go on; it is no error when it is not halted.
+// Release resumes a process; it does nothing if the process is not halted.
 func (h *Halter) Release(pid int) {
 	_ = h.call(func() error {
 		if halt := h.halts[pid]; halt != nil {
@@ -117,8 +150,11 @@ func (h *Halter) call(f func() error) error {
 	}
 }
 
-// Close lets everybody go on.
-func (h *Halter) Close() { h.once.Do(func() { close(h.done) }) }
+// Close resumes every program, and returns when they run.
+func (h *Halter) Close() {
+	h.once.Do(func() { close(h.done) })
+	<-h.over
+}
 
 func (h *Halter) look() {
 	for pid, halt := range h.halts {
@@ -126,8 +162,8 @@ func (h *Halter) look() {
 	}
 }
 
-// step lets a process go once it has stopped and may go, and takes notice of its
-// end: until then its parent would not learn of that.
+// step resumes a process once it has stopped and may resume. It also reaps one
+// that has ended: until then its parent would not learn of it.
 func (h *Halter) step(pid int, halt *halt) {
 	if !halt.released && time.Now().Before(halt.until) {
 		return
@@ -143,7 +179,7 @@ func (h *Halter) step(pid int, halt *halt) {
 	}
 	signal := 0
 	if ws>>16 == 0 { // not a stop of ours
-		signal = int(ws.StopSignal()) // one that was on its way to it
+		signal = int(ws.StopSignal()) // one that was on its way
 	}
 	_ = ptraceDetach(pid, signal)
 	delete(h.halts, pid)

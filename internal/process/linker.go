@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Linker is how a process comes by its libraries. Names say nothing of it:
-// musl's dynamic linker may be mapped as libc.so, and programs bring linkers of
-// their own along.
+// Linker is how a process gets its libraries. Names do not show it: musl's
+// dynamic linker may be mapped as libc.so, and programs bring linkers of their
+// own.
 type Linker struct {
 	// Module is the dynamic linker, one of the modules that were looked at. nil: the
 	// program is statically linked.
@@ -29,8 +29,8 @@ func (p *Process) Linker(modules []Module, read func(*os.File) (Dynamic, error))
 	if err != nil {
 		return Linker{}, err
 	}
-	// Where the kernel put the linker that the executable asked for, whatever
-	// became of that file's name since.
+	// The kernel has put the linker there, whatever has happened to its file's
+	// name since.
 	if base := aux[auxBase]; base != 0 {
 		if m := moduleAt(modules, base); m != nil {
 			return Linker{Module: m}, nil
@@ -86,7 +86,7 @@ func readModule(m *Module, read func(*os.File) (Dynamic, error)) (Dynamic, error
 }
 
 // moduleNamed returns the module of the file that the process finds at a path.
-// Numbers of inodes are used again, but not of one that is mapped.
+// Inode numbers are reused, but not while the file is mapped.
 func (p *Process) moduleNamed(modules []Module, path string) (*Module, error) {
 	prefix, err := p.memoryDir()
 	if err != nil {

@@ -50,9 +50,8 @@ func parseLinkerCall(args []string) linkerCall {
 	return call
 }
 
-// isMusl tells musl's dynamic linker from glibc's, which always calls itself
-// ld-… (its soname), whatever its file is called. o is nil when the file could
-// not be read.
+// isMusl tells musl's dynamic linker from glibc's, whose soname is always ld-…,
+// whatever its file's name. o is nil when the file could not be read.
 func isMusl(name string, o *object) bool {
 	if strings.Contains(path.Base(name), "ld-musl-") {
 		return true

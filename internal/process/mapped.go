@@ -15,10 +15,10 @@ type Mapped struct {
 	Start uint64
 }
 
-// WhoMaps lists the mappings of an open file in all processes that can be seen
+// MappingsOf lists the mappings of an open file in all processes that can be seen
 // from here, this one left out. It may wait for a process that does not answer;
 // between processes it heeds the context.
-func WhoMaps(ctx context.Context, file *os.File) ([]Mapped, error) {
+func MappingsOf(ctx context.Context, file *os.File) ([]Mapped, error) {
 	id, err := ownMapping(file)
 	if err != nil {
 		return nil, err
@@ -41,7 +41,7 @@ func WhoMaps(ctx context.Context, file *os.File) ([]Mapped, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		found, err := mappingsOf(pid, id)
+		found, err := mappedBy(pid, id)
 		if err != nil {
 			return nil, err
 		}
@@ -50,8 +50,8 @@ func WhoMaps(ctx context.Context, file *os.File) ([]Mapped, error) {
 	return all, nil
 }
 
-// mappingsOf lists the mappings of a file in one process; none when it has ended.
-func mappingsOf(pid int, id mappedID) (found []Mapped, err error) {
+// mappedBy lists the mappings of a file in one process; none when it has ended.
+func mappedBy(pid int, id mappedID) (found []Mapped, err error) {
 	dir, err := openProcDir(pid)
 	if err != nil {
 		return nil, nil // ended, or hidden

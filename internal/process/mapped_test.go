@@ -33,7 +33,7 @@ func init() {
 
 // Who maps a file is found, whatever becomes of its name; this process, which
 // maps it only to know it, is not among them.
-func TestWhoMaps(t *testing.T) {
+func TestMappingsOf(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(path, make([]byte, os.Getpagesize()), 0o644); err != nil {
 		t.Fatal(err)
@@ -43,7 +43,7 @@ func TestWhoMaps(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if got, err := WhoMaps(context.Background(), f); err != nil || len(got) > 0 {
+	if got, err := MappingsOf(context.Background(), f); err != nil || len(got) > 0 {
 		t.Errorf("nobody maps it: %v, %v", got, err)
 	}
 	cmd := helper("mapper")
@@ -61,13 +61,13 @@ func TestWhoMaps(t *testing.T) {
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	got, err := WhoMaps(context.Background(), f)
+	got, err := MappingsOf(context.Background(), f)
 	if err != nil || len(got) != 2 || slices.ContainsFunc(got, func(m Mapped) bool { return m.PID != cmd.Process.Pid || m.Start == 0 }) {
 		t.Errorf("process %d maps it twice: %v, %v", cmd.Process.Pid, got, err)
 	}
 	over, cancel := context.WithCancel(context.Background())
 	cancel()
-	if _, err := WhoMaps(over, f); !errors.Is(err, context.Canceled) {
+	if _, err := MappingsOf(over, f); !errors.Is(err, context.Canceled) {
 		t.Errorf("with a context that is over: %v", err)
 	}
 }

@@ -24,7 +24,7 @@ const (
 	maxMapLine = 32 << 10
 )
 
-// Mapping is one stretch of a process's address space that shows a file.
+// Mapping is a range of a process's address space that maps a file.
 type Mapping struct {
 	Start, End uint64 // addresses in the process, End exclusive
 	Offset     uint64 // of Start in the file
@@ -79,10 +79,9 @@ func cutHex(b []byte, sep byte) (x, y uint64, ok bool) {
 	return x, y, found && err1 == nil && err2 == nil
 }
 
-// parseMaps calls keep for each line that shows a file. It returns
-// ErrTruncated, wrapped, when a bound was reached; the lines before it were
-// kept. A malformed line is passed over and reported in the same way after the
-// others were read.
+// parseMaps calls keep for each line that shows a file. It returns ErrTruncated,
+// wrapped, when a bound was reached; the lines before it were kept. A malformed
+// line is skipped and reported in the same way after the others have been read.
 func parseMaps(r io.Reader, keep func(mapLine)) error {
 	in := bufio.NewReaderSize(r, maxMapLine)
 	var malformed error

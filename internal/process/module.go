@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,7 +19,7 @@ const MaxModules = 1 << 14
 type Module struct {
 	Path    string // as the target names it, without " (deleted)"; may hold any bytes but 0
 	Deleted bool   // no longer in the file system under that name
-	Dev     uint64 // device as the memory map shows it (unix.Mkdev); a stat of the file may show another
+	Dev     uint64 // device as in the memory map (unix.Mkdev); stat may show another
 	Inode   uint64 // as the memory map shows it
 
 	// OpenPath is a path that we can read, and that was the very file that
@@ -33,6 +34,18 @@ type Module struct {
 	Mappings []Mapping // all mappings of the file, by address, also those that hold no code
 
 	file fileID // of the opened file, as stat shows it
+}
+
+// Copies returns how often the process has the code of the file mapped: more
+// than once when it has loaded the file anew, as with dlmopen.
+func (m *Module) Copies() int {
+	var bases []uint64
+	for _, x := range m.Mappings {
+		if base := x.Start - x.Offset; x.Executable() && !slices.Contains(bases, base) {
+			bases = append(bases, base)
+		}
+	}
+	return len(bases)
 }
 
 // fileID is what stat says about a file.
@@ -57,8 +70,8 @@ func (p *Process) Modules() ([]Module, error) {
 // counts as new. Modules known from before are not opened again, so the call
 // is cheap enough to repeat.
 func (p *Process) ModulesSince(earlier []Module) (added, current []Module, err error) {
-	// A file unmapped between the look at the map and the look at the file
-	// would be shown as unreadable; a second look settles it.
+	// A file that was unmapped between reading the map and opening the file would
+	// seem unreadable; a second look settles it.
 	for range 3 {
 		var stale bool
 		added, current, stale, err = p.modulesSince(earlier)
@@ -102,6 +115,21 @@ func (p *Process) modulesSince(earlier []Module) (added, current []Module, stale
 		}
 	}
 	return added, current, find.stale, cut
+}
+
+// Module returns the module of a file that memory maps show like this, as it is
+// mapped now; false when it is not, or not with code.
+func (p *Process) Module(dev, inode uint64) (m Module, ok bool, err error) {
+	files, err := p.mappedFiles()
+	for _, f := range files {
+		if f.id == (mappedID{dev, inode}) {
+			return (&finder{p: p}).module(f)
+		}
+	}
+	if errors.Is(err, ErrTruncated) {
+		err = nil
+	}
+	return Module{}, false, err
 }
 
 func overlaps(a, b []Mapping) bool {
@@ -184,7 +212,7 @@ func (m *Module) Open() (*os.File, error) {
 	}
 	if id != m.file {
 		f.Close()
-		return nil, fmt.Errorf("open %q: another file is at that path by now; look at the process's modules again", m.Path)
+		return nil, fmt.Errorf("open %q: another file is at that path now; list the process's modules again", m.Path)
 	}
 	return f, nil
 }

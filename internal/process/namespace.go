@@ -12,7 +12,7 @@ import (
 // Namespace is one namespace of a process.
 type Namespace struct {
 	Inode uint64 // what /proc/PID/ns/… shows in brackets
-	Dev   uint64 // device of that inode; with it the namespace is named for certain
+	Dev   uint64 // device of that inode; together they name the namespace uniquely
 	Ours  bool   // this process is in the same one
 }
 

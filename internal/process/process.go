@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"strconv"
 	"sync"
@@ -16,8 +17,8 @@ import (
 // MaxCmdline is how many bytes of a command line are read; the rest is left out.
 const MaxCmdline = 64 << 10
 
-// ID names one process for ever: PIDs are reused, but not within the same
-// clock tick of the same boot.
+// ID names one process for good: PIDs are reused, but not within the same clock
+// tick of the same boot.
 type ID struct {
 	PID       int    // as our PID namespace numbers it
 	StartTime uint64 // clock ticks since boot, field 22 of /proc/PID/stat; kept over exec
@@ -57,7 +58,7 @@ func Open(pid int) (*Process, error) {
 	var denied *PermissionError
 	var thread *ThreadError
 	if errors.As(err, &denied) || errors.As(err, &thread) {
-		return nil, err // these name the process themselves
+		return nil, err // these already name the process
 	}
 	if err != nil {
 		return nil, fmt.Errorf("process %d: %w", pid, err)
@@ -66,7 +67,7 @@ func Open(pid int) (*Process, error) {
 }
 
 func open(pid int) (*Process, error) {
-	if pid <= 0 {
+	if pid <= 0 || pid > math.MaxInt32 { // the kernel would take what is left of it
 		return nil, ErrNoProcess
 	}
 	dir, err := openProcDir(pid)
@@ -113,8 +114,8 @@ func (p *Process) start() error {
 	return f.Close()
 }
 
-// hiddenOrGone tells a process that is not there from one that a /proc mounted
-// with hidepid does not show.
+// hiddenOrGone distinguishes a process that does not exist from one hidden by a
+// /proc mounted with hidepid.
 func hiddenOrGone(pid int, err error) error {
 	if !isGone(err) && !isPermission(err) {
 		return err
@@ -129,7 +130,7 @@ func permission(pid int, op string, owner int, capability string, err error) *Pe
 	return &PermissionError{PID: pid, Op: op, Owner: owner, Capability: capability, Held: holds(capability), Err: err}
 }
 
-// ID returns what names this process for ever.
+// ID returns what names this process for good.
 func (p *Process) ID() ID { return ID{PID: p.PID, StartTime: p.StartTime} }
 
 // Refresh reads the fields again: a program's name, executable and command
@@ -205,7 +206,7 @@ func (p *Process) status(name string) (status, error) {
 	return parseStatus(data)
 }
 
-// fail makes the error of a /proc access into one of this package's.
+// fail turns the error of a /proc access into one of this package's.
 func (p *Process) fail(op string, err error) error {
 	switch {
 	case isGone(err):

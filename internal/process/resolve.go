@@ -23,11 +23,11 @@ type resolver struct {
 	env, system    []*searchDir // LD_LIBRARY_PATH; what the linker looks in last
 	cwd            func() string
 	loaded         map[fileID]bool
-	byName         map[string]bool // names and sonames that are settled
+	byName         map[string]bool // names and sonames already resolved
 	queue          []*object
 	cut            bool // MaxLibraries was reached
 
-	mu    sync.Mutex // guards what follows against whoever gives up waiting
+	mu    sync.Mutex // guards what follows: the caller may give up waiting
 	root  *rootDir   // set once
 	found []Library  // grows
 }
@@ -221,9 +221,9 @@ func (r *resolver) need(name string, by *object) {
 	}
 }
 
-// search looks for a file that the linker would load by a name. It says in
-// lib what came of it; it returns nil, and no error there, for a file that is
-// loaded already.
+// search looks for a file that the linker would load by a name. It says in lib
+// what came of it; it returns nil, and sets no error there, for a file that is
+// already loaded.
 func (r *resolver) search(lib *Library, by *object) *object {
 	for f := range r.places(lib.Name, by) {
 		o := r.try(f, lib, by)
@@ -263,7 +263,7 @@ func (r *resolver) try(f foundFile, lib *Library, by *object) *object {
 }
 
 // places lists the files that may be meant by a needed name, in the linker's
-// order. They are closed by whoever takes them.
+// order. The consumer closes them.
 func (r *resolver) places(name string, by *object) iter.Seq[foundFile] {
 	return func(yield func(foundFile) bool) {
 		if strings.Contains(name, "/") {

@@ -16,9 +16,9 @@ import (
 
 const (
 	// maxLookups bounds the names that are looked up in one search, and with them
-	// the lists of directories: whoever runs the program chooses both. Programs
-	// with 300 libraries in 200 directories, as package managers make them that
-	// give each library a directory of its own, need half of it.
+	// the lists of directories: the user who runs the program controls both. A
+	// program with 300 libraries in 200 directories, typical of package managers
+	// that give each library its own directory, needs half of it.
 	maxLookups = 1 << 18
 	// maxDirs bounds the directories that are remembered, and maxHandles those
 	// that are held open: beyond it, each look-up goes from the root again.
@@ -26,17 +26,17 @@ const (
 	maxHandles = 256
 )
 
-// rootDir looks files up as a process does that has a directory as its root:
-// absolute links and ".." stay inside. For one goroutine, except at and what
-// sets it.
+// rootDir looks files up like a process with a directory as its root: absolute
+// links and ".." stay inside. For one goroutine, except at and what sets it.
 type rootDir struct {
-	ctx     context.Context // no look-up begins once it is over
+	ctx     context.Context // no look-up starts once it has ended
 	host    string          // path of the directory for us
 	name    string          // as the kernel names it
 	fd      int
 	dirs    map[string]*searchDir // that there are, by path
 	handles int
 	lookups int
+	starved error // no file could be opened any more
 
 	mu      sync.Mutex
 	current string // what is being looked at
@@ -77,7 +77,7 @@ func (r *rootDir) close() {
 	unix.Close(r.fd)
 }
 
-// at notes what is being looked at, for whoever gives up waiting for it.
+// at notes what is being looked at, for the message if the caller gives up.
 func (r *rootDir) at(path string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -89,7 +89,7 @@ func (r *rootDir) over() error {
 	if r.lookups >= maxLookups || len(r.dirs) > maxDirs {
 		return errTooMany
 	}
-	return r.ctx.Err()
+	return errors.Join(r.starved, r.ctx.Err())
 }
 
 // openat looks a name up, as O_PATH and flags: neither a pipe nor a device can
@@ -102,7 +102,11 @@ func (r *rootDir) openat(fd int, name, path string, flags, resolve uint64) (int,
 	r.at(path)
 	fd, err := openRetry(fd, name, &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC | flags, Resolve: resolve})
 	if err != nil {
-		return -1, &os.PathError{Op: "open", Path: path, Err: err}
+		err = &os.PathError{Op: "open", Path: path, Err: err}
+		if OutOfFiles(err) {
+			r.starved = fmt.Errorf("%w (%w)", err, ErrTruncated)
+		}
+		return -1, err
 	}
 	return fd, nil
 }
@@ -245,10 +249,9 @@ func (r *rootDir) names(path string, limit int) []string {
 func fdName(fd int) (string, error) { return os.Readlink("/proc/self/fd/" + strconv.Itoa(fd)) }
 
 // reopen opens for reading what an O_PATH descriptor leads to, which must be a
-// regular file. O_NONBLOCK is for the open alone: a file with a lease on it
-// would hold that up. It must not stay, because Go's poller would then take the
-// file in, ask its file system about it, and stop the whole program for as long
-// as that does not answer.
+// regular file. O_NONBLOCK is for the open alone: a file with a lease on it would
+// hold that up. It must not stay: Go's poller would then register the file, ask
+// its file system about it, and block the whole program until that answers.
 func reopen(fd int, path string) (*os.File, error) {
 	rd, err := unix.Open("/proc/self/fd/"+strconv.Itoa(fd), unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {

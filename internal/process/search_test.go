@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -327,4 +328,37 @@ func openFiles(t *testing.T) int {
 		t.Fatal(err)
 	}
 	return len(entries)
+}
+
+func init() {
+	// Reads a file through OpenRegular.
+	helpers["read"] = func() error {
+		f, err := OpenRegular(os.Args[1])
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		data, err := io.ReadAll(f)
+		if err != nil {
+			return err
+		}
+		return answer(string(data))
+	}
+}
+
+// Go's poller must not take a target's file in: it asks the file system about
+// it, and while that does not answer the whole program stands still.
+func TestOpenRegularStaysOutOfPoller(t *testing.T) {
+	fs := hangfs.Mount(t, map[string][]byte{"a": []byte("contents")})
+	defer fs.Answer()
+	fs.Hang(hangfs.Poll)
+	stuck := time.AfterFunc(20*time.Second, func() {
+		t.Error("the file system was asked")
+		fs.Answer()
+	})
+	defer stuck.Stop()
+	var got string
+	if ask(t, helper("read", filepath.Join(fs.Dir, "a")), &got); got != "contents" {
+		t.Errorf("read %q", got)
+	}
 }

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// setDirs says where what a file needs is looked for. by caused it to be
+// setDirs sets where the needs of a file are searched for. by caused it to be
 // loaded.
 func (r *resolver) setDirs(o, by *object) {
 	switch {
@@ -40,8 +40,8 @@ func (r *resolver) inherit(own []string, o, by *object) []*searchDir {
 	return r.existing(by.inherited, own, o)
 }
 
-// existing returns the directories of a list that there are, each once, and
-// then those of after.
+// existing returns those directories of a list that exist, each once, and then
+// those of after.
 func (r *resolver) existing(after []*searchDir, list []string, of *object) []*searchDir {
 	var dirs []*searchDir
 	seen := make(map[*searchDir]bool)
@@ -56,7 +56,7 @@ func (r *resolver) existing(after []*searchDir, list []string, of *object) []*se
 		for _, dir := range expand(written, of.path, r.machine) {
 			d := r.root.dir(r.absolute(dir))
 			if d == nil || r.Secure && strings.Contains(written, "ORIGIN") && !slices.Contains(r.system, d) {
-				continue // with foreign rights, no program says where it lies
+				continue // with rights its caller lacks, a program cannot say where it is
 			}
 			for _, level := range r.levels(d) {
 				add(level)
@@ -136,14 +136,14 @@ func (r *resolver) workingDir() string {
 	return inside
 }
 
-// preload loads what goes before all that the program needs.
+// preload loads what comes before everything the program needs.
 func (r *resolver) preload(main *object) {
 	by := *main
 	if by.preload = true; r.Secure || r.musl {
 		by.first, by.last, by.inherited = nil, nil, nil
 	}
 	for _, name := range r.Preload {
-		// With foreign rights, only from the linker's own directories.
+		// With rights its caller lacks, only from the linker's own directories.
 		if !r.Secure || !r.musl && !strings.Contains(name, "/") {
 			r.need(name, &by)
 		}

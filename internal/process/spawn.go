@@ -28,8 +28,8 @@ type Command struct {
 }
 
 // Spawned is a started program that is held before its first instruction until
-// Release. It is in our process group, so what a terminal sends (Ctrl-C) reaches
-// it by itself. The caller must call Release or Kill, and then Wait. Methods are
+// Release. It is in our process group, so signals from a terminal (Ctrl-C) reach
+// it directly. The caller must call Release or Kill, and then Wait. Methods are
 // safe for concurrent use.
 //
 // It is held as a tracee of this process. When this process dies while it
@@ -95,8 +95,8 @@ func (c Command) start(path string, args []string) (*Spawned, error) {
 	return s, nil
 }
 
-// hold starts the program and lets it go. The kernel knows one thread as the
-// tracer, and lets the tracee go when that thread ends.
+// hold starts the program and lets it go. To the kernel the tracer is one thread,
+// and it releases the tracee when that thread ends.
 func (s *Spawned) hold(c Command, path string, args []string, started chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -212,11 +212,12 @@ func atoi(s string) int {
 	return n
 }
 
-// startError tells what concerns the command from what concerns the tracing.
+// startError separates what is wrong with the command from what is wrong with
+// tracing it.
 func startError(name string, err error) error {
 	switch cause := rootCause(err); cause {
 	case unix.EPERM:
-		return fmt.Errorf("start %s: %w; holding it needs ptrace, which a security policy forbids here (kernel.yama.ptrace_scope, seccomp): allow it, or start the command by itself and attach with -p", name, cause)
+		return fmt.Errorf("start %s: %w; holding it needs ptrace, which a security policy forbids here (kernel.yama.ptrace_scope, seccomp): allow it, or start the command by itself and attach to it", name, cause)
 	case unix.ENOENT:
 		// LookCommand has found the file itself.
 		return &CommandError{Name: name, Status: StatusNotExecutable,
@@ -265,9 +266,9 @@ func (s *Spawned) Signal(sig os.Signal) error {
 	return err
 }
 
-// ForwardSignals passes signals that this process gets on to the program until
-// stop is called: those given, or SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2. SIGINT,
-// SIGQUIT and SIGTSTP are better left out: a terminal sends them to both.
+// ForwardSignals passes signals that this process receives on to the program
+// until stop is called: those given, or SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2.
+// Leave out SIGINT, SIGQUIT and SIGTSTP: a terminal sends them to both.
 func (s *Spawned) ForwardSignals(signals ...os.Signal) (stop func()) {
 	if len(signals) == 0 {
 		signals = []os.Signal{unix.SIGTERM, unix.SIGHUP, unix.SIGUSR1, unix.SIGUSR2}

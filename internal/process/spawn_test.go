@@ -303,6 +303,7 @@ func TestCommandBehindUnreadableFolder(t *testing.T) {
 	if err := os.Chmod(closed, 0); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = os.Chmod(closed, 0o700) }) // to be removed
 	cmd := helper("look", "nowhere", "there", "locked", closed+"/there")
 	cmd.Env = append(cmd.Env, "PATH="+closed+":"+dir)
 	if os.Geteuid() == 0 {

@@ -68,9 +68,8 @@ type status struct {
 	NSPIDs  []int
 }
 
-// parseStatus reads a status file. Lines it does not know are passed over; a
-// known line that is malformed is an error. NSpid is absent on kernels without
-// PID namespaces.
+// parseStatus reads a status file. Unknown lines are skipped; a known line that
+// is malformed is an error. NSpid is absent on kernels without PID namespaces.
 func parseStatus(data []byte) (status, error) {
 	s := status{UID: -1}
 	for line := range bytes.Lines(data) {

@@ -26,10 +26,10 @@ func (p *Process) openPidfd() error {
 
 // Done returns a channel that is closed when the process has ended, all its
 // threads included, whether or not its parent has reaped it. Close leaves the
-// channel as it is: a closed handle learns nothing more.
+// channel as it is: a closed handle notices nothing more.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
-// watch starts what closes done; Close ends it.
+// watch starts the goroutine that closes done; Close ends it.
 func (p *Process) watch() error {
 	conn, err := p.pidfd.SyscallConn()
 	if err != nil {
@@ -48,7 +48,7 @@ func (p *Process) watch() error {
 	return nil
 }
 
-// readable tells at once whether a pidfd's process has ended.
+// readable reports, without waiting, whether a pidfd's process has ended.
 func readable(fd int) bool {
 	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
 	for {

@@ -8,7 +8,7 @@ import (
 )
 
 // Active is the active phase of one thread: the deepest scope open on it, on
-// whatever lane; of equally deep ones the one entered last.
+// whatever lane; of several equally deep ones, the one entered last.
 type Active struct {
 	SessionID string
 	Rank      int32
@@ -25,7 +25,7 @@ func (a *Active) ScopeID() string { return ScopeID(a.SessionID, a.Scope) }
 // Certainty says what an attribution rests on.
 type Certainty uint8
 
-// The certainties, from the least.
+// The certainties, least first.
 const (
 	// NoPhase: no phase was active.
 	NoPhase Certainty = iota
@@ -70,7 +70,7 @@ func (q *Question) covers(sessionID string, rank int32) bool {
 	return (q.SessionID == "" || q.SessionID == sessionID) && (!q.HasRank || q.Rank == rank)
 }
 
-// Attribution is the answer. Candidates are the active phases considered, one a
+// Attribution is the answer. Candidates are the active phases considered, one per
 // thread, ordered by session, rank and thread. Path is nil for NoPhase and
 // Ambiguous. Scope is 0 unless there is exactly one candidate.
 type Attribution struct {
@@ -78,10 +78,13 @@ type Attribution struct {
 	Path       *Path
 	Scope      uint64
 	Candidates []Active
+	// More is how many further candidates there were, in an answer read back from
+	// a file that does not list them all; here it is 0.
+	More int
 	// Likely is the best guess, made for Ambiguous only; otherwise its Path is
-	// nil. It is the candidate whose scope was entered last. Whoever shows it must
-	// say that it is a guess. Sequence numbers of several recorders do not tell
-	// which scope came last: there, ask for one session and rank.
+	// nil. It is the candidate whose scope was entered last. Whoever shows it
+	// must say that it is a guess. Sequence numbers of different recorders do not
+	// say which scope came last: with several, ask for one session and rank.
 	Likely Active
 }
 
@@ -136,7 +139,7 @@ func (b Batch) Attribute(q Question, buf []Active) Attribution {
 	return exact(buf)
 }
 
-// deepest orders all and keeps one entry a thread, in place.
+// deepest sorts all in place and keeps one entry per thread.
 func deepest(all []Active) []Active {
 	slices.SortFunc(all, func(a, b Active) int {
 		return cmp.Or(byThread(a, b), cmp.Compare(b.Depth, a.Depth), cmp.Compare(b.Scope, a.Scope))

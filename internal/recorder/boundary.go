@@ -28,13 +28,13 @@ func (a Action) String() string {
 	return "unknown"
 }
 
-// Cut says what of a scope a limit has left out. It is a set of flags.
+// Cut says what a limit has left out of a scope. It is a set of flags.
 type Cut uint8
 
 // The flags of Cut.
 const (
 	CutName       Cut = 1 << iota // the name is cut at Limits.MaxName
-	CutPath                       // the scope is booked on an overflow node
+	CutPath                       // the scope counts under an overflow node
 	CutAttributes                 // the attributes are left out
 )
 
@@ -56,8 +56,8 @@ type Boundary struct {
 	ThreadName string
 	// Attributes is the JSON object given at the enter, or empty. From a method
 	// of Stack it is borrowed: valid until the next Enter on any stack of the
-	// recorder or the end of the batch, and not to be written to. From a method
-	// of Recorder or Handle it is a copy.
+	// recorder or the end of the batch, and read-only. From a method of Recorder
+	// or Handle it is a copy.
 	Attributes []byte
 }
 

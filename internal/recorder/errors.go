@@ -78,8 +78,12 @@ type ScopeRef struct {
 	ThreadName string
 	Lane       string
 
-	id string // as asked for, when it is no scope of ours
+	id string // as asked for, when it is not one of our scopes
 }
+
+// ForeignScope refers to a scope by an id that no recorder has given out, as
+// ExitPhase may be asked for.
+func ForeignScope(id string) ScopeRef { return ScopeRef{id: id} }
 
 // Known reports whether the reference names any scope: by its id, or where
 // scopes are only counted by its path.
@@ -145,8 +149,7 @@ func clip(s string) string {
 	return s[:n] + "…"
 }
 
-// printable makes a string from outside safe to print without quoting what
-// needs none.
+// printable makes a foreign string safe to print, and quotes only what needs it.
 func printable(s string) string {
 	s = clip(s)
 	if q := fmt.Sprintf("%q", s); q != `"`+s+`"` {

@@ -60,8 +60,8 @@ func (h *Handle) Closed() bool {
 // Close closes the phase once, on behalf of the given thread, and returns its
 // exit. From another thread than the one that opened the phase, it fails with
 // WrongThread. A close that failed leaves the handle open, so that it can be
-// tried again. After one that succeeded, further calls do nothing, from whatever
-// thread, and return a zero Boundary.
+// tried again. After a close that succeeded, further calls from any thread do
+// nothing and return a zero Boundary.
 func (h *Handle) Close(threadID int) (Boundary, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

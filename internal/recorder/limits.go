@@ -26,8 +26,8 @@ type Limits struct {
 	// beyond it fails with ErrTooDeep.
 	MaxDepth int
 	// MaxPaths is the number of distinct paths, and MaxChildren the number of
-	// distinct names below one parent. What comes beyond either is booked on the
-	// parent's overflow node, see Path.Overflow. At most MaxPaths+1 overflow
+	// distinct names below one parent. Whatever exceeds either counts under the
+	// parent's overflow node; see Path.Overflow. At most MaxPaths+1 overflow
 	// nodes come on top.
 	MaxPaths    int
 	MaxChildren int
@@ -35,13 +35,13 @@ type Limits struct {
 	// boundary. Boundaries of such a scope carry CutName.
 	MaxName int
 	// MaxNameBytes bounds the names of all paths together, in bytes; beyond it,
-	// new names are booked on the overflow node too.
+	// new names count under the overflow node too.
 	MaxNameBytes int
 	// MaxScopes is the number of scopes open at once on all stacks. An enter
 	// beyond it fails with ErrTooManyScopes.
 	MaxScopes int
-	// MaxAttributes is the largest attribute object kept, in bytes, at most
-	// 1 MiB. A longer one is left out whole, because half a JSON object is none;
+	// MaxAttributes is the largest attribute object kept, in bytes, at most 1
+	// MiB. A longer one is left out whole, because half a JSON object is useless;
 	// boundaries of such a scope carry CutAttributes.
 	MaxAttributes int
 	// MaxAttributeBytes bounds the memory of the attributes of all open scopes
@@ -76,7 +76,7 @@ func (l Limits) withDefaults() Limits {
 // Stats is what a recorder holds and what its limits cost. The counters run
 // from New on; Reset leaves them alone.
 type Stats struct {
-	Sequence       uint64 // the last sequence number given out
+	Sequence       uint64 // the last sequence number used
 	Stacks         int    // stacks known, empty ones included
 	OpenScopes     int
 	Slots          int // slots ever in use at once since New or Reset
@@ -87,7 +87,7 @@ type Stats struct {
 	EmptyNames        uint64 // enters refused with ErrEmptyName
 	TooDeep           uint64 // enters refused with ErrTooDeep
 	TooManyScopes     uint64 // enters refused with ErrTooManyScopes
-	PathsOverflowed   uint64 // enters booked on an overflow node
+	PathsOverflowed   uint64 // enters counted under an overflow node
 	NamesCut          uint64 // enters whose name was cut
 	AttributesDropped uint64 // enters whose attributes were left out
 

@@ -38,10 +38,10 @@ func cleanName(name []byte, limit int) ([]byte, Cut) {
 
 func trimName(name []byte) []byte { return bytes.TrimFunc(name, space) }
 
-// space reports whether c is white space at the end of a name. It is what
-// Python's str.strip takes away, as the seed does: Unicode's White_Space and the
-// four information separators.
+// space reports whether trimming removes c. It removes what Python's str.strip
+// does, as the seed does: Unicode's White_Space and the four information
+// separators.
 func space(c rune) bool { return unicode.IsSpace(c) || c >= '\x1c' && c <= '\x1f' }
 
-// plain reports whether c is a character that no trimming takes away.
+// plain reports whether c is a character that trimming never removes.
 func plain(c byte) bool { return c > ' ' && c < utf8.RuneSelf }

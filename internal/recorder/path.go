@@ -14,9 +14,9 @@ const OtherName = "(other)"
 const mapFrom = 8
 
 // Path is a phase: the names from the outermost scope to this one, interned, so
-// that equal paths of one Paths are the same pointer. It never goes away while
-// its Paths, or the Recorder that has them, is there; Reset keeps it. Its
-// exported methods may be called at any time from any goroutine.
+// that equal paths of one Paths are the same pointer. It lives as long as its
+// Paths, or the Recorder that owns them; Reset keeps it. Its exported methods may
+// be called at any time from any goroutine.
 type Path struct {
 	name     string
 	parent   *Path // the root for outermost phases
@@ -24,7 +24,7 @@ type Path struct {
 	depth    int
 	overflow bool
 
-	// What follows changes, and is for who holds the Paths.
+	// What follows changes: only the holder of the Paths may use it.
 	last     *Path // the child asked for last
 	other    *Path // this node's overflow node
 	children []*Path
@@ -32,7 +32,7 @@ type Path struct {
 }
 
 // ID is dense from 0 in order of first appearance, overflow nodes included.
-// Callers keep what they know about a path in slices by it.
+// Callers can keep their data on paths in slices indexed by it.
 func (p *Path) ID() int { return p.id }
 
 // Name is the last name of the path.
@@ -49,10 +49,10 @@ func (p *Path) Parent() *Path {
 	return p.parent
 }
 
-// Overflow reports whether this node, called OtherName, stands for all the
-// phases below its parent that came after a limit was reached. Whatever is
-// entered inside such a phase is booked on the same node, so its depth can be
-// less than that of the stack.
+// Overflow reports whether this node, called OtherName, stands for all the phases
+// below its parent that came after a limit was reached. Whatever is entered
+// inside such a phase counts under the same node, so its depth can be less than
+// the stack's.
 func (p *Path) Overflow() bool { return p.overflow }
 
 // Parts returns the names from the outermost on, in a new slice.

@@ -4,10 +4,10 @@ package recorder
 
 // Paths interns phases: equal names, from the outermost on, give the same *Path.
 // It is bounded by MaxPaths, MaxChildren, MaxName and MaxNameBytes of Limits;
-// what comes beyond is booked on overflow nodes, see Path.Overflow.
+// whatever exceeds them counts under overflow nodes; see Path.Overflow.
 //
-// Like a map it has no lock: it is for one goroutine at a time. The paths that it
-// gives may be used from any goroutine, also while it makes others. Each
+// Like a map it has no lock: it is for one goroutine at a time. The paths it
+// returns may be used from any goroutine, even while it makes others. Each
 // Recorder has Paths of its own, under its lock.
 type Paths struct {
 	limits    Limits
@@ -28,10 +28,10 @@ func makePaths(l Limits) Paths { return Paths{limits: l, root: &Path{id: -1}} }
 // Len is the number of paths, overflow nodes included; their ids are below it.
 func (ps *Paths) Len() int { return ps.nodes }
 
-// Child returns the phase called name inside parent, a path of the same Paths,
-// or the outermost phase of that name for nil. The name is trimmed and cut as
-// that of a scope is; Cut tells what a limit has changed. The only error is
-// ErrEmptyName, with which nothing has changed.
+// Child returns the phase called name inside parent, a path of the same Paths, or
+// the outermost phase of that name for nil. The name is trimmed and cut like a
+// scope's; Cut says what a limit has changed. The only error is ErrEmptyName, and
+// then nothing has changed.
 func (ps *Paths) Child(parent *Path, name string) (*Path, Cut, error) {
 	clean, cut := cleanName([]byte(name), ps.limits.MaxName)
 	if len(clean) == 0 {
@@ -45,7 +45,7 @@ func (ps *Paths) Child(parent *Path, name string) (*Path, Cut, error) {
 }
 
 // Other returns the overflow node of parent, or of the outermost phases for nil:
-// for figures whose names somebody else has already left out.
+// for figures that were already counted without names.
 func (ps *Paths) Other(parent *Path) *Path { return ps.other(ps.from(parent)) }
 
 func (ps *Paths) from(parent *Path) *Path {

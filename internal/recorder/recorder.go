@@ -23,8 +23,8 @@ type Key struct {
 const maxIdle = 1024
 
 // Recorder is the nesting state of any number of sessions. Its methods may be
-// called from any goroutine, but not between Acquire and Release by the holder:
-// there, the methods of Batch and Stack are for use.
+// called from any goroutine, but not by the holder between Acquire and Release,
+// who uses those of Batch and Stack.
 type Recorder struct {
 	limits Limits
 
@@ -138,8 +138,8 @@ func (r *Recorder) byScopeID(k Key, scopeID string) (Token, bool) {
 }
 
 // Reset drops all scopes and sets the sequence to 0, for a new session. Resolved
-// stacks stay resolved and are empty. Tokens from before name scopes that are
-// nowhere. Paths and their ids stay.
+// stacks stay resolved and are empty. Older tokens then name no scope. Paths and
+// their ids stay.
 func (r *Recorder) Reset() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -172,11 +172,11 @@ func (r *Recorder) stats() Stats {
 	return s
 }
 
-// stack returns the stack of k, made if need be.
+// stack returns the stack of k, and makes it if there is none.
 func (r *Recorder) stack(k Key) *Stack {
 	s := r.stacks[k]
 	if s == nil {
-		r.becameIdle() // before s is there: it may forget the idle ones
+		r.becameIdle() // before s is added: it may forget the idle ones
 		k.SessionID, k.Lane = strings.Clone(k.SessionID), strings.Clone(k.Lane)
 		s = &Stack{r: r, key: k}
 		r.stacks[k] = s

@@ -33,20 +33,20 @@ func (s *Span) Open() bool { return s.Exit == 0 }
 // ScopeID is the scope id.
 func (s *Span) ScopeID() string { return ScopeID(s.SessionID, s.Scope) }
 
-// Why a boundary does not fit into a replay.
+// Why a replay refuses a boundary.
 var (
-	// ErrOrphanExit: the enter lies before the beginning of the stream. Nothing
-	// of the stack is open, so nothing is wrong with the stream.
+	// ErrOrphanExit: the enter lies before the beginning of the stream. No scope
+	// of the stack is open, so the stream itself is fine.
 	ErrOrphanExit = errors.New("its enter is not in the stream: start the replay earlier, or pass over it")
 	// ErrNotNested: the boundary is not of the innermost scope.
 	ErrNotNested = errors.New("it does not nest: boundaries are missing, or are not in the order in which they were recorded")
-	// ErrOrder: the sequence or the time of the stack goes backwards.
+	// ErrOrder: sequence or time goes backwards on its stack.
 	ErrOrder = errors.New("it comes before its predecessor: sort the boundaries of each thread by sequence")
 )
 
 // Replay turns boundaries back into spans. It checks the stream on its own and
-// shares no code with Recorder. Boundaries of one stack must come in their
-// order; those of different stacks may come in any. It is for one goroutine.
+// shares no code with Recorder. Boundaries of one stack must come in order;
+// different stacks may interleave in any way. It is for one goroutine.
 type Replay struct {
 	emit   func(Span)
 	tracks map[Key]*track
@@ -65,7 +65,7 @@ func NewReplay(emit func(Span)) *Replay {
 }
 
 // Add takes the next boundary, which happened at time t. An error wraps
-// ErrOrphanExit, ErrNotNested or ErrOrder; the boundary then counts for nothing.
+// ErrOrphanExit, ErrNotNested or ErrOrder; the boundary is then ignored.
 func (p *Replay) Add(b *Boundary, t int64) error {
 	k := Key{SessionID: b.SessionID, Rank: b.Rank, ThreadID: b.ThreadID, Lane: b.Lane}
 	tr := p.tracks[k]

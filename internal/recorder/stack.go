@@ -5,9 +5,9 @@ package recorder
 import "strconv"
 
 // Stack is the open scopes of one Key, resolved once for many records. Its
-// methods may be called only by who holds the recorder's batch lock (Acquire),
-// and do not allocate, except for what was never seen before: a new path, a
-// greater depth, a longer attribute object, and errors.
+// methods may be called only while holding the recorder's batch lock (Acquire).
+// They do not allocate, except for what was never seen before (a new path, a
+// greater depth, a longer attribute object) and for errors.
 type Stack struct {
 	r        *Recorder
 	key      Key // never changes
@@ -77,9 +77,9 @@ func (s *Stack) Top() (Token, bool) {
 // unless 0 ≤ i < Depth().
 func (s *Stack) At(i int) Token { return s.r.token(s.open[i]) }
 
-// Release forgets the stack, when its thread has ended and its key may come
-// again for another thread. It does nothing and returns false while scopes are
-// open. Entering a released stack fails with ErrReleased.
+// Release forgets the stack once its thread has ended, since another thread may
+// get its key. It does nothing and returns false while scopes are open. Entering
+// a released stack fails with ErrReleased.
 func (s *Stack) Release() bool {
 	switch {
 	case s.released:
@@ -146,7 +146,7 @@ func (s *Stack) defaultThreadName() string {
 	return s.nameless
 }
 
-// mayEnter tells why the stack, n deep, cannot take another scope.
+// mayEnter says why the stack, n deep, cannot take another scope.
 func (s *Stack) mayEnter(name []byte, n int) error {
 	r := s.r
 	switch {
@@ -234,7 +234,7 @@ func (r *Recorder) refuse(s *Stack, threadID int, closing ScopeRef) error {
 	return e
 }
 
-// isOpen reports whether the scope of t is open now.
+// isOpen reports whether the scope of t is open.
 func (r *Recorder) isOpen(t Token) bool {
 	if t.epoch != r.epoch || int(t.slot) >= len(r.slots) {
 		return false

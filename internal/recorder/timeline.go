@@ -24,10 +24,10 @@ type steps struct {
 	span []int
 }
 
-// NewTimeline indexes spans, in any order. A span holds from its start up to,
-// not including, its end; an open one has no end. Spans of a stack are taken to
-// be nested, as Replay makes them: what sticks out of its enclosing span is cut
-// off.
+// NewTimeline indexes spans, in any order. A span lasts from its start up to, not
+// including, its end; an open one has no end. Spans of a stack are expected to
+// nest, as Replay makes them; one that reaches beyond its enclosing span is cut
+// off there.
 func NewTimeline(spans []Span) *Timeline {
 	tl := &Timeline{spans: slices.Clone(spans), scopes: make(map[uint64][]int)}
 	slices.SortStableFunc(tl.spans, func(a, b Span) int {

@@ -3,8 +3,8 @@
 package recorder
 
 // Token identifies a scope between its enter and its exit. It is opaque and
-// comparable; its methods work after the exit too. The zero Token names no
-// scope: an exit with it is judged as one of a scope that is nowhere.
+// comparable; its methods work after the exit too. The zero Token names no scope:
+// an exit with it is judged as one of an unknown scope.
 type Token struct {
 	stack *Stack
 	path  *Path

@@ -45,9 +45,35 @@ type Config struct {
 	// Attached is called by Run once every probe is in place. An error ends the
 	// session. It may be nil.
 	Attached func(Attached) error
+	// Advice says what the user can do about something that Message tells of, as a
+	// clause such as "name the file with --library"; "" for nothing. It may be nil.
+	Advice func(Topic) string
+	// LeftOff is told of pairs that are traced only when they are asked for, when
+	// a process has no others: once of each pair, from any goroutine. It may be nil.
+	LeftOff func([]usdt.PairSpec)
 	// Message tells the user something on the way, from any goroutine; it must
 	// not be nil.
 	Message func(string)
+}
+
+// Topic is what advice can be given about.
+type Topic uint8
+
+// The topics.
+const (
+	// TopicLibrary: a library may be loaded without being noticed in time.
+	TopicLibrary Topic = iota + 1
+)
+
+// advice returns the advice on a topic, behind a semicolon, if there is any.
+func (c *Config) advice(t Topic) string {
+	if c.Advice == nil {
+		return ""
+	}
+	if a := c.Advice(t); a != "" {
+		return "; " + a
+	}
+	return ""
 }
 
 // Target is a process to trace.

@@ -37,7 +37,7 @@ type ending struct {
 	pid     int
 	started uint64 // stream.Process.StartTime
 	at      int64  // ns, CLOCK_MONOTONIC: when its end was noticed
-	removed bool   // it goes on, and is not traced any more
+	removed bool   // it still runs, but is no longer traced
 	done    chan struct{}
 }
 
@@ -213,6 +213,15 @@ func (c *core) attached(pid int, sites []probe.Site) (now int64, boot uint64) {
 	now, boot = clock.Monotonic(), uint64(clock.Boot())
 	c.engine.Attached(pid, sites, now, boot)
 	return now, boot
+}
+
+// enters tells the engine of which pairs any enter is attached.
+func (c *core) enters(attached map[*engine.Pair]bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for p, is := range attached {
+		c.engine.EntersAttached(p, is)
+	}
 }
 
 func (c *core) hits(site uint32) uint64 {

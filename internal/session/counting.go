@@ -3,6 +3,7 @@
 package session
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -33,7 +34,7 @@ const (
 type counting struct {
 	cfg    *Config
 	core   *core
-	tracer *loader.Tracer
+	counts *loader.Counts
 	tree   *pathTree
 	polled int64 // when the figures were last read
 
@@ -73,7 +74,7 @@ func (c *counting) releases() bool { return false }
 
 func (c *counting) interval() time.Duration { return lifeInterval }
 
-func (c *counting) use(t *loader.Tracer) { c.tracer = t }
+func (c *counting) use(t *loader.Tracer) { c.counts = t.Counts() }
 
 // options fits the tracer's options to counting.
 func (c *counting) options(o *loader.Options) {
@@ -92,6 +93,7 @@ func (c *counting) sitesChanged(pl *plan) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.pairs = slices.Clone(pl.pairs)
+	var changed []loader.AggregateSite
 	for id, s := range pl.sites {
 		if !s.attached || s.removed {
 			continue
@@ -104,21 +106,19 @@ func (c *counting) sitesChanged(pl *plan) error {
 		if known && how == old {
 			continue
 		}
-		if err := c.tracer.PutAggregateSite(how); err != nil {
-			return err
-		}
+		changed = append(changed, how)
 		c.known[id], c.sites[id] = how, s
 	}
-	return nil
+	return c.counts.PutSites(changed)
 }
 
-func (c *counting) removing(sites []uint32) error { return c.tracer.AggregateRemove(sites) }
+func (c *counting) removing(sites []uint32) error { return c.counts.RemoveSites(sites) }
 
-func (c *counting) begin() error { return c.tracer.AggregateUntil(math.MaxInt64) }
+func (c *counting) begin() error { return c.counts.Until(math.MaxInt64) }
 
-func (c *counting) detaching(now int64) error { return c.tracer.AggregateUntil(now) }
+func (c *counting) detaching(now int64) error { return c.counts.Until(now) }
 
-// poll reads the figures when it is time to, and tells of new violations.
+// poll reads the figures when it is time, and reports new violations.
 func (c *counting) poll(now int64) error {
 	if elapsed(c.polled, now) < countedInterval {
 		return nil
@@ -127,7 +127,7 @@ func (c *counting) poll(now int64) error {
 	return c.read()
 }
 
-// finish reads the figures for the last time: nothing counts any more.
+// finish reads the figures for the last time: nothing is counted any more.
 func (c *counting) finish(*plan) error {
 	if err := c.read(); err != nil {
 		return err
@@ -135,7 +135,7 @@ func (c *counting) finish(*plan) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for id := range c.known {
-		hit, err := c.tracer.AggregateSiteHit(id)
+		hit, err := c.counts.SiteHit(id)
 		if err != nil {
 			return err
 		}
@@ -145,7 +145,7 @@ func (c *counting) finish(*plan) error {
 }
 
 func (c *counting) read() error {
-	a, err := c.tracer.ReadAggregate()
+	a, err := c.counts.Read()
 	if err != nil {
 		return err
 	}
@@ -161,26 +161,28 @@ func (c *counting) read() error {
 	return nil
 }
 
-// nameProcesses notes the processes that have paths while they are known.
+// nameProcesses notes who the processes that have paths are, while they are known.
 func (c *counting) nameProcesses(a *loader.Aggregate) {
 	for i := range a.Paths {
-		p := a.Paths[i].Process
-		if p == nil || c.processes[a.Paths[i].ID] != nil {
+		id, p := a.Paths[i].ID, a.Paths[i].Process
+		if p == nil {
 			continue
 		}
 		pid := p.PID
 		if pid == 0 {
 			pid = p.HostPID
 		}
-		if known := c.core.engine.Process(pid); known != nil {
-			c.processes[a.Paths[i].ID] = known
-			continue
+		before, now := c.processes[id], c.core.engine.Process(pid)
+		switch {
+		case now != nil && (before == nil || before.StartTime == now.StartTime):
+			c.processes[id] = now
+		case before == nil:
+			c.processes[id] = &stream.Process{PID: pid, HostPID: p.HostPID, Rank: c.cfg.Rank}
 		}
-		c.processes[a.Paths[i].ID] = &stream.Process{PID: pid, HostPID: p.HostPID, Rank: c.cfg.Rank}
 	}
 }
 
-// report tells of a violation unless it has been told.
+// report reports a violation, unless it already has.
 func (c *counting) report(v countedViolation) {
 	key := loader.AggregateDefect{
 		Process: v.defect.Process, Site: v.defect.Site, Kind: v.defect.Kind,
@@ -218,13 +220,23 @@ func (c *counting) summarise(sum *stream.Summary) {
 	counted, processes := c.merge(a)
 	counted.Merge(c.core.out.figures) // samples of device memory
 	counted.Snapshot(sum)
-	sum.Processes, sum.Orphans = processes, t.Orphans
+	sum.Processes = processes
+	sum.Orphans, sum.OrphanReasons = countedOrphans(t)
 	var all loader.AggregateFigures
 	for i := range a.Paths {
 		all.Add(&a.Paths[i].AggregateFigures)
 	}
 	sum.Received = all.Entered + all.Ended + t.TooDeep + t.DeepExits + t.Resets + t.Late + t.Outside + t.Orphans + t.Unclosed
 	sum.Notes = append(sum.Notes, countedNotes(a, all.Unbucketed, c.cfg.GPU != nil)...)
+}
+
+// countedOrphans returns the orphan exits and their reasons, of which the kernel
+// keeps one.
+func countedOrphans(t *loader.AggregateTotals) (uint64, []stream.OrphanCount) {
+	out := []stream.OrphanCount{{Reason: stream.OrphanUnknown, Count: t.Orphans}, {Reason: stream.OrphanRepaired, Count: t.Late}}
+	out = slices.DeleteFunc(out, func(o stream.OrphanCount) bool { return o.Count == 0 })
+	slices.SortStableFunc(out, func(a, b stream.OrphanCount) int { return cmp.Compare(b.Count, a.Count) })
+	return t.Orphans + t.Late, out
 }
 
 // countedNotes lists what the user should know.
@@ -243,7 +255,6 @@ func countedNotes(a *loader.Aggregate, unbucketed uint64, gpu bool) []stream.Not
 		stream.Note{What: "phase names that were null, empty or unreadable", Count: t.BadNames + blank},
 		stream.Note{What: fmt.Sprintf("phase names cut at %d bytes", loader.MaxAggregateName), Count: t.CutNames},
 		stream.Note{What: fmt.Sprintf("enters beyond %d nested phases on one thread, not traced", loader.MaxAggregateDepth), Count: t.TooDeep},
-		stream.Note{What: "exits of phases that had been closed for them after a violation", Count: t.Late},
 		stream.Note{What: "markers hit while probes were being attached or removed, left out", Count: t.Outside},
 		stream.Note{What: "phases booked under \"(other)\" because there are too many paths", Count: other},
 		stream.Note{What: "phases whose durations are in the totals and not in p50 and p99, for want of room", Count: unbucketed},
@@ -299,14 +310,14 @@ func (c *counting) violations(a *loader.Aggregate) []countedViolation {
 }
 
 // repaired says what the kernel did about the stack.
-func (c *counting) repaired(k recorder.Kind) string {
+func (c *counting) repaired(k recorder.Kind) stream.Repair {
 	switch {
 	case k != recorder.NotLIFO:
-		return "nothing had to be done"
+		return stream.RepairNothing
 	case c.cfg.Policy == engine.PolicyReject:
-		return "the stack was left as it is (--on-violation reject)"
+		return stream.RepairRefused
 	}
-	return "what was open inside it was closed"
+	return stream.RepairUnwound
 }
 
 // pairName is the literal name of a pair.

@@ -21,7 +21,7 @@ func newPathTree() *pathTree {
 	return &pathTree{paths: recorder.NewPaths(recorder.Limits{}), known: make(map[uint32]*recorder.Path)}
 }
 
-// of returns the path of every node that is one, by its number.
+// of returns the paths of the nodes that have one, by number.
 func (t *pathTree) of(a *loader.Aggregate, pairName func(uint8) string) map[uint32]*recorder.Path {
 	for i := range a.Paths {
 		p := &a.Paths[i]

@@ -17,7 +17,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/phasetrace/phasetrace/internal/fixture"
-	"github.com/phasetrace/phasetrace/internal/pgtest"
 	"github.com/phasetrace/phasetrace/internal/recorder"
 	"github.com/phasetrace/phasetrace/internal/usdt"
 )
@@ -337,7 +336,7 @@ func TestCountedNames(t *testing.T) {
 // Failing statements leave phases open that the next query proves to be over.
 func TestCountedPostgresErrors(t *testing.T) {
 	const statements, every = 2000, 10
-	client := pgtest.Start(t).Connect()
+	client := startPostgres(t).Connect()
 	b := attachBoth(t, []int{client.Backend}, Config{})
 	client.Do(failing(statements, every) + "begin;\nselect 1;\nrollback;\n")
 	client.Close()
@@ -350,7 +349,7 @@ func TestCountedPostgresErrors(t *testing.T) {
 // Every backend of a followed server has paths of its own.
 func TestCountedPostgresFollow(t *testing.T) {
 	const clients = 4
-	server := pgtest.Start(t)
+	server := startPostgres(t)
 	tr := attach(t, []int{server.Pid()}, Config{Follow: true, Count: true})
 	backends := make(map[int]uint64)
 	for i := range clients {

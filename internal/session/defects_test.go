@@ -17,7 +17,7 @@ import (
 )
 
 // A name on a page that the program never touched arrives whole: the marker
-// faults it in. Where programs cannot, that is told and counted.
+// faults it in. Where programs cannot, that is reported and counted.
 func TestColdName(t *testing.T) {
 	for _, where := range []string{"file", "section"} {
 		t.Run(where, func(t *testing.T) { coldName(t, where, testenv.Without(t)) })

@@ -22,7 +22,7 @@ const (
 	// describeTime is how long the reader waits for one description. It takes
 	// some 150 µs on a machine that has a CPU free.
 	describeTime = 50 * time.Millisecond
-	// maxVain bounds the waits that were in vain.
+	// maxVain bounds the waits without an answer.
 	maxVain = 16
 )
 

@@ -22,8 +22,8 @@ import (
 	"github.com/phasetrace/phasetrace/internal/usdt"
 )
 
-// file is an ELF file, read once however many processes map it, and as often as
-// its contents are changed in place.
+// file is an ELF file, read once however many processes map it, and again when its
+// contents were changed in place.
 type file struct {
 	key     fileKey
 	id      fileID // as it was last known to hold; guarded by files.mu, as is the next
@@ -41,6 +41,7 @@ type file struct {
 	pinned      bool         // the user named it
 	retired     bool
 	execs       map[event.File]bool // under which programs need not wait for it
+	semaphores  semaphores
 }
 
 // use is what a site is to a pair.
@@ -77,6 +78,7 @@ type files struct {
 type openFile struct {
 	*file
 	handle *os.File
+	module *process.Module // of the process that is looked at; nil if it has not mapped the file
 }
 
 // attachPath names the open file for the kernel.
@@ -93,7 +95,7 @@ func (fs *files) read(path string, open func() (*os.File, error)) (openFile, err
 	if err != nil {
 		return openFile{}, errors.Join(fmt.Errorf("read %s: %w", path, err), h.Close())
 	}
-	return openFile{f, h}, nil
+	return openFile{file: f, handle: h}, nil
 }
 
 func (fs *files) readOpen(path string, h *os.File) (*file, error) {
@@ -129,7 +131,7 @@ func parse(path string, h *os.File) (*file, error) {
 		return nil, err
 	}
 	after, err := identify(h)
-	return &file{key: before.fileKey, id: before, settled: settled && after == before, path: path, elf: parsed}, err
+	return &file{key: before.fileKey, id: before, settled: settled && after == before, path: path, elf: parsed, semaphores: semaphoresOf(parsed)}, err
 }
 
 // find returns what is known of a file and still holds.
@@ -238,6 +240,7 @@ type looked struct {
 	skipped []string   // files that could not be read, and why
 	unread  []string   // of skipped: those that may hold markers
 	late    []string   // of skipped: those that are read once they are mapped
+	starved error      // no file could be opened any more
 }
 
 func (l *looked) close() {
@@ -260,6 +263,7 @@ func (fs *files) look(ctx context.Context, modules []process.Module) looked {
 			continue
 		}
 		f, err := fs.read(m.Path, m.Open)
+		f.module = m
 		l.add(f, err)
 	}
 	return l
@@ -279,7 +283,7 @@ func (fs *files) lookOpen(l *looked, name string, h *os.File) {
 	l.add(f, err)
 }
 
-// openPath opens a file without waiting for what is none, such as a pipe.
+// openPath opens a regular file; it does not wait for a pipe or the like.
 func openPath(path string) (*os.File, error) {
 	f, err := process.OpenRegular(path)
 	if errors.Is(err, process.ErrNotRegular) {
@@ -337,6 +341,9 @@ func (l *looked) add(f openFile, err error) {
 // has no markers to miss.
 func (l *looked) skip(err error) {
 	l.skipped = append(l.skipped, err.Error())
+	if process.OutOfFiles(err) && l.starved == nil {
+		l.starved = err
+	}
 	if !errors.Is(err, usdt.ErrNotELF) && !errors.Is(err, usdt.ErrUnsupportedELF) {
 		l.unread = append(l.unread, err.Error())
 	}

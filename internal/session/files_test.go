@@ -69,7 +69,7 @@ func TestIdentify(t *testing.T) {
 	}
 }
 
-// Warnings are told once each, up to a bound, and counted beyond it.
+// Each warning is reported once, up to a bound, and counted beyond it.
 func TestWarningsAreBounded(t *testing.T) {
 	var w warnings
 	for i := range maxWarnings + 10 {

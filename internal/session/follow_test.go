@@ -169,6 +169,7 @@ func TestExecSameFile(t *testing.T) {
 // programs can wait, one of a few sessions must be in time.
 func inTime(t *testing.T, session func(*testing.T) *stream.Summary) {
 	t.Helper()
+	testenv.BPF(t)
 	features, err := loader.DetectFeatures(testenv.Without(t))
 	if err != nil {
 		t.Fatal(err)
@@ -385,7 +386,7 @@ func TestFollowAdoptsChildren(t *testing.T) {
 
 // A followed child runs a program that nobody has seen before: it waits until
 // it is attached, so that its very first marker is traced. On a machine that
-// does not get to it in time this is told.
+// does not get to it in time, that is reported.
 func TestFollowExec(t *testing.T) {
 	testenv.BPF(t)
 	for _, how := range []string{"fork", "vfork", "spawn"} {

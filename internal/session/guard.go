@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/phasetrace/phasetrace/internal/await"
@@ -26,9 +27,11 @@ import (
 // guards are those of a session. They work beside the watcher: a writer must not
 // wait until a look is over.
 type guards struct {
-	core   *core
-	mode   mode
-	broken func(*guard) // on a goroutine of its own, when the probes are out
+	core *core
+	mode mode
+	// before and broken are called, on a goroutine of its own, when a guard gives way:
+	// with its probes still there, and when they are out.
+	before, broken func(*guard)
 
 	mu     sync.Mutex
 	closed bool
@@ -40,18 +43,19 @@ type guards struct {
 
 // guard is that of one file.
 type guard struct {
-	guards *guards
-	tracer *loader.Tracer
-	key    fileKey
-	path   string
-	unkept error            // why writers do not wait; nil: they do
-	file   *os.File         // the same open file, until the guard is let go of
-	lease  *lease.Lease     // nil: unkept
-	unsee  func()           // ends the watch, nil for none
-	old    []process.Mapped // who showed the file when it gave way
-	oldErr error            // why that is not known
-	at     int64            // when it gave way, ns CLOCK_MONOTONIC
-	err    error            // of that
+	guards    *guards
+	tracer    *loader.Tracer
+	key       fileKey
+	path      string
+	unkept    error            // why writers do not wait; nil: they do
+	file      *os.File         // the same open file, until the guard is let go of
+	lease     *lease.Lease     // nil: unkept
+	unsee     func()           // ends the watch, nil for none
+	old       []process.Mapped // who showed the file when it gave way
+	oldErr    error            // why that is not known
+	misplaced atomic.Bool      // its semaphores have to be settled before its probes are removed
+	at        int64            // when it gave way, ns CLOCK_MONOTONIC
+	err       error            // of that
 
 	mu        sync.Mutex
 	attaching int
@@ -63,8 +67,8 @@ type guard struct {
 // errGivenWay says that a file is about to be written to.
 var errGivenWay = errors.New("it is being written to")
 
-func newGuards(core *core, m mode, broken func(*guard)) *guards {
-	return &guards{core: core, mode: m, broken: broken, all: make(map[fileKey]*guard)}
+func newGuards(core *core, m mode, before, broken func(*guard)) *guards {
+	return &guards{core: core, mode: m, before: before, broken: broken, all: make(map[fileKey]*guard)}
 }
 
 // hold returns the guard of an open file. The error is lease.ErrWriter when it
@@ -126,6 +130,13 @@ func (g *guard) keep(h *os.File) (err error) {
 // reopen opens an open file once more: what is a lease to one is none to the other.
 func reopen(h *os.File) (*os.File, error) {
 	return process.OpenRegular(fmt.Sprintf("/proc/self/fd/%d", h.Fd()))
+}
+
+// tellGuard tells a file's guard what has to be done before its probes are removed.
+func (f *file) tellGuard() {
+	if g := f.guard.Load(); g != nil && f.semaphores.misplaced() {
+		g.misplaced.Store(true)
+	}
 }
 
 // keeps reports whether the file cannot be written to.
@@ -204,6 +215,7 @@ func (g *guard) giveWay() {
 	}
 	gs := g.guards
 	defer gs.giving.Done()
+	gs.before(g)
 	g.at = gs.core.removing(sites)
 	g.err = gs.mode.removing(sites)
 	g.tracer.Withdraw(probes...)
@@ -252,7 +264,7 @@ func (gs *guards) begin() bool {
 func whoMaps(f *os.File) ([]process.Mapped, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), seeTime)
 	defer cancel()
-	return await.Do(ctx, func(ctx context.Context) ([]process.Mapped, error) { return process.WhoMaps(ctx, f) }, nil)
+	return await.Do(ctx, func(ctx context.Context) ([]process.Mapped, error) { return process.MappingsOf(ctx, f) }, nil)
 }
 
 // close lets every writer go on. The probes must be out.

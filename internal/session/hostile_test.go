@@ -22,7 +22,7 @@ import (
 	"github.com/phasetrace/phasetrace/internal/testenv"
 )
 
-// Names and attributes of every bad kind: each phase is told, bounded and with
+// Names and attributes of every bad kind: each phase is reported, bounded and with
 // attributes that are a JSON object, and the good phase after it is right.
 func TestHostileNames(t *testing.T) {
 	p := fixture.Start(t, fixture.Build(t, "names.c")) // 10 MiB long ones

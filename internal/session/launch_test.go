@@ -41,7 +41,7 @@ func TestRanksStartedTogether(t *testing.T) {
 }
 
 // startedTogether traces a job of eight ranks, and reports whether none of them
-// was late, as they can be on a busy machine. What was late is told.
+// was late, as they can be on a busy machine. What was late is reported.
 func startedTogether(t *testing.T, launch string) (prompt bool) {
 	const ranks = 8
 	rank := fixture.Build(t, "rank.c") // a file that nobody has looked at

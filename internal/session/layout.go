@@ -52,7 +52,8 @@ type site struct {
 	over []*pair // as engine.Site.Over
 	// attached: for some process, or for all.
 	attached bool
-	removed  bool // its probes are out, and do not come again
+	noted    bool // its probes have been removed, see plan.note
+	removed  bool // the same, and they do not come again
 	// gate and since are when it was last attached for any process: ns on the
 	// monotonic and on the boot clock.
 	gate  int64
@@ -120,7 +121,9 @@ func planSite(p *pair, effect probe.Effect, arch probe.Arch, in *usdt.Site) (s *
 	s.Marker = stream.Marker{Provider: in.Provider, Probe: in.Name, Offset: in.Offset}
 	pl := planner{in: in}
 	s.Token = pl.arg(p.spec.TokenArg, probe.CaptureInt, 0, 0, "token")
-	s.Key = pl.arg(p.spec.KeyArg, probe.CaptureInt, 0, 0, "key")
+	if s.Key = pl.arg(p.spec.KeyArg, probe.CaptureInt, 0, 0, "key"); s.Key != engine.None {
+		s.KeySize = in.Args[p.spec.KeyArg].Size
+	}
 	if effect == probe.Enter {
 		s.planEnter(&pl)
 	}

@@ -90,7 +90,7 @@ func (l *linker) askHook(ctx context.Context, proc *process.Process, modules []p
 		l.hook, err = m.Open()
 	}
 	if err != nil {
-		l.err = fmt.Errorf("%s has no function %s, and tells of no other (%w); name libraries that are loaded later with --library FILE", l.path, debuggerHook, err)
+		l.err = fmt.Errorf("%s has no function %s, and tells of no other (%w)", l.path, debuggerHook, err)
 		return
 	}
 	l.Named = map[string]uint64{debuggerHook: offset} // not the cache's own map
@@ -143,7 +143,7 @@ func (w *watcher) watchLibraries(t *target, v *view) {
 		err = errors.Join(w.watchHook(t, l), w.holdIn(t, l))
 	}
 	if err != nil && !errors.Is(err, process.ErrNoProcess) && !process.Gone(t.pid, 0) {
-		w.say("warning: programs and libraries that process %d runs from now on may be seen late or not at all: %v", t.pid, err)
+		w.say("warning: programs and libraries that process %d runs from now on may be seen late or not at all: %v%s", t.pid, err, w.cfg.advice(TopicLibrary))
 	}
 }
 
@@ -166,7 +166,7 @@ func (w *watcher) watchHook(t *target, l *linker) (err error) {
 			return w.tracer.WatchLibraries(pid, fdPath(file), l.Named[debuggerHook])
 		})
 	case l.unnoticed:
-		w.plan.warnings.add(fmt.Sprintf("%s is statically linked and stripped: libraries that it loads by itself (dlopen) are not noticed; name them with --library FILE", l.path))
+		w.plan.warnings.add(fmt.Sprintf("%s is statically linked and stripped: libraries that it loads by itself (dlopen) are not noticed%s", l.path, w.cfg.advice(TopicLibrary)))
 	}
 	if errors.Is(err, errLater) {
 		return nil

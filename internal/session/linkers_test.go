@@ -302,7 +302,13 @@ func TestExecWaitsInAnyLinker(t *testing.T) {
 // A statically linked program that may load libraries with nobody noticing is
 // told, once, with the remedy; one that cannot is not.
 func TestStaticProgramIsTold(t *testing.T) {
-	const remedy = "--library FILE"
+	const remedy = "name it"
+	advice := func(topic Topic) string {
+		if topic == TopicLibrary {
+			return remedy
+		}
+		return ""
+	}
 	for _, c := range []struct {
 		name, source, cc string
 		flags            []string
@@ -323,7 +329,7 @@ func TestStaticProgramIsTold(t *testing.T) {
 				procs, pids = append(procs, p), append(pids, p.Pid())
 			}
 			told := newMessages()
-			tr := attach(t, pids, Config{Message: told.add})
+			tr := attach(t, pids, Config{Message: told.add, Advice: advice})
 			for _, p := range procs {
 				p.Kill()
 			}

@@ -19,7 +19,7 @@ import (
 
 // account is what came of the markers of each thread.
 type account struct {
-	told map[int]uint64 // markers that boundaries tell of
+	told map[int]uint64 // markers that boundaries stand for
 	lost map[int]uint64
 }
 
@@ -191,7 +191,7 @@ func logs(spans []span, b *stream.Boundary) bool {
 	return false
 }
 
-// Losses are told where they happened: between the records before and after.
+// Losses are reported where they happened: between the records before and after.
 func TestLossInOrder(t *testing.T) {
 	p := fixture.Start(t, fixture.Build(t, "spin.c"), "2", "50000")
 	p.Expect("ready")

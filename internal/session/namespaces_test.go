@@ -25,7 +25,7 @@ func rootHere() (mappings []syscall.SysProcIDMap) {
 }
 
 // A process in namespaces of its own, whose program lies on a file system that
-// nobody else sees, traced from outside: its threads are told by their ids
+// nobody else sees, traced from outside: its threads are reported with their ids
 // here, on the host and in there.
 func TestTraceIntoNamespaces(t *testing.T) {
 	for _, c := range []struct {
@@ -71,7 +71,9 @@ func traceInto(t *testing.T, flags uintptr, follow bool) {
 		if b.Thread.TID == b.Thread.ContainerTID {
 			t.Fatalf("thread %d has the same id in there", b.Thread.TID)
 		}
-		b.Thread.TID = b.Thread.ContainerTID
+		inside := *b.Thread // several boundaries share it
+		inside.TID = inside.ContainerTID
+		b.Thread = &inside
 	}
 	compareSpans(t, logged, tr.boundaries, 0)
 }

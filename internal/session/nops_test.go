@@ -15,7 +15,7 @@ import (
 )
 
 // Sites on nops that this kernel rewrites unsafely, or where a probe never
-// fires, are left alone and that is said; elsewhere they are traced.
+// fires, are left alone, with a message; elsewhere they are traced.
 func TestLongNops(t *testing.T) {
 	testenv.BPF(t)
 	rewriting := loader.NopRewriting()

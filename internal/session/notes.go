@@ -3,6 +3,7 @@
 package session
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/phasetrace/phasetrace/internal/clock"
@@ -16,10 +17,11 @@ import (
 func (s *Session) finalNotes(sum *stream.Summary) {
 	w := s.watcher
 	sum.Notes = slices.Concat(sum.Notes, present(
-		stream.Note{What: "sites that could not be attached", Count: uint64(w.attached.failures)},
+		stream.Note{What: "sites that could not be attached", Count: uint64(len(w.attached.failures) + w.attached.untold)},
 		stream.Note{What: "warnings not shown, because there were too many", Count: uint64(w.plan.warnings.beyond)},
 		stream.Note{What: "sites left alone because this kernel cannot probe their nops safely", Count: uint64(w.plan.refused)},
 		stream.Note{What: "programs run by exec of which the name and rank came late, because their memory did not answer", Count: uint64(s.describer.vain)},
+		stream.Note{What: "processes killed by SIGTRAP, as those are that move their code while probes are in it", Count: s.trapped.count},
 		stream.Note{What: "sites of programs that are gone, never hit and not listed, because there were too many", Count: w.plan.past.forgotten},
 	), w.shortfall.notes(), w.plan.oneSided())
 	sum.ZeroSites = w.plan.zeroSites()
@@ -46,9 +48,8 @@ func engineNotes(e *engine.Stats) []stream.Note {
 		stream.Note{What: "enters beyond the limit of open phases, not traced", Count: e.TooMany},
 		stream.Note{What: "enters not traced for another reason", Count: e.Refused},
 		stream.Note{What: "enters beyond the limit of open phases of keyed pairs, not traced", Count: e.TooManyKeyed},
-		stream.Note{What: "exits of phases that had been closed for them after a violation or a loss", Count: e.Late},
 		stream.Note{What: "markers hit while probes were being attached or removed, left out", Count: e.Outside},
-		stream.Note{What: "violations counted only in total, because there are too many different ones", Count: e.UntoldViolations},
+		stream.Note{What: "violations counted only in total, because there are too many different ones", Count: e.UnlistedViolations},
 		stream.Note{What: "threads beyond the limit, not traced", Count: e.ThreadsRefused},
 		stream.Note{What: "processes beyond the limit, not traced", Count: e.ProcessesRefused},
 		stream.Note{What: "markers of threads that are not traced", Count: e.Untraced},
@@ -56,6 +57,18 @@ func engineNotes(e *engine.Stats) []stream.Note {
 		stream.Note{What: "records that phasetrace itself mishandled: please report this", Count: e.Internal()},
 		stream.Note{What: "phases booked under \"(other)\" because there are too many paths", Count: e.Recorder.PathsOverflowed},
 	)
+}
+
+// keyNotes names the pairs whose keys do not tell their phases apart.
+func keyNotes(reuses []engine.KeyReuse) []stream.Note {
+	var out []stream.Note
+	for _, r := range reuses {
+		out = append(out, stream.Note{
+			What:  fmt.Sprintf("pair %s: a key was used again while its phase was open, so those durations are not known: add another argument to the key", r.Pair.ID),
+			Count: r.Count,
+		})
+	}
+	return out
 }
 
 // clockNotes says what the clocks did that a reader of times must know.

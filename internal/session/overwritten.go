@@ -55,7 +55,7 @@ func (w *watcher) overwritten(g *guard) {
 		maps.Copy(pids, w.drop(f))
 	}
 	maps.Copy(pids, w.dropLinker(g.key))
-	w.postpone(g.key, &pending{path: g.path, file: g.file, pids: pids, since: g.at, wait: firstWait})
+	w.putOff(g.key, &pending{path: g.path, file: g.file, pids: pids, since: g.at, wait: firstWait})
 	w.report()
 }
 
@@ -128,9 +128,9 @@ func (w *watcher) dropLinker(key fileKey) (users map[int]bool) {
 	return users
 }
 
-// postpone looks at processes again once a file can be attached to. It takes over
+// putOff looks at processes again once a file can be attached to. It takes over
 // the open file.
-func (w *watcher) postpone(key fileKey, p *pending) {
+func (w *watcher) putOff(key fileKey, p *pending) {
 	if old := w.pending[key]; old != nil {
 		maps.Copy(old.pids, p.pids)
 		p.file.Close()
@@ -158,7 +158,7 @@ func (w *watcher) retry(key fileKey, p *pending) {
 	defer p.file.Close()
 	for _, pid := range slices.Sorted(maps.Keys(p.pids)) {
 		if w.targets[pid] != nil {
-			w.followOne(change{pid: pid, since: p.since, again: p})
+			w.followOne(change{pid: pid, since: p.since, rewritten: p})
 		}
 	}
 	w.report()
@@ -207,8 +207,10 @@ func (w *watcher) unhook(h hook) {
 	}
 	w.tracer.Release(h.at, func() {
 		w.inbox.post(func() {
-			h.guard.removed(h.at)
-			h.guard.free()
+			if h.guard != nil {
+				h.guard.removed(h.at)
+				h.guard.free()
+			}
 		})
 	})
 }

@@ -185,7 +185,7 @@ func TestProgramOverwritten(t *testing.T) {
 	}
 }
 
-const overwrittenNote = "times that a file"
+const overwrittenNote = "times that a traced file"
 
 // wantOverwritten wants the summary to tell how often a file was overwritten, and
 // takes that, and what says how phases are counted, off its notes.

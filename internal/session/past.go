@@ -12,7 +12,7 @@ import (
 	"github.com/phasetrace/phasetrace/internal/stream"
 )
 
-// past is what the summary says of sites and pairs that have been let go of.
+// past is what the summary says about released sites and pairs.
 type past struct {
 	zeroSites []stream.ZeroSite
 	notes     []stream.Note
@@ -23,11 +23,12 @@ type past struct {
 const maxPast = 256
 
 // note keeps what the summary will say of sites whose probes have been removed.
-func (c *plan) note(ids []uint32) {
-	for _, id := range ids {
-		s := c.sites[id]
-		c.countHits(s, c.mode.hits(id))
-		if z, ok := c.zeroSite(id, s); ok {
+func (c *plan) note(sites []*site) {
+	for _, s := range sites {
+		c.countHits(s, c.mode.hits(s.id))
+		z, never := c.zeroSite(s)
+		s.noted = true
+		if never {
 			if len(c.past.zeroSites) < maxPast {
 				c.past.zeroSites = append(c.past.zeroSites, z)
 			} else {
@@ -38,9 +39,9 @@ func (c *plan) note(ids []uint32) {
 }
 
 // remove makes sites stay as they are, whose probes are out for good.
-func (c *plan) remove(ids []uint32) {
-	for _, id := range ids {
-		c.sites[id].removed = true
+func (c *plan) remove(sites []*site) {
+	for _, s := range sites {
+		s.removed = true
 	}
 }
 
@@ -55,13 +56,15 @@ func (c *plan) countHits(s *site, hits uint64) {
 }
 
 // free lets go of sites that nobody knows any more, and of pairs without sites.
-func (c *plan) free(ids []uint32) {
-	for _, id := range ids {
-		s := c.sites[id]
-		delete(c.sites, id)
+// Their numbers may be other sites' by now.
+func (c *plan) free(sites []*site) {
+	for _, s := range sites {
+		if c.sites[s.id] == s {
+			delete(c.sites, s.id)
+		}
 		s.pair.sites--
 	}
-	maps.DeleteFunc(c.resets, func(_ resetSite, s *site) bool { return slices.Contains(ids, s.id) })
+	maps.DeleteFunc(c.resets, func(_ resetSite, s *site) bool { return slices.Contains(sites, s) })
 	c.pairs = slices.DeleteFunc(c.pairs, func(p *pair) bool {
 		if p.sites > 0 {
 			return false
@@ -79,8 +82,8 @@ func (c *plan) free(ids []uint32) {
 }
 
 // zeroSite returns what the summary says of a site that was never hit.
-func (c *plan) zeroSite(id uint32, s *site) (stream.ZeroSite, bool) {
-	if !s.attached || s.over != nil || c.mode.hits(id) > 0 {
+func (c *plan) zeroSite(s *site) (stream.ZeroSite, bool) {
+	if !s.attached || s.noted || s.over != nil || c.mode.hits(s.id) > 0 {
 		return stream.ZeroSite{}, false
 	}
 	return stream.ZeroSite{Marker: s.Marker, Remedy: s.pair.spec.Requires}, true
@@ -90,7 +93,7 @@ func (c *plan) zeroSite(id uint32, s *site) (stream.ZeroSite, bool) {
 func (c *plan) zeroSites() []stream.ZeroSite {
 	out := slices.Clone(c.past.zeroSites)
 	for _, id := range slices.Sorted(maps.Keys(c.sites)) {
-		if z, ok := c.zeroSite(id, c.sites[id]); ok {
+		if z, ok := c.zeroSite(c.sites[id]); ok {
 			out = append(out, z)
 		}
 	}
@@ -109,7 +112,7 @@ func (c *plan) oneSided() []stream.Note {
 	for id, s := range c.sites {
 		n := hits[s.pair]
 		switch {
-		case s.over != nil:
+		case s.over != nil, s.noted:
 			continue
 		case s.Effect == probe.Enter:
 			n.enters += c.mode.hits(id)

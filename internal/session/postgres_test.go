@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/phasetrace/phasetrace/internal/stream"
+	"github.com/phasetrace/phasetrace/internal/testenv"
 
 	"github.com/phasetrace/phasetrace/internal/pgtest"
 	"github.com/phasetrace/phasetrace/internal/recorder"
@@ -26,7 +27,7 @@ func sqlOf(t *testing.T, b *stream.Boundary) string {
 }
 
 func TestPostgresBackend(t *testing.T) {
-	client := pgtest.Start(t).Connect()
+	client := startPostgres(t).Connect()
 	tr := attach(t, []int{client.Backend}, Config{})
 	statements := []string{
 		"select 1;",
@@ -90,7 +91,7 @@ func failing(statements, every int) string {
 // proves that they are over; nothing grows.
 func TestPostgresErrors(t *testing.T) {
 	const statements, every = 10000, 10
-	client := pgtest.Start(t).Connect()
+	client := startPostgres(t).Connect()
 	tr := attach(t, []int{client.Backend}, Config{})
 	client.Do(failing(statements, every))
 	client.Close()
@@ -124,7 +125,7 @@ func TestPostgresErrors(t *testing.T) {
 
 // A transaction over several queries crosses them: it lives on its own lane.
 func TestPostgresTransactions(t *testing.T) {
-	client := pgtest.Start(t).Connect()
+	client := startPostgres(t).Connect()
 	tr := attach(t, []int{client.Backend}, Config{})
 	client.Do("begin;\nselect 1;\nselect 2;\ncommit;")
 	client.Do("begin;\nselect 3;\nrollback;")
@@ -164,7 +165,7 @@ func TestPostgresTransactions(t *testing.T) {
 
 // Every backend is traced from its first query when the postmaster is followed.
 func TestPostgresFollow(t *testing.T) {
-	server := pgtest.Start(t)
+	server := startPostgres(t)
 	tr := attach(t, []int{server.Pid()}, Config{Follow: true})
 	const clients = 8
 	backends := make(map[int]bool)
@@ -195,7 +196,7 @@ func TestPostgresFollow(t *testing.T) {
 // Without a query around them, failing statements are proved over by the
 // server's own status report.
 func TestPostgresReset(t *testing.T) {
-	client := pgtest.Start(t).Connect()
+	client := startPostgres(t).Connect()
 	client.Do("prepare ok as select 1; prepare bad as select 1/($1 - 1);")
 	tr := attach(t, []int{client.Backend}, Config{Pairs: mustPairs(t,
 		"postgresql:query__execute__start/query__execute__done;name=execute;reset=statement__status")})
@@ -219,4 +220,11 @@ func TestPostgresReset(t *testing.T) {
 	if abandoned < 100 {
 		t.Errorf("%d executions abandoned, want those of the 100 statements that failed", abandoned)
 	}
+}
+
+// startPostgres starts a server that the test is to trace.
+func startPostgres(t *testing.T) *pgtest.Server {
+	t.Helper()
+	testenv.BPF(t)
+	return pgtest.Start(t)
 }

@@ -56,6 +56,7 @@ func (s *Session) read() error {
 			locked = true
 		}
 		s.core.handle(ev)
+		s.trapped.note(ev)
 		if c, ok := changeOf(ev); ok {
 			s.describe(c)
 			s.watcher.changed(c)
@@ -69,6 +70,7 @@ func (s *Session) read() error {
 		read = s.core.last // more is unread
 	}
 	gone, sinkErr := s.core.done(now, read)
+	s.trapped.tell(s.cfg.Message)
 	for _, e := range gone {
 		s.watcher.inbox.post(func() { s.watcher.gone(e) })
 	}
@@ -88,20 +90,35 @@ func (s *Session) describe(c change) {
 	}
 }
 
-// finish detaches, drains and sums up.
-func (s *Session) finish(reason string) (*stream.Summary, error) {
-	w := s.watcher
-	w.mu.Lock()
-	defer w.mu.Unlock()
+// finish detaches, drains and sums up. stopped is closed once the watcher's
+// goroutine has ended.
+func (s *Session) finish(reason string, stopped <-chan struct{}) (*stream.Summary, error) {
+	w, deadline := s.watcher, time.Now().Add(endTime)
+	quiet := s.quiet(stopped, deadline)
+	if quiet {
+		defer w.mu.Unlock()
+	}
 	s.core.detaching(clock.Monotonic())
-	errs := []error{s.mode.detaching(clock.Monotonic()), w.tracer.Detach(s.detachProgress())}
-	w.guards.close()
-	errs = append(errs, w.tracer.Drain(s.drained))
+	errs := []error{s.mode.detaching(clock.Monotonic())}
+	if quiet {
+		w.settleAll()
+	}
+	held, err := s.detach(deadline)
+	if w.left = len(held) > 0; !w.left {
+		w.guards.close()
+	}
+	errs = append(errs, err, w.tracer.Drain(s.drained))
+	s.trapped.tell(s.cfg.Message)
+	if quiet {
+		w.leaveChanges()
+	}
 	now := clock.Monotonic()
 	errs = append(errs, s.mode.finish(&w.plan))
 	sum, err := s.close(reason, now)
 	errs = append(errs, err)
-	s.finalNotes(sum)
+	if sum.Notes = append(sum.Notes, held...); quiet {
+		s.finalNotes(sum)
+	}
 	return sum, errors.Join(append(errs, s.core.out.finish(sum))...)
 }
 
@@ -112,6 +129,7 @@ func (s *Session) drained(ev event.Event) {
 	s.core.engine.Begin()
 	s.core.handle(ev)
 	s.core.engine.End()
+	s.trapped.note(ev)
 }
 
 // close ends everything that is open and sums up.
@@ -151,7 +169,7 @@ func (q *waiting) finish(sum *stream.Summary) error {
 func (s *Session) lostMarkers() (all, stateless uint64) {
 	st, err := s.watcher.tracer.Stats()
 	if err != nil {
-		return math.MaxUint64, math.MaxUint64 // not known: nobody is to be blamed
+		return math.MaxUint64, math.MaxUint64 // unknown: nobody is to blame
 	}
 	return st.Lost + st.LostNoState, st.LostNoState
 }

@@ -46,14 +46,17 @@ func (w *watcher) retire(f *file) {
 		return
 	}
 	f.retired = true
+	w.unwatchStart(f)
 	w.files.forget(f)
-	for k := range f.execs { // who runs it must wait again
+	for k := range f.execs { // processes that run it must wait again
 		delete(w.known, k)
+		delete(w.passing, k)
 		w.tracer.ForgetExec(k)
 	}
-	sites := make([]uint32, 0, len(f.plan))
+	var ids []uint32
+	var sites []*site
 	for _, s := range f.plan {
-		sites = append(sites, s.ID)
+		ids, sites = append(ids, s.ID), append(sites, w.plan.sites[s.ID])
 		delete(w.shared.sites, s.ID)
 	}
 	if !w.mode.releases() {
@@ -61,13 +64,13 @@ func (w *watcher) retire(f *file) {
 		return
 	}
 	w.plan.note(sites)
-	w.core.retire(func() { w.inbox.post(func() { w.forgetSites(sites) }) })
+	w.core.retire(func() { w.inbox.post(func() { w.forgetSites(ids, sites) }) })
 }
 
 // forgetSites lets go of sites of which everything has been read. Their numbers
 // come last: whoever gets them next must find nothing of theirs.
-func (w *watcher) forgetSites(sites []uint32) {
+func (w *watcher) forgetSites(ids []uint32, sites []*site) {
 	w.plan.free(sites)
-	w.tracer.Forget(sites)
-	w.core.removeSites(sites)
+	w.tracer.Forget(ids)
+	w.core.removeSites(ids)
 }

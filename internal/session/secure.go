@@ -100,7 +100,7 @@ func (w *watcher) laterBy(t *target, h *os.File, path string, wait time.Duration
 	if err != nil {
 		return errors.Join(err, own.Close())
 	}
-	w.postpone(id.fileKey, &pending{
+	w.putOff(id.fileKey, &pending{
 		path: path, file: own, pids: map[int]bool{t.pid: true}, since: clock.Monotonic(), wait: wait,
 	})
 	return errLater

@@ -6,10 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"runtime"
 	"slices"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -29,8 +30,9 @@ type Session struct {
 	core      *core
 	watcher   *watcher
 	describer describer
-	started   int64 // ns, CLOCK_MONOTONIC; 0 before Run
-	end       sync.Once
+	started   int64       // ns, CLOCK_MONOTONIC; 0 before Run
+	trapped   trapped     // Run's
+	stuck     atomic.Bool // the watcher hangs in the kernel
 }
 
 // rssCounters is how many of the kernel's counters make up the resident set.
@@ -48,7 +50,7 @@ func Open(cfg Config) (*Session, error) {
 	c.engine = engine.New(engine.Config{
 		SessionID: cfg.SessionID, Rank: cfg.Rank, Policy: cfg.Policy,
 		PageSize: os.Getpagesize(), ResidentError: process.RSSBound(rssCounters, runtime.NumCPU(), os.Getpagesize()),
-		Lost: s.lostMarkers,
+		BootShift: clock.Shift().Boot, Lost: s.lostMarkers,
 	}, &c.out)
 	if cfg.Count {
 		s.mode = newCounting(&s.cfg, c)
@@ -67,13 +69,16 @@ func Open(cfg Config) (*Session, error) {
 }
 
 // Add looks at a process and attaches to it. A *NoMarkersError says that there is
-// nothing to trace in it; the session is as it was before.
+// nothing to trace in it; the session is as it was before. When the context ends
+// it returns soon, whatever the kernel does.
 func (s *Session) Add(ctx context.Context, t Target) error {
 	w := s.watcher
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	defer w.report()
-	return w.add(ctx, t)
+	return s.bounded(ctx, func() error {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		defer w.report()
+		return w.add(ctx, t)
+	})
 }
 
 // Remove stops tracing a process, which goes on. Its probes are removed in the
@@ -86,24 +91,39 @@ func (s *Session) Remove(pid int) error {
 }
 
 // Close removes every probe and frees everything. It may be called more than
-// once, and not while Run runs.
+// once, and not while Run runs. What hangs in the kernel is freed once it comes
+// back; a process that ends waits for it.
 func (s *Session) Close() error {
 	w := s.watcher
 	w.cancel()
-	w.mu.Lock()
+	if s.stuck.Load() || !w.lockUntil(time.Now().Add(endTime)) {
+		go func() {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			_ = w.free() // Add or Run has told
+		}()
+		return nil
+	}
 	defer w.mu.Unlock()
+	return w.free()
+}
+
+// free removes every probe and frees everything.
+func (w *watcher) free() error {
 	if w.halter != nil {
 		w.halter.Close()
 	}
 	var err error
 	if w.tracer != nil {
-		err = w.tracer.Detach(nil)
+		if w.tracer.Links() > 0 {
+			w.settleAll() // it failed, or never ran
+		}
+		err = w.tracer.Close()
 	}
-	w.guards.close() // the probes are out
+	if !w.left {
+		w.guards.close()
+	}
 	w.closePending()
-	if w.tracer != nil {
-		err = errors.Join(err, w.tracer.Close())
-	}
 	for _, t := range w.targets {
 		if t.proc != nil {
 			t.proc.Close()
@@ -124,22 +144,24 @@ func (s *Session) Snapshot() *stream.Summary {
 
 // Run reads until the context ends, the targets end or the duration is over, and
 // returns the summary. Whatever ends it, what was recorded until then is drained
-// and written. The error is for what kept it from tracing or writing.
+// and written, without waiting for what hangs in the kernel. The error is for what
+// kept it from tracing or writing.
 func (s *Session) Run(ctx context.Context) (*stream.Summary, error) {
 	w := s.watcher
 	if err := s.begin(); err != nil {
 		return nil, err
 	}
-	stop := make(chan struct{})
-	var watching sync.WaitGroup
-	watching.Go(func() { w.run(stop) })
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		w.run(stop)
+	}()
 	s.core.setRunning(true)
 	reason, err := s.loop(ctx)
 	s.core.setRunning(false)
 	close(stop)
 	w.cancel() // a look that is under way ends
-	watching.Wait()
-	sum, endErr := s.finish(reason)
+	sum, endErr := s.finish(reason, stopped)
 	return sum, errors.Join(err, endErr)
 }
 
@@ -151,11 +173,11 @@ func (s *Session) begin() error {
 	if w.tracer == nil {
 		return fmt.Errorf("%w: no target was added", ErrNoMarkers)
 	}
-	if names := w.pendingPaths(); w.attached.sites == 0 && len(names) > 0 {
+	if names := w.pendingPaths(); w.attached.sites+w.attached.postponed == 0 && len(names) > 0 {
 		return fmt.Errorf("attach: %s: somebody has it open for writing, so it may change: close it first", list(names))
 	}
-	if len(w.plan.sites) > 0 && w.attached.sites == 0 {
-		return fmt.Errorf("attach: no site could be attached: %s", list(w.attached.failed))
+	if len(w.plan.sites) > 0 && w.attached.sites+w.attached.postponed == 0 {
+		return fmt.Errorf("attach: no site could be attached: %s", list(slices.Collect(maps.Keys(w.attached.failures))))
 	}
 	if err := s.mode.begin(); err != nil {
 		return err
@@ -199,7 +221,7 @@ func kernelRelease() string {
 	return unix.ByteSliceToString(u.Release[:])
 }
 
-// tellSampler says whose memory to look for on the devices.
+// tellSampler tells the sampler whose memory to look for on the devices.
 func (s *Session) tellSampler() {
 	if s.cfg.GPU == nil {
 		return

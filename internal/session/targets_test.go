@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/phasetrace/phasetrace/internal/stream"
+	"github.com/phasetrace/phasetrace/internal/testenv"
 
 	"github.com/phasetrace/phasetrace/internal/fixture"
 	"github.com/phasetrace/phasetrace/internal/process"
@@ -87,7 +88,7 @@ var asLibrary = []string{"-shared", "-fPIC"}
 const lateLibrary = "after a library was mapped"
 
 // A library that is loaded after the attach is attached in turn, the time that
-// took is told, and from then on every marker counts, once, also when the
+// took is reported, and from then on every marker counts once, even when the
 // library is unloaded, replaced on disk and loaded again.
 func TestLibraryLoadedLater(t *testing.T) {
 	for _, follow := range []bool{false, true} {
@@ -158,6 +159,7 @@ func TestLibraryByPath(t *testing.T) {
 // Libraries that LD_PRELOAD brings in are attached before the first
 // instruction of a program: their constructors are traced.
 func TestPreloadedLibrary(t *testing.T) {
+	testenv.BPF(t)
 	library, program := fixture.Build(t, "libinit.c", asLibrary...), fixture.Build(t, "dlopen.c", "-ldl")
 	t.Run("run", func(t *testing.T) {
 		out, err := os.Create(filepath.Join(t.TempDir(), "out"))
@@ -170,7 +172,10 @@ func TestPreloadedLibrary(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer spawned.Wait()
+		defer func() {
+			_ = spawned.Kill() // it has ended, unless the test did first
+			_, _ = spawned.Wait()
+		}()
 		tr := attachTargets(t, []Target{{Spawned: spawned}}, Config{})
 		tr.wait()
 		if n := scopesByFile(tr.boundaries)["libinit.so"]; n != 1 {

@@ -46,7 +46,7 @@ func (q *waiting) note(err error) {
 	}
 }
 
-// Record takes what the engine tells.
+// Record takes a record from the engine.
 func (q *waiting) Record(r stream.Record) {
 	switch r := r.(type) {
 	case *stream.Boundary:
@@ -113,7 +113,7 @@ func (q *waiting) push(time int64) *item {
 	return it
 }
 
-// makeRoom lets go of a quarter when everything waits.
+// makeRoom passes a quarter on when the queue is full.
 func (q *waiting) makeRoom() {
 	q.advance(clock.Monotonic(), 0, false)
 	for q.n > maxQueued/4*3 {

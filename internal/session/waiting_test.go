@@ -12,15 +12,18 @@ import (
 	"github.com/phasetrace/phasetrace/internal/stream"
 
 	"github.com/phasetrace/phasetrace/internal/clock"
+	"github.com/phasetrace/phasetrace/internal/engine"
+	"github.com/phasetrace/phasetrace/internal/event"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/phasetrace/phasetrace/internal/gpu"
+	"github.com/phasetrace/phasetrace/internal/probe"
 	"github.com/phasetrace/phasetrace/internal/recorder"
 )
 
 // More boundaries wait for a sample than the queue holds, because the device
-// does not answer: all go out, in order, and those that did not wait are told.
+// does not answer: all go out, in order, and those that did not wait are reported.
 func TestQueueOverflow(t *testing.T) {
 	fake := gpu.NewFake(1)
 	sampler := gpu.Start(fake, gpu.Options{})
@@ -167,33 +170,47 @@ func TestPeakOfDifferentPhases(t *testing.T) {
 	}
 }
 
-// Records that wait show the thread and the process as they were.
+// Records that wait show the thread and the process as they were, whatever the
+// engine learns of them meanwhile: nothing of that is copied.
 func TestQueuedRecordsAreFrozen(t *testing.T) {
-	fake := gpu.NewFake(1)
-	sampler := gpu.Start(fake, gpu.Options{})
+	sampler := gpu.Start(gpu.NewFake(1), gpu.Options{})
 	defer sampler.Close()
 	c := &collector{}
 	q := &waiting{sink: c, figures: figures.New(), clock: clock.NewUnix(nil), gpu: newCorrelation(sampler)}
-	th := &stream.Thread{TID: 5, HostTID: 5, Process: &stream.Process{PID: 5, Comm: "old"}}
-	rec := recorder.New(recorder.Limits{})
-	batch := rec.Acquire()
-	_, rb, err := batch.Stack(recorder.Key{SessionID: "s", ThreadID: 5}).Enter("t", []byte("phase"), nil)
-	rec.Release()
-	if err != nil {
-		t.Fatal(err)
+	e := engine.New(engine.Config{SessionID: "s", PageSize: 4096}, q)
+	p := &engine.Pair{ID: "p", Name: []byte("phase"), Reentrant: true}
+	site := e.AddSite(&engine.Site{Pair: p, Effect: probe.Enter, Token: engine.None, Key: engine.None,
+		Rank: engine.None, Name: engine.None, Object: engine.None})
+	e.AddProcess(stream.Process{PID: 5, HostPID: 5, Comm: "old", Exe: "/old"})
+	who := event.Identity{StartTime: 1, Comm: []byte("thread"), ViewPID: 5, ViewTID: 6}
+	e.Begin()
+	e.Handle(&event.Thread{Head: event.Head{Time: 1, PID: 5, TID: 6}, Who: who})
+	e.Handle(&event.Marker{Head: event.Head{Time: 2, PID: 5, TID: 6}, Site: site, Effect: probe.Enter, Depth: 1})
+	e.Handle(&event.Marker{Head: event.Head{Time: 3, PID: 5, TID: 6}, Site: site, Effect: probe.Enter, Seq: 4, Depth: 2, Low: 1})
+	who.Comm, who.ViewTID = []byte("new"), 5 // an exec from another thread than the first
+	e.Handle(&event.Exec{Head: event.Head{Time: 4, PID: 5, TID: 5}, Who: who, FormerTID: 6, FormerStart: 1, Markers: 5})
+	e.End()
+	e.Described(5, engine.Description{Comm: "newer", Exe: "/newer", Rank: 3, RankSource: "RANK"})
+	e.Begin()
+	e.Finish(5)
+	e.End()
+	if len(c.boundaries) > 0 {
+		t.Fatal("nothing waits")
 	}
-	q.Record(&stream.Boundary{Boundary: rb, Time: 1, Thread: th})
-	q.Record(&stream.Loss{Time: 2, Thread: th, Count: 3})
-	q.Record(&stream.ProcessChange{Time: 3, Process: th.Process, Started: true})
-	th.TID, th.Process.Comm = 4, "new" // an exec from another thread
-	q.advance(4, 4, true)
-	if b := c.boundaries[0].Thread; b.TID != 5 || b.Process.Comm != "old" {
-		t.Errorf("the boundary is of thread %d of %q", b.TID, b.Process.Comm)
+	q.advance(6, 6, true)
+	if len(c.boundaries) != 4 || len(c.losses) != 1 || len(c.processes) != 1 {
+		t.Fatalf("%d boundaries, %d losses, %d processes; want 4, 1 and 1", len(c.boundaries), len(c.losses), len(c.processes))
 	}
-	if l := c.losses[0].Thread; l.TID != 5 || l.Process.Comm != "old" {
-		t.Errorf("the loss is of thread %d of %q", l.TID, l.Process.Comm)
+	threads := []*stream.Thread{c.losses[0].Thread}
+	for i := range c.boundaries {
+		threads = append(threads, c.boundaries[i].Thread)
 	}
-	if p := c.processes[0].Process; p.Comm != "old" {
-		t.Errorf("the process is %q", p.Comm)
+	for _, th := range threads {
+		if th.TID != 6 || th.Name != "thread" || th.Process.Comm != "old" || th.Process.Exe != "/old" || th.Process.Rank != 0 {
+			t.Errorf("a record is of thread %+v of %+v", th, th.Process)
+		}
+	}
+	if p := c.processes[0].Process; p.Comm != "newer" || p.Exe != "/newer" || p.Rank != 3 {
+		t.Errorf("the exec is of %+v", p)
 	}
 }

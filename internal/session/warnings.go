@@ -34,7 +34,7 @@ func (w *warnings) add(texts ...string) (added int) {
 	return added
 }
 
-// fresh returns the warnings that have come since the last call.
+// fresh returns the warnings added since the last call.
 func (w *warnings) fresh() []string {
 	out := w.pending
 	w.pending = nil

@@ -35,7 +35,9 @@ type watcher struct {
 	guards  *guards
 	pending map[fileKey]*pending // files whose markers are not traced for now
 	old     oldFiles
+	left    bool                 // the kernel has not removed all probes; the guards stay
 	known   map[event.File]int64 // since when their markers are attached, ns CLOCK_MONOTONIC
+	passing map[event.File]bool  // executables of which every process has to be looked at
 	idle    []*file              // that no target uses, the longest idle first
 	spawned []*process.Spawned   // that wait for Run
 	loaded  int64                // when the programs began to be loaded
@@ -50,9 +52,10 @@ type watcher struct {
 
 // attachedCount sums up what has been attached.
 type attachedCount struct {
-	sites, files int
-	failures     int
-	failed       []string // failures that have not been reported yet
+	sites     int             // counted again for each process that they are attached for
+	postponed int             // times that a file was not attached because it was too early
+	failures  map[string]bool // sites that could not be attached, and why
+	untold    int             // failures that are not in there
 }
 
 // inbox holds tasks for the watcher's goroutine. Posting never waits.
@@ -84,11 +87,12 @@ func newWatcher(cfg *Config, core *core, m mode) *watcher {
 	w := &watcher{
 		cfg: cfg, core: core, mode: m, targets: make(map[int]*target), shared: newReach(),
 		holding: make(map[fileKey]hook), pending: make(map[fileKey]*pending), old: make(oldFiles), known: make(map[event.File]int64),
-		inbox: inbox{wake: make(chan struct{}, 1)},
+		passing: make(map[event.File]bool),
+		inbox:   inbox{wake: make(chan struct{}, 1)}, attached: attachedCount{failures: make(map[string]bool)},
 	}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	w.plan = newPlan(cfg, core, m)
-	w.guards = newGuards(core, m, func(g *guard) { w.inbox.post(func() { w.overwritten(g) }) })
+	w.guards = newGuards(core, m, w.settleFirst, func(g *guard) { w.inbox.post(func() { w.overwritten(g) }) })
 	return w
 }
 
@@ -175,16 +179,13 @@ func (w *watcher) gone(e ending) {
 		return // or its id is another process's by now
 	}
 	delete(w.targets, e.pid)
+	t.counters.end(&w.shortfall)
 	w.release(t)
 }
 
-// report tells what has not been told yet.
+// report reports what has not been reported yet.
 func (w *watcher) report() {
 	for _, text := range w.plan.warnings.fresh() {
 		w.say("warning: %s", text)
 	}
-	for _, text := range w.attached.failed {
-		w.say("warning: %s", text)
-	}
-	w.attached.failed = nil
 }

@@ -21,29 +21,36 @@ const (
 	ReasonExec        Reason = "exec"         // its process ran another program
 	ReasonSessionEnd  Reason = "session_end"  // tracing ended before it did
 	ReasonLost        Reason = "records_lost" // its own record was lost
-	// ReasonProbesRemoved: the file of its markers was written to, and its probes
-	// were removed before that.
+	// ReasonKeyReused: its key was used again while it was open, so nobody can say
+	// which of the two an exit means.
+	ReasonKeyReused Reason = "key_reused"
+	// ReasonProbesRemoved: the file of its markers was about to be written to, so
+	// its probes were removed.
 	ReasonProbesRemoved Reason = "probes_removed"
 )
 
 // LostName is the name of a scope whose enter was lost.
 const LostName = "(lost)"
 
-// Process is a traced process. Its ids never change; Exe, Comm and Rank may at
-// an exec.
+// Process is who a traced process was when a record was made. A value that a
+// record points to never changes: when a process runs another program, or its
+// name or rank changes, later records point to another one. So records may be
+// kept, and handed to other goroutines, without copying it. A process keeps its
+// ids and StartTime for life.
 type Process struct {
 	PID          int // in the PID namespace phasetrace runs in; the host's where it has none there
-	HostPID      int // in the initial PID namespace, 0 until a record told it
+	HostPID      int // in the initial PID namespace, 0 until a record shows it
 	ContainerPID int // in the process's own PID namespace; equals PID outside containers
 	Comm         string
 	Exe          string
 	Rank         int32
 	RankSource   string // the variable or marker the rank comes from, "" for the default
 	Parent       int    // PID of the followed parent, 0 for a target given by the user
-	StartTime    uint64 // clock ticks since boot, tells reused ids apart; 0 if unknown
+	StartTime    uint64 // clock ticks since boot, as /proc shows it; tells reused ids apart; 0 if unknown
 }
 
-// Thread is a thread of a traced process.
+// Thread is who a thread of a traced process was when a record was made. Like a
+// Process, a value that a record points to never changes.
 type Thread struct {
 	TID          int // in the PID namespace phasetrace runs in; the host's where it has none there
 	HostTID      int
@@ -80,8 +87,9 @@ type Resident struct {
 	Error uint64
 }
 
-// Boundary is an accepted enter or exit with everything known about it. It and
-// what it points to are valid until the sink's method returns.
+// Boundary is an accepted enter or exit with everything known about it. It, its
+// Attributes, GPU and ProcessGPU are valid until the sink's method returns; the
+// threads, the marker and the path that it points to never change.
 type Boundary struct {
 	recorder.Boundary
 	Time      int64 // ns, CLOCK_MONOTONIC
@@ -104,8 +112,8 @@ type Boundary struct {
 	Keyed bool
 }
 
-// Violation is a break of strict nesting by the traced program. The same
-// defect is told once and then counted; see Summary.Violations.
+// Violation is a break of strict nesting by the traced program. Each defect is
+// reported once and then counted; see Summary.Violations.
 type Violation struct {
 	Time, Unix int64
 	Thread     *Thread
@@ -114,17 +122,55 @@ type Violation struct {
 	// ClosingStart and TopStart are when the two scopes of Err began, ns
 	// CLOCK_MONOTONIC; 0 when there is no such scope.
 	ClosingStart, TopStart int64
-	// Repaired says what was done about the stack.
-	Repaired string
+	Repaired               Repair // what was done about the stack
 }
 
-// Orphan is an exit whose enter lies before the attach, or was lost.
+// Repair is what was done about the stack after a violation.
+type Repair string
+
+// The repairs.
+const (
+	RepairNone    Repair = ""        // not known
+	RepairNothing Repair = "nothing" // there was nothing to do
+	// RepairUnwound: the scopes open inside it were closed, then the scope
+	// itself.
+	RepairUnwound Repair = "unwound"
+	// RepairAtOwner: the scope was closed on the thread that had opened it, or will
+	// be once what is open inside it there has ended.
+	RepairAtOwner Repair = "at_owner"
+	// RepairRefused: the exit was refused and the stack left as it is, as the
+	// session's policy asks.
+	RepairRefused Repair = "refused"
+)
+
+// Orphan is an exit for which no scope is open, and which is not a violation.
 type Orphan struct {
 	Time, Unix int64
 	Thread     *Thread
 	Marker     *Marker
-	Reason     string // "before_attach", "untraced", "inherited" or "records_lost"
+	Reason     OrphanReason
 }
+
+// OrphanReason says why no scope is open for an exit.
+type OrphanReason string
+
+// The reasons of orphans.
+const (
+	OrphanBeforeAttach OrphanReason = "before_attach" // entered before the site was attached
+	OrphanUntraced     OrphanReason = "untraced"      // entered while nobody traced
+	OrphanInherited    OrphanReason = "inherited"     // entered by the parent process, before the fork
+	OrphanLost         OrphanReason = "records_lost"  // the record of the enter may be lost
+	// OrphanRepaired: phasetrace had closed the scope itself, and reported it
+	// then.
+	OrphanRepaired OrphanReason = "repaired"
+	// OrphanKeyReused: the key was used again while it was open, or has ended
+	// already.
+	OrphanKeyReused OrphanReason = "key_reused"
+	// OrphanEnterNotAttached: the enters of the pair could not be attached.
+	OrphanEnterNotAttached OrphanReason = "enter_not_attached"
+	// OrphanUnknown: counted where reasons are not kept.
+	OrphanUnknown OrphanReason = "unknown"
+)
 
 // Loss is a gap in a thread's records.
 type Loss struct {
@@ -150,5 +196,5 @@ type ProcessChange struct {
 	Exec       bool // Started: by running another program
 	ExitCode   int  // ended: as wait(2) gives it, valid if HasExit
 	HasExit    bool
-	Removed    bool // ended: it goes on, and is not traced any more
+	Removed    bool // ended: it still runs, but is no longer traced
 }

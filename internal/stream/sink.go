@@ -3,7 +3,8 @@
 package stream
 
 // Record is something that happened in a session: a *Boundary, *Violation,
-// *Orphan, *Loss, *ProcessChange or *Sample.
+// *Orphan, *Loss, *ProcessChange or *Sample; or, in what reaches a sink, a
+// *Dropped.
 type Record interface{ record() }
 
 func (*Boundary) record()      {}
@@ -12,10 +13,13 @@ func (*Orphan) record()        {}
 func (*Loss) record()          {}
 func (*ProcessChange) record() {}
 func (*Sample) record()        {}
+func (*Dropped) record()       {}
 
-// Sink takes the records of a session, in order. Its methods are called from
-// one goroutine. What they are handed, and what that points to, is valid during
-// the call: [Clone] keeps it. An error ends the session, except behind [Async].
+// Sink takes the records of a session, in order. Its methods are called from one
+// goroutine. A record and its slices are valid during the call only; [Clone]
+// makes a copy to keep. The threads, processes, markers, paths and protocol
+// errors it points to never change and may be kept as they are. An error ends the
+// session, except behind [Async].
 type Sink interface {
 	// Start is the first call.
 	Start(*Start) error

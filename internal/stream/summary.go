@@ -38,7 +38,7 @@ type ProcessStats struct {
 type PathGPU struct {
 	Device int
 	Change gpu.Delta // sum over Changes of its scopes
-	// Changes is of how many scopes the change is known.
+	// Changes is the number of scopes whose change is known.
 	Changes uint64
 	Peak    gpu.Value
 }
@@ -47,6 +47,12 @@ type PathGPU struct {
 type ViolationCount struct {
 	First Violation
 	Count uint64
+}
+
+// OrphanCount is how many orphan exits there were for one reason.
+type OrphanCount struct {
+	Reason OrphanReason
+	Count  uint64
 }
 
 // Note is something the user should know: what was not traced, cut, skipped.
@@ -75,6 +81,11 @@ type Summary struct {
 	Lost       uint64 // marker records lost
 	LostOther  uint64 // thread, exit, exec and fork records lost
 	Orphans    uint64
+	// OrphanReasons are the Orphans by reason, the most frequent first.
+	OrphanReasons []OrphanCount
+	// Dropped are records that an output was too slow for. A sink behind [Async]
+	// sees its own; all other figures here include them.
+	Dropped Counts
 	// Violations are the distinct defects, up to a bound; ViolationTotal counts
 	// every one.
 	Violations     []ViolationCount

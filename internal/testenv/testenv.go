@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package testenv says what the machine that runs the tests allows. For tests
-// only.
+// Package testenv says what the machine that runs the tests allows. It is for tests
+// only. It knows privileges and kernel features; it must not know the tests.
 package testenv
 
 import (

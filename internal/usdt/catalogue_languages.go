@@ -42,9 +42,10 @@ var ruby = program{
 	},
 }
 
-// A fatal error leaves PHP's functions by a long jump and skips their
-// returns; the next request shows what is stale. The first argument of
-// compile__file__entry is the opened path, which is not known yet then.
+// A fatal error leaves PHP's functions by a long jump and skips their returns;
+// the next request shows what is stale. The first argument of
+// compile__file__entry is the opened path, which PHP does not know yet at that
+// point.
 var php = program{
 	name:      "PHP",
 	providers: []string{"php"},

@@ -2,7 +2,7 @@
 
 package usdt
 
-// pytorch has malloc and free besides, which are no pair.
+// pytorch also has malloc and free, which do not form a pair.
 var pytorch = program{
 	name:      "PyTorch",
 	providers: []string{"pytorch"},

@@ -2,7 +2,7 @@
 
 package usdt
 
-// A statement that fails skips every done probe on its way out. What tells:
+// A statement that fails skips every done probe on its way out. What shows it:
 //
 //   - query__start fires for a message of the simple protocol only, never for
 //     what functions run, so an open query is stale when another starts.

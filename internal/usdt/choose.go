@@ -14,6 +14,8 @@ type Choice struct {
 	Chosen bool
 	// Why gives the reason, as a sentence fragment for a person.
 	Why string
+	// OnDemand says that the pair is traced when it is asked for.
+	OnDemand bool
 	// Warnings say what a chosen pair will lack: arguments that a site does
 	// not have or that cannot be decoded, exits that are missing.
 	Warnings []string
@@ -60,7 +62,7 @@ func Choose(sites []Site, flags []PairSpec) []Choice {
 		}
 		for _, c := range possible(sites, ix) {
 			if !slices.ContainsFunc(flags, func(f PairSpec) bool { return f.Provider == c.Pair.Provider && f.Enter == c.Pair.Enter }) {
-				c.Why = "not asked for: --pair replaces the default choice"
+				c.Why = "not asked for: pairs that are asked for replace the default choice"
 				cs = append(cs, c)
 			}
 		}
@@ -74,9 +76,9 @@ func Choose(sites []Site, flags []PairSpec) []Choice {
 		case !c.whole():
 			// says already what is missing
 		case !c.Pair.DefaultOn:
-			c.Why = fmt.Sprintf("off by default: %s; to trace it, --pair '%v'", c.Pair.Why, c.Pair)
+			c.OnDemand, c.Why = true, "off by default: "+c.Pair.Why
 		case by != 0 && by != c.Pair.Origin:
-			c.Why = fmt.Sprintf("%s come first; to trace it, --pair '%v'", plural(by), c.Pair)
+			c.OnDemand, c.Why = true, plural(by)+" come first"
 		default:
 			by = c.Pair.Origin
 			c.Chosen, c.Why = true, c.Pair.Why
@@ -96,7 +98,7 @@ func plural(o Origin) string {
 	return o.String() + "s"
 }
 
-// possible returns every pair of which a probe exists, in the order of
+// possible returns every pair with at least one probe, in the order of
 // precedence, none chosen yet.
 func possible(sites []Site, ix siteIndex) []Choice {
 	var cs []Choice
@@ -147,7 +149,7 @@ func chooseFlag(p PairSpec, sites []Site, ix siteIndex) Choice {
 		c.Why += suggestion(p, sites)
 		return c
 	}
-	c.Chosen, c.Why = true, "asked for with --pair"
+	c.Chosen, c.Why = true, "asked for"
 	for _, name := range append(slices.Clone(p.Exits), p.Resets...) {
 		if len(ix[probeKey{p.Provider, name}]) == 0 {
 			c.Warnings = append(c.Warnings, fmt.Sprintf("no probe %s:%s in these files", p.Provider, name))
@@ -157,8 +159,8 @@ func chooseFlag(p PairSpec, sites []Site, ix siteIndex) Choice {
 	return c
 }
 
-// suggestion finds a probe that differs from a missing one in case or
-// punctuation only, the usual slip: tools write query-start, files have
+// suggestion finds a probe that differs from a missing one only in case or
+// punctuation. That is a common slip: tools write query-start, files have
 // query__start.
 func suggestion(p PairSpec, sites []Site) string {
 	plain := func(s string) string {
@@ -169,14 +171,14 @@ func suggestion(p PairSpec, sites []Site) string {
 			s := &sites[i]
 			if plain(s.Provider) == plain(p.Provider) && plain(s.Name) == plain(name) &&
 				(s.Provider != p.Provider || s.Name != name) {
-				return fmt.Sprintf("; is %s:%s meant?", s.Provider, s.Name)
+				return fmt.Sprintf("; did you mean %s:%s?", s.Provider, s.Name)
 			}
 		}
 	}
 	return ""
 }
 
-// warn notes the arguments that the pair uses and its sites do not give.
+// warn notes the arguments that the pair uses but its sites lack.
 func (c *Choice) warn(sites []Site) {
 	p := &c.Pair
 	at := func(is []int, what string, arg int) {
@@ -194,7 +196,7 @@ func (c *Choice) warn(sites []Site) {
 				continue
 			}
 			c.Warnings = append(c.Warnings, fmt.Sprintf("%s: no arg%d at %s (%#x): %s", what, arg, s.probe(), s.Location, why))
-			return // one site is enough to say
+			return // one site is enough to report
 		}
 	}
 	attrs := p.Attrs

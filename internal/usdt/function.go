@@ -12,12 +12,12 @@ import (
 // Functions are places of code in an ELF file, as file offsets.
 type Functions struct {
 	Entry uint64            // of the entry point; 0 if the file has none
-	Named map[string]uint64 // of the functions asked for, as far as there are any
+	Named map[string]uint64 // of the requested functions that exist
 }
 
-// FindFunctions looks for functions by name in the symbol tables of an ELF
-// file, and for its entry point. A name that stands for several functions is
-// none. It is bounded, and fails, as [Read] is and does.
+// FindFunctions looks for functions by name in the symbol tables of an ELF file,
+// and for its entry point. A name that stands for several functions does not
+// count. Like [Read] it is bounded, and fails in the same cases.
 func FindFunctions(r io.ReaderAt, size int64, names ...string) (f Functions, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -50,8 +50,8 @@ func FindFunctions(r io.ReaderAt, size int64, names ...string) (f Functions, err
 // maxText bounds the constants that are searched for a text, in bytes.
 const maxText = 64 << 20
 
-// HasText reports whether the constants of an ELF program contain a text, as
-// far as they are searched.
+// HasText reports whether the constants of an ELF program contain a text. It
+// searches the first maxText bytes.
 func HasText(r io.ReaderAt, size int64, text string) (bool, error) {
 	im, err := openImage(r, size)
 	if err != nil {

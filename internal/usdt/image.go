@@ -83,8 +83,8 @@ func openImage(r io.ReaderAt, size int64) (*image, error) {
 	return f, nil
 }
 
-// bytes reads n bytes at off into fresh memory. It fails before it allocates
-// when they exceed limit or the file.
+// bytes reads n bytes at off into new memory. It fails before allocating when
+// they exceed limit or the file.
 func (f *image) bytes(off, n, limit uint64) ([]byte, error) {
 	return f.bytesInto(nil, off, n, limit)
 }

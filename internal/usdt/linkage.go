@@ -17,9 +17,9 @@ const (
 // pageSize is the smallest page of the supported architectures, in bytes.
 const pageSize = 4096
 
-// dynamic is what is of interest in a dynamic section.
+// dynamic is what we need of a dynamic section.
 type dynamic struct {
-	strtab, flags1          uint64
+	strtab, flags1, init    uint64
 	needed                  []uint64 // offsets into the string table
 	soname, rpath, runpath  uint64
 	hasSoname, hasR, hasRun bool
@@ -83,11 +83,12 @@ func readLinkage(im *image, f *File, p *problems) {
 	if d.hasRun {
 		f.RunPath = splitPath(str(d.runpath))
 	}
-	// Linkers before binutils 2.26 do not set the flag; an interpreter and no
-	// name of its own then tell a program from a library.
+	// Linkers before binutils 2.26 do not set the flag; a program then shows by
+	// having an interpreter and no soname.
 	f.PIE = !im.fixed() && (elf.DynFlag1(d.flags1)&elf.DF_1_PIE != 0 || f.Interp != "" && !d.hasSoname)
 	f.Shared = !im.fixed() && !f.PIE
 	f.Static = !f.Shared && f.Interp == ""
+	f.Start = im.start(f, d.init)
 }
 
 func parseDynamic(b []byte) (d dynamic) {
@@ -98,6 +99,8 @@ func parseDynamic(b []byte) (d dynamic) {
 			return d
 		case elf.DT_STRTAB:
 			d.strtab = v
+		case elf.DT_INIT:
+			d.init = v
 		case elf.DT_FLAGS_1:
 			d.flags1 = v
 		case elf.DT_SONAME:

@@ -12,10 +12,10 @@ import (
 	"github.com/phasetrace/phasetrace/internal/probe"
 )
 
-// Symbols answers what an operand's symbol names.
+// Symbols resolves the symbols in operands.
 type Symbols struct {
-	// Lookup returns the address that the file states for a symbol. Nil: no
-	// symbol is known.
+	// Lookup returns the address that the file states for a symbol. If it is nil,
+	// no symbol is known.
 	Lookup func(name string) (uint64, error)
 	// Fixed says that the file is loaded at the addresses it states.
 	Fixed bool
@@ -63,10 +63,9 @@ var (
 	errOutside      = errors.New("its address lies outside of what the file loads")
 )
 
-// ParseArgs decodes the argument string of a note. It returns one Arg for
-// each argument, in order, those that cannot be decoded with their Err set,
-// and an error when there are more than MaxArgs; the first MaxArgs are
-// returned then.
+// ParseArgs decodes the argument string of a note. It returns one operand for
+// each argument, in order; those that cannot be decoded have Err set. With more
+// than MaxArgs it returns the first MaxArgs and an error.
 func ParseArgs(arch probe.Arch, text string, symbols Symbols) ([]probe.Operand, error) {
 	var args []probe.Operand
 	for text = trimSpace(text); text != ""; text = trimSpace(text) {
@@ -137,7 +136,7 @@ func parseArg(arch probe.Arch, text string, symbols Symbols) probe.Operand {
 	return arg
 }
 
-// unsupported returns the argument without what was decoded of it, which must
+// unsupported returns the argument without the parts already decoded, which must
 // not be used.
 func unsupported(a *probe.Operand, reason error) probe.Operand {
 	return probe.Operand{Text: a.Text, Size: a.Size, Signed: a.Signed, Err: &OperandError{a.Text, reason}}
@@ -278,7 +277,7 @@ func isSymbol(s string) bool {
 	return s != ""
 }
 
-// address returns what the expression comes to in the file.
+// address returns the value of the expression in the file.
 func (e *expression) address(symbols Symbols) (uint64, error) {
 	if symbols.Lookup == nil {
 		return 0, errNoSymbols

@@ -39,7 +39,7 @@ func parseARM64(s string, arg *probe.Operand) error {
 	return err
 }
 
-// parseARM64Mem reads what stands in the brackets.
+// parseARM64Mem reads the inside of the brackets.
 func parseARM64Mem(inner string, arg *probe.Operand) error {
 	parts := strings.Split(inner, ",")
 	if len(parts) > 3 {

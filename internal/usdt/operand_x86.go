@@ -66,8 +66,8 @@ func parseAMD64Absolute(s string, symbols Symbols, arg *probe.Operand) error {
 		return err
 	}
 	if e.symbol == "" {
-		// No compiler passes the contents of a numbered address; whoever
-		// wrote this meant something else.
+		// No compiler passes the content of a numeric address; the author meant
+		// something else.
 		return errors.New("a bare number: want $N, a register or an address")
 	}
 	return parseSym(e, symbols, arg)
@@ -79,7 +79,7 @@ func parseSym(e expression, symbols Symbols, arg *probe.Operand) (err error) {
 	return err
 }
 
-// parseAMD64Mem reads what stands in the parentheses: base, index, scale.
+// parseAMD64Mem reads the inside of the parentheses: base, index, scale.
 func parseAMD64Mem(e expression, inner string, symbols Symbols, arg *probe.Operand) error {
 	parts := strings.Split(inner, ",")
 	if len(parts) > 3 || inner == "" {

@@ -123,7 +123,7 @@ type PairSpec struct {
 	// Why gives the reason for DefaultOn, or for its absence.
 	Why    string
 	Origin Origin
-	// Requires says what has to be done for the probes to fire at all, empty
+	// Requires says what the user must do for the probes to fire at all; empty
 	// for nothing.
 	Requires string
 }

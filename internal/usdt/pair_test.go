@@ -11,7 +11,7 @@ import (
 
 func flagPair(provider, enter string, exits ...string) PairSpec {
 	p := newPair(OriginFlag, provider, enter, exits...)
-	p.Name, p.DefaultOn, p.Why = phaseName(provider, enter), true, "asked for with --pair"
+	p.Name, p.DefaultOn, p.Why = phaseName(provider, enter), true, "asked for"
 	return p
 }
 
@@ -201,8 +201,8 @@ func TestChoose(t *testing.T) {
 			"+ postgresql:query__start PostgreSQL: one phase",
 			"- postgresql:query__parse__start no exit",
 			"+ postgresql:transaction__start cross queries",
-			"- postgresql:sort__start to trace it, --pair 'postgresql:sort__start/sort__done;attr.type=arg0",
-			"- app:step__start pairs of known programs come first; to trace it, --pair 'app:step__start/step__done'",
+			"- postgresql:sort__start off by default: ",
+			"- app:step__start pairs of known programs come first",
 			"- app:lock__start (lock)",
 			"- postgresql:other__start not in the catalogue"}},
 		"rules": {own, nil, []string{"+ app:step__start paired by name", "- app:lock__start (lock)"}},
@@ -210,15 +210,15 @@ func TestChoose(t *testing.T) {
 			"- phasetrace:enter no exit: no probe phasetrace:exit", "+ app:step__start paired by name", "- app:lock__start (lock)"}},
 		"flags": {append(own, postgres...), []PairSpec{flag("app:lock__start/lock__done"), flag("app:step-start/step__done"),
 			flag("app:step__start/step-done"), flag("gone:a/b")}, []string{
-			"+ app:lock__start asked for with --pair",
-			"- app:step-start no probe app:step-start in these files; is app:step__start meant?",
-			"- app:step__start no exit: no probe app:step-done in these files; is app:step__done meant?",
+			"+ app:lock__start asked for",
+			"- app:step-start no probe app:step-start in these files; did you mean app:step__start?",
+			"- app:step__start no exit: no probe app:step-done in these files; did you mean app:step__done?",
 			"- gone:a no probe gone:a",
-			"- postgresql:query__start replaces the default",
-			"- postgresql:query__parse__start replaces",
-			"- postgresql:transaction__start replaces",
-			"- postgresql:sort__start replaces",
-			"- postgresql:other__start replaces"}},
+			"- postgresql:query__start replace the default",
+			"- postgresql:query__parse__start replace",
+			"- postgresql:transaction__start replace",
+			"- postgresql:sort__start replace",
+			"- postgresql:other__start replace"}},
 		"php off by default": {names("php:function__entry", "php:function__return", "app:step__start", "app:step__done"), nil, []string{
 			"- php:function__entry off by default: PHP: every function call", "+ app:step__start paired by name"}},
 	} {

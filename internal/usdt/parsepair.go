@@ -26,10 +26,10 @@ const pairForm = "PROVIDER:ENTER/EXIT[,EXIT…][;OPTION…]"
 //	PROVIDER:ENTER/EXIT[,EXIT…][;name=…][;attr.KEY=argN[:TYPE]][;lane=NAME]
 //	  [;key=argN][;reentrant=false][;reset=PROBE[,PROBE…]]
 //
-// TYPE is int (the default), uint, hex, str or str(argM). The value of name
-// is literal unless it has the form argN[:TYPE]; without one, the phase is
-// called after the enter probe, as [ByRule] does it. The error quotes the
-// part that is wrong and says what is expected in its place.
+// TYPE is int (the default), uint, hex, str or str(argM). The value of name is
+// literal unless it has the form argN[:TYPE]; without one, the phase is named
+// after the enter probe, as in [ByRule]. The error quotes the part that is wrong
+// and says what is expected instead.
 func ParsePair(s string) (PairSpec, error) {
 	p, err := parsePair(s)
 	if err != nil {
@@ -67,7 +67,7 @@ func parsePair(s string) (PairSpec, error) {
 	return p, nil
 }
 
-// parsePairHead reads what stands before the options.
+// parsePairHead reads the part before the options.
 func parsePairHead(head string) (PairSpec, error) {
 	provider, probes, ok := strings.Cut(head, ":")
 	if !ok {
@@ -78,7 +78,7 @@ func parsePairHead(head string) (PairSpec, error) {
 		return PairSpec{}, fmt.Errorf("%q has no slash between the enter and the exit probe; want %s", shorten(probes), pairForm)
 	}
 	p := newPair(OriginFlag, strings.TrimSpace(provider), strings.TrimSpace(enter))
-	p.DefaultOn, p.Why = true, "asked for with --pair"
+	p.DefaultOn, p.Why = true, "asked for"
 	if err := checkProbe("provider", p.Provider); err != nil {
 		return p, err
 	}
@@ -204,7 +204,7 @@ func checkLabel(what, s string) error {
 	return nil
 }
 
-// looksLikeArg says whether a name is meant as an argument: "arg" and a digit,
+// looksLikeArg reports whether a name is meant as an argument: "arg" and a digit,
 // up to its end or a colon.
 func looksLikeArg(s string) bool {
 	index, _, typed := strings.Cut(s, ":")
@@ -251,9 +251,9 @@ func parseArgIndex(s string) (int, error) {
 	return n, nil
 }
 
-// String returns the pair in the --pair grammar, everything that the grammar
-// can say written out, so that ParsePair gives the same pair again. It cannot
-// say a marker's token, rank and JSON attributes, nor an origin or a remedy.
+// String returns the pair in the --pair grammar with all its options, so that
+// ParsePair returns the same pair again. The grammar cannot express a marker's
+// token, rank and JSON attributes, an origin or a remedy.
 func (p PairSpec) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s:%s/%s", p.Provider, p.Enter, strings.Join(p.Exits, ","))
@@ -281,7 +281,7 @@ func (p PairSpec) String() string {
 	return b.String()
 }
 
-// argType returns the value as the grammar has it, int left out.
+// argType returns the value as in the grammar, without int.
 func (a AttrSpec) argType() string {
 	switch a.Type {
 	case TypeInt:

@@ -8,8 +8,8 @@ import (
 	"unicode"
 )
 
-// rules are the endings by which enter and exit probes are told, the longer
-// before those that they end with.
+// rules are the endings that mark enter and exit probes, longer ones before those
+// they end with.
 var rules = []struct{ enter, exit string }{
 	{"__start", "__done"},
 	{"__begin", "__end"},
@@ -21,8 +21,8 @@ var rules = []struct{ enter, exit string }{
 	{"_entry", "_exit"},
 }
 
-// frequent are words in probe names that tell of events by the million. A
-// pair with one of them is off until it is asked for.
+// frequent are words in probe names that suggest millions of events. A pair with
+// one of them is off unless asked for.
 var frequent = map[string]bool{
 	"alloc": true, "calloc": true, "cmethod": true, "free": true,
 	"function": true, "futex": true, "lock": true, "lwlock": true,
@@ -31,12 +31,12 @@ var frequent = map[string]bool{
 	"syscall": true, "task": true,
 }
 
-// ByRule returns the pairs that the names of the probes suggest: probes of
-// one provider whose names differ only in their endings, __start and __done,
-// __begin and __end, __entry and __return, __enter and __exit, or _start or
-// _begin and _end, _enter or _entry and _exit. The phase is called after what
-// the names share, with __ written as "-", the way DTrace shows probes.
-// Our own markers are not among them.
+// ByRule returns the pairs that the names of the probes suggest: probes of one
+// provider whose names differ only in their endings, __start and __done, __begin
+// and __end, __entry and __return, __enter and __exit, or _start or _begin and
+// _end, _enter or _entry and _exit. The phase is named after what the names
+// share, with __ written as "-", the way DTrace shows probes. Our own markers are
+// not among them.
 func ByRule(sites []Site) []PairSpec {
 	ix := indexSites(sites)
 	var pairs []PairSpec
@@ -67,15 +67,15 @@ func pairOf(s *Site, ix siteIndex) (PairSpec, bool) {
 		p.Name = phaseName(s.Provider, s.Name)
 		p.DefaultOn, p.Why = true, fmt.Sprintf("paired by name: %s and %s", r.enter, r.exit)
 		if word := frequentWord(s.Name); word != "" {
-			p.DefaultOn, p.Why = false, fmt.Sprintf("its name (%s) tells of very frequent events", word)
+			p.DefaultOn, p.Why = false, fmt.Sprintf("its name (%s) suggests very frequent events", word)
 		}
 		return p, true
 	}
 	return PairSpec{}, false
 }
 
-// frequentWord returns the word of a name that tells of frequent events,
-// empty if there is none.
+// frequentWord returns the word of a name that suggests frequent events, empty if
+// there is none.
 func frequentWord(name string) string {
 	words := strings.FieldsFunc(strings.ToLower(name), func(r rune) bool {
 		return !unicode.IsLetter(r) && !unicode.IsDigit(r)
@@ -88,9 +88,9 @@ func frequentWord(name string) string {
 	return ""
 }
 
-// phaseName returns what a phase is called that a probe enters: the probe's
-// name without the ending that says "enter", with __ written as "-"; the
-// provider if nothing is left.
+// phaseName returns the name of the phase that a probe enters: the probe's name
+// without the ending that says "enter", with __ written as "-"; the provider if
+// nothing is left.
 func phaseName(provider, enter string) string {
 	stem := enter
 	for _, r := range rules {

@@ -40,10 +40,10 @@ type symbolTable struct {
 	wanted map[string]*symbol
 	asked  int    // look-ups so far
 	names  []byte // the string table read last
-	err    error  // why no answer of this table is to be trusted
+	err    error  // why no answer of this table can be trusted
 }
 
-// want notes a name and answers that it is not known yet.
+// want notes a name and says that it is not known yet.
 func (t *symbolTable) want(name string) (uint64, error) {
 	t.asked++
 	if len(name) <= maxSymbolName && len(t.wanted) < maxWantedSymbols {
@@ -134,7 +134,7 @@ func (t *symbolTable) add(sym []byte) {
 	switch elf.SymType(sym[4] & 0xf) {
 	case elf.STT_NOTYPE, elf.STT_OBJECT, elf.STT_FUNC, elf.STT_COMMON:
 	default:
-		return // sections, files, and thread-local offsets are no addresses
+		return // sections, files and thread-local offsets are not addresses
 	}
 	if shndx == elf.SHN_UNDEF || shndx == elf.SHN_ABS || shndx == elf.SHN_COMMON {
 		return

@@ -25,8 +25,13 @@ type Site struct {
 	// is set and RefCtr is 0, the semaphore has no place in the file: the
 	// probe can never fire, and a Problem says so.
 	RefCtr uint64
-	// ArgText is the argument string of the note; empty where it was too long
-	// to be true, which a Problem says.
+	// Shadowed: a process can map the page of the file that holds the semaphore
+	// at a second place too, writable until the dynamic linker has relocated the
+	// file (RELRO, as lld and mold lay it out). Until then Linux raises the
+	// semaphore there, where the program does not read it.
+	Shadowed bool
+	// ArgText is the argument string of the note; empty where it was implausibly
+	// long, which a Problem reports.
 	ArgText string
 	// Args are the arguments in order, at most MaxArgs.
 	Args []probe.Operand
@@ -58,8 +63,7 @@ type File struct {
 	Arch probe.Arch
 	// Sites in the order of their notes.
 	Sites []Site
-	// Problems found in the notes; bounded, the last one counts what was left
-	// out.
+	// Problems found in the notes; bounded; the last one counts those left out.
 	Problems []Problem
 	// BuildID is the GNU build id in lower-case hex, empty for none.
 	BuildID string
@@ -79,6 +83,11 @@ type File struct {
 	RPath, RunPath []string
 	// Interp is the dynamic loader that the file asks for, empty for none.
 	Interp string
+	// Start is the file offset of an instruction that runs when the file has been
+	// relocated and its RELRO write-protected, before any marker of its own code:
+	// a program's entry, a library's initialiser (DT_INIT), and in a program
+	// without a dynamic loader that of its C library. 0 for none.
+	Start uint64
 	// Constant are the addresses, before the load bias, of what is mapped from
 	// the file and cannot be written.
 	Constant []Range

@@ -3,9 +3,9 @@
 //go:build linux
 
 // Package fakenvml builds, for tests, a libnvidia-ml.so and a libcuda.so that
-// need no GPU: the answers and faults come from a file that the test shares with
-// them, and change at run time. It knows C and NVML's binary interface, and
-// nothing of phasetrace.
+// need no GPU. Their answers and faults come from a file that the test shares
+// with them and can change at run time. It knows C and NVML's binary interface;
+// it must not know phasetrace.
 //
 // A process can use one NVML library in its life, so a test that needs another
 // one runs itself as a child process.
@@ -26,7 +26,7 @@ var sources embed.FS
 const Version = "550.54.15"
 
 // BuildNVML compiles the library into dir and returns its path, which ends in
-// libnvidia-ml.so.1. With old it lacks what drivers before about version 470
+// libnvidia-ml.so.1. With old, it lacks what drivers before about version 470
 // lack: reserved memory, process lists, MIG.
 func BuildNVML(dir string, old bool) (string, error) {
 	var flags []string

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Env names the environment variable that tells the fake libraries their
-// control file.
+// Env is the environment variable that names the control file of the fake
+// libraries.
 const Env = "PHASETRACE_FAKE_NVML"
 
 const (

@@ -13,10 +13,10 @@ import (
 
 // ownDescriptor recognises the names of this process's own open files, such as
 // /dev/stdout and what a shell makes of >(cmd). Whoever started this process has
-// opened them, so there is no way to go, and nothing to check.
+// opened them, so there is no path to follow and nothing to check.
 func ownDescriptor(names []string) (n int, ok bool) {
 	if len(names) < 3 || names[0] != "" {
-		return 0, false // no absolute path
+		return 0, false // not an absolute path
 	}
 	last := len(names) - 1
 	dir := slices.DeleteFunc(slices.Clone(names[:last]), func(name string) bool { return name == "" || name == "." })
@@ -31,8 +31,8 @@ func ownDescriptor(names []string) (n int, ok bool) {
 	return 0, false
 }
 
-// duplicate uses an open file as it is: it goes on where its last user was, and
-// keeps what it holds.
+// duplicate uses an open file as it is: it continues at the file's position and
+// keeps its contents.
 func (p *place) duplicate() (*File, error) {
 	flags, err := unix.FcntlInt(uintptr(p.descriptor), unix.F_GETFL, 0)
 	if err != nil {

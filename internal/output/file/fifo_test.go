@@ -26,7 +26,7 @@ func (s *scene) fifo(name string, uid int) {
 	s.own(uid, 0o600, s.path(name))
 }
 
-// The wait for a pipe's reader is told, and ends with the context.
+// The wait for a pipe's reader is reported, and ends with the context.
 func TestPipeWithoutReader(t *testing.T) {
 	s := newScene(t)
 	s.fifo("out", os.Geteuid())

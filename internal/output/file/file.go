@@ -3,9 +3,9 @@
 // Package file opens what a session is written to: standard output or a file.
 // It knows users and files, not formats or records.
 //
-// phasetrace often runs as root in somebody else's name, so files are created
-// private, are given to the invoking user, and are never written or removed
-// through a name that another user could have planted.
+// phasetrace often runs as root on behalf of somebody else, so files are created
+// private, belong to the invoking user, and are never written or removed through
+// a name that another user could have planted.
 package file
 
 import (
@@ -26,23 +26,23 @@ type File struct {
 	name    string
 	stdout  bool
 	made    *made // nil if it was there before
-	emptied bool  // of what it held before, or never to be
+	emptied bool  // of its old contents, or never to be
 }
 
 // Create opens a path for writing from its beginning; "-" is standard output, and
-// names such as /dev/stdout and /dev/fd/3 are this process's open files, which go
-// on where they are. Where the path leads to a pipe, Create waits for its reader
-// until ctx ends, and tells the user so by say.
+// names such as /dev/stdout and /dev/fd/3 are this process's open files,
+// continued at their position. For a pipe, Create waits for its reader until ctx
+// ends, and tells the user so through say.
 //
 // A new file gets mode 0600 and, under sudo, belongs to the invoking user. An
 // existing one keeps mode and owner; it loses its contents with the first Write
-// or at Close, and keeps them when the output is abandoned before.
+// or at Close, but not if the output is abandoned before that.
 //
-// The path is followed as far as other users cannot have planted what is there.
-// In and below a directory that belongs to another user than root and the
-// invoking one, or that others can write to, no link is followed, and a file is
-// written to only if it belongs to one of these users and has no other name. With
-// the sticky bit, that does not hold for their own directories in it.
+// Create never follows a name that another user could have planted. In and below
+// a directory that belongs to a user other than root and the invoking one, or
+// that others can write to, it follows no link, and writes to a file only if it
+// belongs to one of these two users and has no other name. If such a directory
+// has the sticky bit, the two users' own directories in it are exempt.
 func Create(ctx context.Context, path string, say func(string)) (*File, error) {
 	if path == Stdout {
 		return &File{file: os.Stdout, name: "standard output", stdout: true}, nil
@@ -65,7 +65,7 @@ func openOnce(ctx context.Context, path string, say func(string)) (*File, error)
 	return p.open(ctx, say)
 }
 
-// Write writes to the file, which loses what it held before.
+// Write writes to the file, which loses its old contents.
 func (f *File) Write(b []byte) (int, error) {
 	if err := f.empty(); err != nil {
 		return 0, err
@@ -73,7 +73,7 @@ func (f *File) Write(b []byte) (int, error) {
 	return f.file.Write(b)
 }
 
-// empty drops the contents from before, once. What is no regular file has none.
+// empty drops the old contents, once. Only regular files have any.
 func (f *File) empty() error {
 	if f.stdout || f.emptied {
 		return nil
@@ -85,8 +85,8 @@ func (f *File) empty() error {
 	return f.file.Truncate(0)
 }
 
-// Abandon closes an output that nothing was written to, and leaves everything
-// as it was before Create.
+// Abandon closes an output to which nothing was written, and leaves everything as
+// it was before Create.
 func (f *File) Abandon() error {
 	if f.stdout {
 		return nil

@@ -14,7 +14,7 @@ import (
 	"github.com/phasetrace/phasetrace/internal/testenv"
 )
 
-// silent takes what is said and drops it.
+// silent drops every message.
 func silent(string) {}
 
 func create(t *testing.T, path string) *File {

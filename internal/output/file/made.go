@@ -8,14 +8,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// made is a file that this program has made, and where.
+// made is a file that this program has created, and where.
 type made struct {
 	dir  int // O_PATH
 	name string
 	file unix.Stat_t
 }
 
-// make prepares to remember what the place will hold.
+// make prepares to remember the file that will be in this place.
 func (p *place) make() (*made, error) {
 	dir, err := unix.FcntlInt(uintptr(p.dir.fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
@@ -24,9 +24,9 @@ func (p *place) make() (*made, error) {
 	return &made{dir: dir, name: p.name}, nil
 }
 
-// remove removes the file, unless its name stands for another by now. Whoever can
-// change that between the look and the removal could have removed the other name
-// themselves: the directory is the same one, wherever it may lie.
+// remove removes the file, unless its name stands for another file by now. A user
+// who can swap the name between the check and the removal could have removed the
+// other file anyway: it is the same directory, wherever it is.
 func (m *made) remove() error {
 	var now unix.Stat_t
 	err := unix.Fstatat(m.dir, m.name, &now, unix.AT_SYMLINK_NOFOLLOW)

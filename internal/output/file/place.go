@@ -15,8 +15,7 @@ import (
 )
 
 // place is where a path leads: a directory that was checked and is held open, a
-// name in it, and what had that name. What becomes of the path afterwards does
-// not matter.
+// name in it, and what had that name. Later changes to the path do not matter.
 type place struct {
 	*walk
 	path string // as given, for messages
@@ -29,7 +28,7 @@ type place struct {
 	descriptor int
 }
 
-// find goes to where a path leads. The place must be closed.
+// find goes to where a path leads. The caller closes the place.
 func find(path string, u user) (*place, error) {
 	p := &place{walk: &walk{user: u}, path: path, held: -1, descriptor: -1}
 	if err := p.find(path); err != nil {
@@ -39,7 +38,8 @@ func find(path string, u user) (*place, error) {
 	return p, nil
 }
 
-// find goes step by step. A link puts its target before the names that are left.
+// find goes step by step. The target of a link goes before the names that are
+// left.
 func (p *place) find(path string) error {
 	if path == "" {
 		return unix.ENOENT
@@ -80,8 +80,8 @@ func (p *place) advance(names []string) (link string, left []string, err error) 
 	return "", nil, nil
 }
 
-// last looks at the last name of a path. Where it is a link, the link's target is
-// returned.
+// last looks at the last name of a path. If that is a link, it returns the
+// target.
 func (p *place) last(name string) (target string, err error) {
 	if name == "" || name == "." || name == ".." {
 		return "", unix.EISDIR
@@ -106,9 +106,9 @@ func (p *place) last(name string) (target string, err error) {
 	return "", p.check()
 }
 
-// check refuses what others could have put there: in a directory that they can
-// write to, another user's file, or one that has its proper name elsewhere. What
-// the invoking user's links and directories lead to must be theirs.
+// check refuses what others could have put there: in a directory they can write
+// to, that is another user's file, or a file with further names. What the
+// invoking user's links and directories lead to must be their own.
 func (p *place) check() error {
 	theirs := p.lends(p.dir.st.Uid) || p.lent != ""
 	switch planted := p.dir.planted; {
@@ -138,7 +138,7 @@ func (p *place) close() {
 	}
 }
 
-// open opens what the place holds for writing, or creates it. It waits for the
+// open opens the file in this place for writing, or creates it. It waits for the
 // reader of a pipe as long as ctx allows, and says so first.
 func (p *place) open(ctx context.Context, say func(string)) (*File, error) {
 	var f *File
@@ -185,17 +185,16 @@ func (p *place) create() (*File, error) {
 	return f, nil
 }
 
-// own gives a new file to the user it is for.
+// own gives a new file to the user it is meant for.
 func (p *place) own(fd int) error {
-	// The umask can only have taken permissions away.
+	// The umask can only have removed permissions.
 	if err := unix.Fchmod(fd, 0o600); err != nil || !p.give {
 		return err
 	}
 	return unix.Fchown(fd, p.uid, p.gid)
 }
 
-// reuse opens the file that is held, that one and no other, whatever has its
-// name now.
+// reuse opens the file that is held and no other, whatever has its name now.
 func (p *place) reuse(ctx context.Context, say func(string)) (*File, error) {
 	fd, err := p.reopen(unix.O_WRONLY)
 	if p.st.Mode&unix.S_IFMT == unix.S_IFIFO {
@@ -209,7 +208,7 @@ func (p *place) reuse(ctx context.Context, say func(string)) (*File, error) {
 	return &File{file: os.NewFile(uintptr(fd), p.path), name: p.path}, nil
 }
 
-// reopen opens what is held, without waiting for anybody.
+// reopen opens what is held, without waiting.
 func (p *place) reopen(flags int) (int, error) {
 	fd, err := openat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", p.held), flags|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
 	if errors.Is(err, unix.ENOENT) {
@@ -218,11 +217,11 @@ func (p *place) reopen(flags int) (int, error) {
 	return fd, err
 }
 
-// pipePoll is how often a pipe without a reader is tried again: nothing tells of
-// a reader that comes.
+// pipePoll is how often a pipe without a reader is tried again: nothing announces
+// a new reader.
 const pipePoll = 10 * time.Millisecond
 
-// awaitReader goes on opening a pipe whose first try gave fd and err.
+// awaitReader keeps trying to open a pipe; the first try gave fd and err.
 func (p *place) awaitReader(ctx context.Context, say func(string), fd int, err error) (int, error) {
 	if !errors.Is(err, unix.ENXIO) {
 		return fd, err

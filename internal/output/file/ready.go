@@ -14,20 +14,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Ready is a file that tells others that this process is ready: it appears, and
-// then gets one line with the time.
+// Ready is a file that announces that this process is ready: it appears, and then
+// gets one line with the time.
 type Ready struct {
 	path  string
 	place *place // nil for standard output
 	made  *made  // what Announce has created
-	told  bool   // by Announce, to a file that there was
+	told  bool   // by Announce, to a file that existed
 }
 
-// NewReady finds the place of a ready file, and what is wrong with it while
-// nothing has begun yet. The ready file of an earlier process is removed: it is
-// known by its line, its mode 0600 and its owner. A file of anybody else's stays;
-// if it is empty, it will get the line, and if it is not, that is an error. Pipes
-// and devices get the line as well.
+// NewReady finds the place of a ready file, and anything wrong with it before
+// work begins. It removes the ready file of an earlier process, known by its
+// line, its mode 0600 and its owner. Any other file stays: an empty one will get
+// the line, a file with contents is an error. Pipes and devices get the line as
+// well.
 func NewReady(path string) (*Ready, error) {
 	r := &Ready{path: path}
 	if path == Stdout {
@@ -63,7 +63,7 @@ func (p *place) removeStale() error {
 	defer m.close()
 	m.file = p.st
 	if err := m.remove(); err != nil {
-		return fmt.Errorf("remove that of an earlier trace: %w", err)
+		return fmt.Errorf("remove the one of an earlier trace: %w", err)
 	}
 	_ = unix.Close(p.held)
 	p.held = -1
@@ -91,9 +91,9 @@ func (p *place) stale() (bool, error) {
 	return whole && err == nil && strings.Contains(text, "."), nil // date -Is gives no fraction
 }
 
-// Announce makes the file appear, calls before, which it does in any case, and
-// writes the line. Where the place is a pipe, it waits for the reader until ctx
-// ends, and tells the user so by say.
+// Announce makes the file appear, calls before (in any case), and writes the
+// line. For a pipe, it waits for the reader until ctx ends, and tells the user so
+// through say.
 func (r *Ready) Announce(ctx context.Context, say func(string), before func()) error {
 	f := &File{file: os.Stdout, name: "standard output", stdout: true}
 	if r.place != nil {
@@ -112,8 +112,8 @@ func (r *Ready) Announce(ctx context.Context, say func(string), before func()) e
 	return f.Close()
 }
 
-// Withdraw makes the file what it was before Announce, because what that said did
-// not come true.
+// Withdraw restores the file as it was before Announce, because the announcement
+// did not come true.
 func (r *Ready) Withdraw() error {
 	switch {
 	case r.made != nil:

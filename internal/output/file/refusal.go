@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Why a name is not used.
+// Why a name is refused.
 var (
 	errForeignLink = errors.New("a symbolic link that another user could have put there")
 	errForeignFile = errors.New("another user's file")
@@ -22,12 +22,12 @@ var (
 	errReadOnly    = errors.New("the descriptor is not open for writing")
 )
 
-// refusal says which name on the way is not used, and why.
+// refusal says which name on the way is refused, and why.
 type refusal struct {
 	name string
 	why  error
-	// exposed is the directory because of which others could have planted the
-	// name; nil where that is not the reason.
+	// exposed is the directory in which others could have planted the name; nil
+	// if that is not the reason.
 	exposed *exposure
 }
 
@@ -53,7 +53,7 @@ type exposure struct {
 	how string // follows "which"
 }
 
-// exposed tells how a directory of that owner and mode lets others plant names;
+// exposed says how a directory with that owner and mode lets others plant names;
 // nil if it does not.
 func (u user) exposed(dir string, st *unix.Stat_t) *exposure {
 	switch {

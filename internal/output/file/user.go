@@ -4,7 +4,7 @@ package file
 
 import "strconv"
 
-// user is whom the output is for.
+// user is the user for whom the output is made.
 type user struct {
 	euid int // of this process
 	// uid and gid are the user's who called sudo; without sudo uid is euid and
@@ -13,7 +13,7 @@ type user struct {
 	give     bool
 }
 
-// invoker finds out whom to create files for. getenv is os.Getenv.
+// invoker finds out for whom to create files. getenv is os.Getenv.
 func invoker(euid int, getenv func(string) string) user {
 	u := user{euid: euid, uid: euid, gid: -1}
 	if euid != 0 {
@@ -31,8 +31,8 @@ func invoker(euid int, getenv func(string) string) user {
 }
 
 // trusts reports whether that user's names and files can be trusted: root's, this
-// process's own, and under sudo the invoking user's. Everybody else may plant a
-// name to have something overwritten.
+// process's own, and under sudo the invoking user's. Anybody else may plant a
+// name to get something overwritten.
 func (u user) trusts(uid uint32) bool {
 	return int64(uid) == int64(u.euid) || int64(uid) == int64(u.uid) || uid == 0
 }

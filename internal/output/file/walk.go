@@ -15,14 +15,14 @@ import (
 // (MAXSYMLINKS, include/linux/namei.h).
 const maxLinks = 40
 
-// directory is a directory on the way, held open: what is looked up in it is
-// looked up there, whatever becomes of its name.
+// directory is a directory on the way, held open: look-ups happen in it, whatever
+// becomes of its name.
 type directory struct {
 	fd   int // O_PATH
 	path string
 	st   unix.Stat_t
-	// planted: others can put names into this directory. moved: they can also swap
-	// it, or directories in it, for others, so nothing below it can be trusted
+	// planted: others can put names into this directory. moved: they can also
+	// replace it, or directories in it, so nothing below it can be trusted
 	// either. nil: only trusted users can.
 	planted, moved *exposure
 }
@@ -38,7 +38,8 @@ type walk struct {
 	lent string
 }
 
-// enter takes over a directory's descriptor. moved is what was known of the way.
+// enter takes over a directory's descriptor. moved is as known for the path so
+// far.
 func (u user) enter(fd int, path string, moved *exposure) (*directory, error) {
 	d := &directory{fd: fd, path: path, planted: moved, moved: moved}
 	if err := unix.Fstat(fd, &d.st); err != nil {
@@ -47,8 +48,8 @@ func (u user) enter(fd int, path string, moved *exposure) (*directory, error) {
 	}
 	if own := u.exposed(path, &d.st); own != nil && moved == nil {
 		d.planted = own
-		// In a directory of a trusted user, with the sticky bit, others can put
-		// names beside those that exist, but not replace them.
+		// In a directory of a trusted user, with the sticky bit, others can add
+		// names, but not replace those that exist.
 		if !u.trusts(d.st.Uid) || d.st.Mode&unix.S_ISVTX == 0 {
 			d.moved = own
 		}
@@ -61,7 +62,7 @@ func (d *directory) close() { _ = unix.Close(d.fd) }
 // join is the path of a name in the directory, for messages.
 func (d *directory) join(name string) string { return filepath.Join(d.path, name) }
 
-// to goes on from another directory.
+// to continues from another directory.
 func (w *walk) to(d *directory, err error) error {
 	if err != nil {
 		return err
@@ -81,10 +82,10 @@ func (w *walk) start(path string) error {
 	case w.dir == nil:
 		return w.working()
 	}
-	return nil // a link's target starts where the link lies
+	return nil // a link's target starts where the link is
 }
 
-// root goes on from the root directory.
+// root continues from the root directory.
 func (w *walk) root() error {
 	fd, err := openat(unix.AT_FDCWD, "/", unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
@@ -94,7 +95,7 @@ func (w *walk) root() error {
 }
 
 // working starts in the working directory. The directories above it are on the
-// way as well: in somebody else's file system nothing can be believed.
+// way as well: nothing in somebody else's file system can be trusted.
 func (w *walk) working() error {
 	fd, err := openat(unix.AT_FDCWD, ".", unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
@@ -133,8 +134,8 @@ func (u user) above(fd int, name string) *exposure {
 	return &exposure{name, "cannot be looked at"}
 }
 
-// step enters the next directory of a path. Where there is a link, it returns
-// the link's target instead.
+// step enters the next directory of a path. If that is a link, it returns the
+// target instead.
 func (w *walk) step(name string) (target string, err error) {
 	fd, err := openat(w.dir.fd, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if err == nil {
@@ -154,8 +155,8 @@ func (w *walk) step(name string) (target string, err error) {
 	return w.follow(fd, name)
 }
 
-// look opens a name of the directory, not to read or write but to hold what it
-// stands for now; a link stands for itself.
+// look opens a name of the directory, not to read or write, but to hold whatever
+// it names now; a link stands for itself.
 func (w *walk) look(name string) (fd int, st unix.Stat_t, err error) {
 	fd, err = openat(w.dir.fd, name, unix.O_PATH|unix.O_NOFOLLOW, 0)
 	if err != nil {
@@ -193,8 +194,8 @@ func (w *walk) follow(fd int, name string) (target string, err error) {
 	return string(buf[:n]), nil
 }
 
-// magic reports whether links in the directory lead to open files, which no path
-// names: those of /proc, its own root directory apart.
+// magic reports whether links in the directory lead to open files, which have no
+// path: that is so in /proc, except in its root.
 func (d *directory) magic() bool {
 	const procRoot = 1 // PROC_ROOT_INO, include/linux/proc_ns.h
 	var st unix.Statfs_t
@@ -203,7 +204,7 @@ func (d *directory) magic() bool {
 
 func sameFile(a, b *unix.Stat_t) bool { return a.Dev == b.Dev && a.Ino == b.Ino }
 
-// openat is openat(2), to the end.
+// openat is openat(2), repeated when interrupted.
 func openat(dir int, name string, flags int, mode uint32) (int, error) {
 	for {
 		fd, err := unix.Openat(dir, name, flags|unix.O_CLOEXEC, mode)

@@ -2,8 +2,8 @@
 
 package human
 
-// Colour is a terminal colour. It underlines what the text says and is never
-// the only sign.
+// Colour is a terminal colour. It emphasises what the text says and is never the
+// only sign.
 type Colour string
 
 // The colours used.

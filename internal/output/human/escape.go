@@ -8,15 +8,15 @@ import (
 	"unicode/utf8"
 )
 
-// maxMarks is how many combining marks in a row are shown as they are. More of
-// them can cover the lines around.
+// maxMarks is how many combining marks in a row are shown unchanged. More of them
+// can cover the lines around.
 const maxMarks = 3
 
-// AppendEscaped appends s so that it is safe on a terminal and stays on one
-// line: control characters, terminal escapes, bidirectional overrides, other
-// invisible or unassigned characters and invalid UTF-8 become visible escapes
-// (\n, \x1b, \u202e, \U000e0001; invalid bytes \xff). A backslash stays as it
-// is, so the result is for eyes, not for parsing.
+// AppendEscaped appends s so that it is safe on a terminal and stays on one line:
+// control characters, terminal escapes, bidirectional overrides, other invisible
+// or unassigned characters and invalid UTF-8 become visible escapes (\n, \x1b,
+// \u202e, \U000e0001; invalid bytes \xff). A backslash stays as it is, so the
+// result is for reading, not for parsing.
 func AppendEscaped(dst []byte, s string) []byte { return appendEscaped(dst, s) }
 
 func appendEscaped[T string | []byte](dst []byte, s T) []byte {

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Unknown stands for a value that is not known. It is never 0.
+// Unknown is shown for an unknown value, never 0.
 const Unknown = "?"
 
 type unit struct {
@@ -34,7 +34,7 @@ func AppendDuration(dst []byte, d time.Duration) []byte {
 	if d < 0 {
 		dst = append(dst, '-')
 	}
-	// What rounds to a minute is a minute.
+	// Anything that rounds to a minute is shown as a minute.
 	if n >= 59_950_000_000 {
 		return appendLong(dst, n)
 	}
@@ -96,7 +96,7 @@ func Plural(n uint64, noun string) string {
 }
 
 // AppendSeconds appends a time in seconds to the microsecond, right-aligned in
-// width columns: "    0.000123". A longer one takes the room it needs.
+// width columns: "    0.000123". A longer one takes the space it needs.
 func AppendSeconds(dst []byte, d time.Duration, width int) []byte {
 	us := magnitude(int64(d)) / 1000
 	var text [32]byte

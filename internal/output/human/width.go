@@ -11,7 +11,7 @@ import (
 const Ellipsis = "…"
 
 // wide are the characters that take two columns: East Asian Width W and F
-// (Unicode Standard Annex 11), in ranges that may take in unassigned ones.
+// (Unicode Standard Annex 11), in ranges that may include unassigned ones.
 var wide = &unicode.RangeTable{
 	R16: []unicode.Range16{
 		{Lo: 0x1100, Hi: 0x115f, Stride: 1}, {Lo: 0x231a, Hi: 0x231b, Stride: 1},
@@ -72,9 +72,9 @@ func WidthOf(b []byte) int {
 	return n
 }
 
-// AppendFit appends s escaped and cut to at most width columns, with an
-// ellipsis where it was cut. A width below 1 counts as 1. It looks at no more
-// of s than it may need.
+// AppendFit appends s escaped and cut to at most width columns, with an ellipsis
+// where it was cut. A width below 1 counts as 1. It reads no more of s than it
+// may need.
 func AppendFit(dst []byte, s string, width int) []byte { return appendFit(dst, s, width) }
 
 // AppendFitBytes is AppendFit for bytes.

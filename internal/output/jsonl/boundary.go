@@ -24,9 +24,10 @@ func (s *Sink) boundary(b *stream.Boundary) error {
 	}
 	l = append(l, p.context...)
 	l = s.scope(append(l, '"'), `,"scope_id":`, b.SessionID, b.Scope)
-	l = append(append(l, `,"path":`...), p.array...)
+	l = append(append(l, `,"path":`...), p.full...)
 	if exit {
 		l = l.integer(`,"duration_ns":`, b.Duration)
+		l = l.integer(`,"self_ns":`, b.Self)
 	}
 	if b.Synthetic != stream.ReasonNone {
 		l = l.text(`,"synthetic":`, string(b.Synthetic))
@@ -43,15 +44,19 @@ func (s *Sink) boundary(b *stream.Boundary) error {
 	return s.end(append(l, '}'))
 }
 
-// thread appends host and process, and the thread's ids in other namespaces
-// where they differ. The recorder's thread id is told by phase_scope.
+// thread appends host and process, and the thread's ids in other namespaces where
+// they differ. The recorder's thread id is in phase_scope.
 func (s *Sink) thread(l line, t *stream.Thread) line {
 	l = append(l, s.host...)
 	if t == nil || t.Process == nil {
 		return append(l, `,"pid":null`...)
 	}
 	p := t.Process
-	l = ids(l, p)
+	return threadIDs(ids(l, p), t)
+}
+
+// threadIDs appends a thread's ids in other namespaces where they differ.
+func threadIDs(l line, t *stream.Thread) line {
 	if t.HostTID != 0 && t.HostTID != t.TID {
 		l = l.integer(`,"host_thread_id":`, int64(t.HostTID))
 	}
@@ -116,7 +121,7 @@ func (s *Sink) measured(l line, b *stream.Boundary, exit bool) line {
 	}
 	if t := b.ExitThread; t != nil {
 		l = l.integer(`,"exit_thread":{"thread_id":`, int64(t.TID))
-		l = append(l.text(`,"thread_name":`, t.Name), '}')
+		l = append(threadIDs(l, t).text(`,"thread_name":`, t.Name), '}')
 	}
 	if exit {
 		l = counters(l, b)

@@ -16,7 +16,7 @@ import (
 	"github.com/phasetrace/phasetrace/internal/output/schema"
 )
 
-var update = flag.Bool("update", false, "write the examples of the documentation anew")
+var update = flag.Bool("update", false, "rewrite the examples of the documentation")
 
 const page = "../../../docs/json-lines.md"
 

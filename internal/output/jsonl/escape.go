@@ -19,11 +19,12 @@ var plainASCII = func() (t [utf8.RuneSelf]bool) {
 	return t
 }()
 
-// AppendString appends s as a JSON string. Invalid UTF-8 becomes U+FFFD.
-// Control characters, U+2028 and U+2029 and all that does not show as itself on
-// a terminal (bidirectional overrides, for one) are written as \u escapes, so a
-// line is one line everywhere and safe to look at. It decodes to the same
-// string. It does not allocate when dst has room.
+// AppendString appends s as a JSON string. Bytes of invalid UTF-8 become U+FFFD
+// each, and U+FFFD is always written as its escape. Control characters, U+2028,
+// U+2029 and whatever a terminal does not show as itself (such as bidirectional
+// overrides) are written as \u escapes, so a line is one line everywhere and safe
+// to look at. It decodes to the same string. It does not allocate when dst has
+// room.
 func AppendString(dst []byte, s string) []byte {
 	dst = append(dst, '"')
 	dst = appendInside(dst, s)
@@ -47,7 +48,7 @@ func appendInside(dst []byte, s string) []byte {
 			continue
 		}
 		r, n := utf8.DecodeRuneInString(s[i:])
-		if human.Visible(r) && (r != utf8.RuneError || n > 1) {
+		if r != utf8.RuneError && human.Visible(r) {
 			i += n
 			continue
 		}
@@ -81,10 +82,10 @@ func appendUnit(dst []byte, r rune) []byte {
 	return append(dst, '\\', 'u', hexDigits[r>>12&0xf], hexDigits[r>>8&0xf], hexDigits[r>>4&0xf], hexDigits[r&0xf])
 }
 
-// appendObject appends a JSON object made by somebody else. What can end a line
-// or reach a terminal as more than text is neutralised without changing the
-// object's meaning: control bytes are white space there, because a valid
-// object has none inside strings; other characters get a \u escape.
+// appendObject appends a foreign JSON object. Whatever could end a line, or act
+// on a terminal, is neutralised without changing the object's meaning: control
+// bytes are white space there, because a valid object has none inside strings;
+// other characters get a \u escape.
 func appendObject(dst, object []byte) []byte {
 	plain := 0
 	for i := 0; i < len(object); {

@@ -90,10 +90,16 @@ func (s *Sink) End(r *stream.Summary) error {
 	l = l.count(`,"boundaries":`, r.Boundaries)
 	l = l.count(`,"synthetic":`, r.Synthetic)
 	l = l.count(`,"orphans":`, r.Orphans)
+	l = append(l, `,"orphan_reasons":[`...)
+	for i, o := range r.OrphanReasons {
+		l = l.text(`{"reason":`, string(o.Reason))
+		l = comma(append(l.count(`,"count":`, o.Count), '}'), i, len(r.OrphanReasons))
+	}
+	l = missing(append(l, ']'), &r.Dropped)
 	l = s.violations(l, r)
 	l = append(l, `,"phases":[`...)
 	for i := range r.Paths {
-		l = comma(s.path(l, &r.Paths[i]), i, len(r.Paths))
+		l = comma(s.phase(l, &r.Paths[i]), i, len(r.Paths))
 	}
 	l = findings(append(l, ']'), r)
 	l = s.devices(l, r.Devices, r.GPUStatus)
@@ -122,10 +128,10 @@ func (s *Sink) violations(l line, r *stream.Summary) line {
 	return append(l, `]}`...)
 }
 
-// path appends the figures of one path. Durations rest on the scopes that the
+// phase appends the figures of one path. Durations count only scopes that the
 // program itself closed; without one they are null.
-func (s *Sink) path(l line, p *stream.PathStats) line {
-	l = appendNames(append(l, `{"path":`...), p.Path)
+func (s *Sink) phase(l line, p *stream.PathStats) line {
+	l = s.path(l, `{"path":`, p.Path)
 	l = l.count(`,"count":`, p.Count)
 	l = l.count(`,"synthetic":`, p.Synthetic)
 	l = l.count(`,"open":`, p.Open)
@@ -142,7 +148,7 @@ func (s *Sink) path(l line, p *stream.PathStats) line {
 			l = l.null(d.key)
 		}
 	}
-	if p.ResidentPeak == 0 { // a process that runs has memory: nothing was read
+	if p.ResidentPeak == 0 { // a running process has memory: nothing was read
 		l = append(l, `,"host_memory":null`...)
 	} else {
 		l = l.integer(`,"host_memory":{"change_bytes":`, p.ResidentChange)
@@ -185,5 +191,5 @@ func (s *Sink) peak(l line, p *stream.RunPeak) line {
 	} else {
 		l = append(l, `,"monotonic_ns":null`...)
 	}
-	return append(attribution(l, `,"phase":`, &p.Phase), '}')
+	return append(s.attribution(l, `,"phase":`, &p.Phase), '}')
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/phasetrace/phasetrace/internal/gpu"
 	"github.com/phasetrace/phasetrace/internal/output"
+	"github.com/phasetrace/phasetrace/internal/recorder"
 	"github.com/phasetrace/phasetrace/internal/stream"
 )
 
@@ -50,6 +51,8 @@ func (s *Sink) Record(r stream.Record) error {
 		return s.processChange(r)
 	case *stream.Sample:
 		return s.sample(r)
+	case *stream.Dropped:
+		return s.dropped(r)
 	}
 	return nil
 }
@@ -107,6 +110,14 @@ func (s *Sink) device(l line, id int) line {
 		return append(l, s.uuids[id]...)
 	}
 	return append(l, `,"uuid":null`...)
+}
+
+// path appends the names of a path, null for nil, and what names do not say.
+func (s *Sink) path(l line, key string, p *recorder.Path) line {
+	if p == nil {
+		return l.null(key)
+	}
+	return append(append(l, key...), s.paths.get(p).full...)
 }
 
 // The methods below append a key, which comes with its comma and colon, and a

@@ -3,6 +3,7 @@
 package jsonl
 
 import (
+	"github.com/phasetrace/phasetrace/internal/output/phrase"
 	"github.com/phasetrace/phasetrace/internal/recorder"
 	"github.com/phasetrace/phasetrace/internal/stream"
 )
@@ -17,11 +18,14 @@ func (s *Sink) violationLine(v *stream.Violation) error {
 func (s *Sink) violation(l line, v *stream.Violation) line {
 	l = s.where(l, v.Thread)
 	l = l.text(`,"context":`, "Protocol error: "+v.Err.Error())
+	if v.Thread == nil || v.Thread.TID != v.Err.ThreadID {
+		l = l.integer(`,"exit_thread_id":`, int64(v.Err.ThreadID))
+	}
 	l = l.text(`,"kind":`, v.Err.Kind.String())
 	l = s.scopeRef(l, `,"closing":`, &v.Err.Closing, v.ClosingStart, v)
 	l = s.scopeRef(l, `,"top":`, &v.Err.Top, v.TopStart, v)
 	l = marker(l, `,"marker":`, v.Marker)
-	return l.textOrNull(`,"repaired":`, v.Repaired)
+	return l.textOrNull(`,"repaired":`, phrase.Repair(v.Repaired))
 }
 
 // where appends rank, host, process and thread, with nulls for what is unknown.
@@ -46,7 +50,7 @@ func (s *Sink) scopeRef(l line, key string, r *recorder.ScopeRef, start int64, v
 		return l.null(key)
 	}
 	l = l.textOrNull(key+`{"scope_id":`, r.ScopeID())
-	l = appendNames(append(l, `,"path":`...), r.Path)
+	l = s.path(l, `,"path":`, r.Path)
 	l = l.flag(`,"open":`, r.Open)
 	if r.ThreadID == 0 {
 		l = append(l, `,"thread_id":null`...)
@@ -80,7 +84,7 @@ func marker(l line, key string, m *stream.Marker) line {
 func (s *Sink) orphan(o *stream.Orphan) error {
 	l := s.begin("orphan_exit", o.Unix, o.Time)
 	l = s.where(l, o.Thread)
-	l = l.text(`,"reason":`, o.Reason)
+	l = l.text(`,"reason":`, string(o.Reason))
 	return s.end(marker(l, `,"marker":`, o.Marker))
 }
 
@@ -89,6 +93,25 @@ func (s *Sink) loss(r *stream.Loss) error {
 	l := s.begin("records_lost", r.Unix, r.Time)
 	l = s.where(l, r.Thread)
 	return s.end(l.count(`,"count":`, r.Count))
+}
+
+// dropped writes records_dropped.
+func (s *Sink) dropped(r *stream.Dropped) error {
+	l := s.begin("records_dropped", r.Unix, r.Time)
+	l = append(l, s.host...)
+	l = l.integer(`,"until_monotonic_ns":`, r.Until)
+	return s.end(missing(l, &r.Counts))
+}
+
+// missing appends how many records did not reach the output, by kind.
+func missing(l line, c *stream.Counts) line {
+	l = l.count(`,"dropped":{"total":`, c.Total())
+	l = l.count(`,"boundaries":`, c.Boundaries)
+	l = l.count(`,"protocol_errors":`, c.Violations)
+	l = l.count(`,"orphan_exits":`, c.Orphans)
+	l = l.count(`,"records_lost":`, c.Losses)
+	l = l.count(`,"gpu_samples":`, c.Samples)
+	return append(l.count(`,"process_changes":`, c.ProcessChanges), '}')
 }
 
 // sample writes gpu_sample.
@@ -102,36 +125,36 @@ func (s *Sink) sample(g *stream.Sample) error {
 	l = l.bytes(`,"reserved_bytes":`, g.Reserved)
 	l = l.integer(`,"latency_ns":`, g.Latency())
 	l = l.text(`,"status":`, g.Status.String())
-	return s.end(attribution(l, `,"phase":`, &g.Phase))
+	return s.end(s.attribution(l, `,"phase":`, &g.Phase))
 }
 
 // maxCandidates bounds how many active phases a line names. Their number is
-// always told.
+// always given.
 const maxCandidates = 16
 
 // attribution appends who was active.
-func attribution(l line, key string, a *recorder.Attribution) line {
+func (s *Sink) attribution(l line, key string, a *recorder.Attribution) line {
 	l = l.text(key+`{"certainty":`, a.Certainty.String())
-	l = appendNames(append(l, `,"path":`...), a.Path)
+	l = s.path(l, `,"path":`, a.Path)
 	if a.Likely.Path == nil {
 		l = append(l, `,"likely":null`...)
 	} else {
-		l = active(append(l, `,"likely":`...), &a.Likely)
+		l = s.active(append(l, `,"likely":`...), &a.Likely)
 	}
-	l = l.count(`,"candidate_count":`, uint64(len(a.Candidates)))
+	l = l.count(`,"candidate_count":`, uint64(len(a.Candidates)+a.More))
 	l = append(l, `,"candidates":[`...)
 	for i := range a.Candidates[:min(len(a.Candidates), maxCandidates)] {
 		if i > 0 {
 			l = append(l, ',')
 		}
-		l = active(l, &a.Candidates[i])
+		l = s.active(l, &a.Candidates[i])
 	}
 	return append(l, `]}`...)
 }
 
-func active(l line, a *recorder.Active) line {
+func (s *Sink) active(l line, a *recorder.Active) line {
 	l = l.text(`{"scope_id":`, a.ScopeID())
-	l = appendNames(append(l, `,"path":`...), a.Path)
+	l = s.path(l, `,"path":`, a.Path)
 	l = l.integer(`,"thread_id":`, int64(a.ThreadID))
 	l = l.integer(`,"rank":`, int64(a.Rank))
 	return append(l.textOrNull(`,"lane":`, a.Lane), '}')
@@ -146,13 +169,16 @@ func (s *Sink) processChange(c *stream.ProcessChange) error {
 	}
 	l := s.begin("process_exit", c.Unix, c.Time)
 	l = ids(append(l, s.host...), c.Process)
-	l = l.textOrNull(`,"comm":`, c.Process.Comm)
-	return s.end(exitStatus(l, c))
+	l = exitStatus(l.textOrNull(`,"comm":`, c.Process.Comm), c)
+	if c.Removed {
+		l = append(l, `,"removed":true`...)
+	}
+	return s.end(l)
 }
 
-// exitStatus takes wait(2)'s status apart: the low seven bits are the signal
-// that ended the process, the next one tells a core dump, the next eight are
-// the exit code.
+// exitStatus takes wait(2)'s status apart: the low seven bits are the signal that
+// ended the process, the next one marks a core dump, the next eight are the exit
+// code.
 func exitStatus(l line, c *stream.ProcessChange) line {
 	signal := c.ExitCode & 0x7f
 	switch {

@@ -11,8 +11,8 @@ import (
 	"github.com/phasetrace/phasetrace/internal/stream"
 )
 
-// Evil is what a traced program may call anything: it clears the screen, sets
-// the window's title, overrides the direction of text, ends lines, is no valid
+// Evil is what a traced program may call anything: it clears the screen, sets the
+// window's title, overrides the direction of text, ends lines, is not valid
 // UTF-8, and is long.
 var Evil = "\x1b[2J\x1b]0;owned\a\r\n\u009b31m\u202eevil\u2066\u2028\u2029\xff\xfe\"\\\x00\x7f" + strings.Repeat("o\u0301\u0301\u0301\u0301\u0301", 40) + "東京"
 
@@ -30,13 +30,13 @@ func Hostile() *Session {
 	inner, b := s.enter(t, Evil, Evil+"inner", `{"a":{"b":["\u001b[2J","\"}"]},"c":"\ud800"}`)
 	b.Marker = marker
 	b.Cut = recorder.CutName | recorder.CutPath | recorder.CutAttributes
-	v := s.violate(t, outer, Evil)
+	v := s.violate(t, outer, stream.Repair(Evil))
 	v.Marker = marker
 	s.after(time.Hour)
 	s.exit(t, inner)
 	s.exit(t, outer)
-	s.Records = append(s.Records, &stream.Orphan{Time: s.now, Unix: unix(s.now), Thread: t, Marker: marker, Reason: Evil},
-		&stream.Orphan{Time: s.now, Unix: unix(s.now), Reason: "untraced"},
+	s.Records = append(s.Records, &stream.Orphan{Time: s.now, Unix: unix(s.now), Thread: t, Marker: marker, Reason: stream.OrphanReason(Evil)},
+		&stream.Orphan{Time: s.now, Unix: unix(s.now), Reason: stream.OrphanUntraced},
 		&stream.Loss{Time: s.now, Unix: unix(s.now), Count: 1},
 		&stream.Violation{Time: s.now, Unix: unix(s.now), Err: v.Err},
 		&stream.ProcessChange{Time: s.now, Unix: unix(s.now), Process: s.process},

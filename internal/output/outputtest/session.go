@@ -28,7 +28,8 @@ type Session struct {
 	process  *stream.Process
 	threads  map[int]*stream.Thread
 	now      int64
-	starts   map[uint64]int64
+	starts   map[uint64]int64 // of open scopes, and of those that ended
+	inner    map[uint64]int64 // ns in scopes directly inside
 }
 
 // Play hands the whole session to a sink, with a flush after each record, and
@@ -51,7 +52,7 @@ func (s *Session) Play(sink stream.Sink) error {
 func newSession(name, host string, process *stream.Process) *Session {
 	return &Session{
 		Name: name, recorder: recorder.New(recorder.Limits{}), process: process,
-		threads: map[int]*stream.Thread{}, now: Begin, starts: map[uint64]int64{},
+		threads: map[int]*stream.Thread{}, now: Begin, starts: map[uint64]int64{}, inner: map[uint64]int64{},
 		Start: stream.Start{
 			Time: Begin, Unix: Wall, SessionID: name, Host: host, Version: "v0.1.0", Kernel: "6.12.0",
 			Processes: []*stream.Process{process},
@@ -92,14 +93,16 @@ func (s *Session) exit(t *stream.Thread, token recorder.Token) *stream.Boundary 
 	if err != nil {
 		panic(err)
 	}
-	r := &stream.Boundary{Boundary: b, Time: s.now, Unix: unix(s.now), Thread: t, Duration: s.now - s.starts[b.Scope],
+	d := s.now - s.starts[b.Scope]
+	s.inner[b.Parent] += d
+	r := &stream.Boundary{Boundary: b, Time: s.now, Unix: unix(s.now), Thread: t, Duration: d, Self: d - s.inner[b.Scope],
 		Marker: &stream.Marker{Provider: "phasetrace", Probe: "exit", Path: "/opt/train", Offset: 0x1180}}
 	s.Records = append(s.Records, r)
 	return r
 }
 
 // violate makes an exit that the recorder refuses and appends the violation.
-func (s *Session) violate(t *stream.Thread, token recorder.Token, repaired string) *stream.Violation {
+func (s *Session) violate(t *stream.Thread, token recorder.Token, repaired stream.Repair) *stream.Violation {
 	_, err := s.recorder.Exit(token, t.TID)
 	broken, ok := err.(*recorder.ProtocolError)
 	if !ok {

@@ -16,7 +16,9 @@ func (s *Session) summarise() {
 	sum := stream.Summary{
 		SessionID: s.Name, Time: s.now, Unix: unix(s.now), Elapsed: time.Duration(s.now - Begin), EndReason: "target_exit",
 		Boundaries: 20_014, Synthetic: 2, Received: 20_013, Lost: 1_234, LostOther: 1, Orphans: 1,
-		Devices: s.Start.Devices, GPUSamples: 3,
+		OrphanReasons: []stream.OrphanCount{{Reason: stream.OrphanBeforeAttach, Count: 1}},
+		Dropped:       stream.Counts{Boundaries: 1200, Violations: 1, Orphans: 2, Losses: 3, ProcessChanges: 4, Samples: 50},
+		Devices:       s.Start.Devices, GPUSamples: 3,
 		ZeroSites: []stream.ZeroSite{{
 			Marker: stream.Marker{Provider: "python", Probe: "function__entry", Path: "/usr/bin/python3", Offset: 0x99},
 			Remedy: "CPython fires it only when built with --with-dtrace",

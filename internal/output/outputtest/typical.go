@@ -87,17 +87,19 @@ func (s *Session) trouble(main, worker *stream.Thread) {
 	s.after(time.Millisecond)
 	inner, _ := s.enter(worker, "", "read", `{"raw":"not JSON"}`)
 	s.read(0, 20<<30) // while main is in train
-	s.violate(worker, outer, "closed the 1 phase above it (unwound)")
+	s.violate(worker, outer, stream.RepairUnwound)
 	b := s.exit(worker, inner)
 	b.Marker, b.Synthetic = nil, stream.ReasonUnwound
 	s.after(2 * time.Millisecond)
 	s.exit(worker, outer)
-	s.violate(worker, outer, "ignored the exit")
+	s.violate(worker, outer, stream.RepairNothing)
 
 	s.Records = append(s.Records,
-		&stream.Orphan{Time: s.now, Unix: unix(s.now), Thread: worker, Reason: "before_attach",
+		&stream.Orphan{Time: s.now, Unix: unix(s.now), Thread: worker, Reason: stream.OrphanBeforeAttach,
 			Marker: &stream.Marker{Provider: "phasetrace", Probe: "exit", Path: "/opt/train", Offset: 0x1180}},
-		&stream.Loss{Time: s.now, Unix: unix(s.now), Thread: worker, Count: 1234})
+		&stream.Loss{Time: s.now, Unix: unix(s.now), Thread: worker, Count: 1234},
+		&stream.Dropped{Time: s.now + 1000, Unix: unix(s.now + 1000), Until: s.now + 999_000,
+			Counts: stream.Counts{Boundaries: 1200, Violations: 1, Orphans: 2, Losses: 3, ProcessChanges: 4, Samples: 50}})
 
 	child := &stream.Process{PID: 4300, HostPID: 0, ContainerPID: 9, Comm: "helper", Exe: "/opt/helper", Rank: 0, Parent: 4242}
 	s.after(time.Millisecond)
@@ -105,7 +107,8 @@ func (s *Session) trouble(main, worker *stream.Thread) {
 	s.keyed(main, worker)
 	s.Records = append(s.Records,
 		&stream.ProcessChange{Time: s.now, Unix: unix(s.now), Process: child, HasExit: true, ExitCode: 3 << 8},
-		&stream.ProcessChange{Time: s.now, Unix: unix(s.now), Process: s.process, HasExit: true, ExitCode: 9})
+		&stream.ProcessChange{Time: s.now, Unix: unix(s.now), Process: s.process, HasExit: true, ExitCode: 9},
+		&stream.ProcessChange{Time: s.now, Unix: unix(s.now), Process: child, Removed: true})
 }
 
 // keyed appends a scope that ends on another thread, and one on a lane whose

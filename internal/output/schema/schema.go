@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package schema holds the JSON Schema of the JSON lines and validates lines
-// against it. It knows the contract, not the code that writes lines, so that
-// the one can be checked by the other.
+// against it. It knows the contract, not the code that writes lines, so that each
+// can be checked against the other.
 //
 // Validation is for tests and checks: the tracer itself does not import it.
 package schema
@@ -53,12 +53,11 @@ var load = sync.OnceValues(func() (*compiled, error) {
 	return s, nil
 })
 
-// EventTypes returns the event types in the order in which the schema tells
-// them.
+// EventTypes returns the event types in the order of the schema.
 func EventTypes() []string {
 	return []string{
 		"session_start", "phase_enter", "phase_exit", "protocol_error", "orphan_exit",
-		"records_lost", "gpu_sample", "process_start", "process_exit", "session_end",
+		"records_lost", "records_dropped", "gpu_sample", "process_start", "process_exit", "session_end",
 	}
 }
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package summary writes the figures of a session for people: a table of the
-// phases, the GPUs' peaks, then everything that was wrong, lost or missed.
+// phases, the GPUs' peaks, then everything that was wrong, lost or missed. It knows
+// stream.Summary; it must not know how its figures were made.
 //
-// Strings from traced programs are escaped and cut. What is unknown is shown as
-// "?" and never as 0.
+// Strings from traced programs are escaped and cut. An unknown value is "?", never
+// 0.
 package summary

@@ -13,7 +13,7 @@ import (
 	"github.com/phasetrace/phasetrace/internal/output/outputtest"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "rewrite the golden files")
 
 func TestGolden(t *testing.T) {
 	for _, test := range []struct {

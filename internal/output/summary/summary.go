@@ -11,6 +11,7 @@ import (
 	"github.com/phasetrace/phasetrace/internal/gpu"
 	"github.com/phasetrace/phasetrace/internal/output"
 	"github.com/phasetrace/phasetrace/internal/output/human"
+	"github.com/phasetrace/phasetrace/internal/output/phrase"
 	"github.com/phasetrace/phasetrace/internal/stream"
 )
 
@@ -25,12 +26,13 @@ const (
 type Options struct {
 	// Colour lets the summary use terminal colours; see human.ColourWanted.
 	Colour bool
-	// MaxPhases is how many phases the table shows, those with the largest
-	// total first. How many it leaves out is said.
+	// MaxPhases is how many phases the table shows, those with the largest total
+	// first. It says how many it leaves out.
 	MaxPhases int
 	// NameWidth is the largest width of the phase column, in terminal columns.
 	NameWidth int
-	// MaxItems is how many violations, sites and notes are listed of each.
+	// MaxItems is how many violations, how many sites and how many notes are
+	// listed.
 	MaxItems int
 }
 
@@ -80,7 +82,7 @@ type printer struct {
 
 func (p *printer) printf(format string, args ...any) { p.b = fmt.Appendf(p.b, format, args...) }
 
-// text makes a foreign string fit for a line.
+// text escapes and cuts a foreign string to fit on a line.
 func text(s string) string { return human.Fit(s, 200) }
 
 // heading appends a part's title; a bad one says that something is wrong.
@@ -142,7 +144,7 @@ func (p *printer) peakOf(device int) string {
 			return peak + " in " + text(r.Phase.Path.String())
 		case r.Phase.Likely.Path != nil:
 			return peak + fmt.Sprintf(", likely in %s (a guess: %d threads were in different phases, and this one was entered last)",
-				text(r.Phase.Likely.Path.String()), len(r.Phase.Candidates))
+				text(r.Phase.Likely.Path.String()), len(r.Phase.Candidates)+r.Phase.More)
 		}
 		return peak + " outside every phase"
 	}
@@ -198,9 +200,7 @@ func site(m *stream.Marker) string {
 
 func (p *printer) losses() {
 	s := p.s
-	if s.Orphans > 0 {
-		p.printf("\n%s: the phase was entered before tracing began; no violation\n", human.Plural(s.Orphans, "orphan exit"))
-	}
+	p.orphans()
 	if s.Lost > 0 {
 		p.heading(true, "%s of %s lost by phasetrace: no fault of the program",
 			human.Count(s.Lost), human.Plural(s.Received+s.Lost, "record"))
@@ -208,6 +208,22 @@ func (p *printer) losses() {
 	}
 	if s.LostOther > 0 {
 		p.heading(true, "%s about threads and processes lost", human.Plural(s.LostOther, "record"))
+	}
+	if n := s.Dropped.Total(); n > 0 {
+		p.heading(true, "%s not written: an output was too slow", human.Plural(n, "record"))
+		p.printf("  the figures here include them; write to a faster disk or reader, or trace fewer pairs\n")
+	}
+}
+
+// orphans says why there were exits for which no phase was open.
+func (p *printer) orphans() {
+	s := p.s
+	if s.Orphans == 0 {
+		return
+	}
+	p.heading(false, "%s, no violations; why no phase was open:", human.Plural(s.Orphans, "orphan exit"))
+	for _, o := range s.OrphanReasons {
+		p.printf("  %s× %s\n", human.Count(o.Count), text(phrase.Orphan(o.Reason)))
 	}
 }
 

@@ -10,15 +10,13 @@ import (
 )
 
 const (
-	// maxIndent is the depth from which on phases are not indented further.
+	// maxIndent is the depth beyond which phases are not indented further.
 	maxIndent = 10
 	// maxDevices is how many devices get columns of their own.
 	maxDevices = 4
-	gap        = "  "
 )
 
-// phases appends the table. text/tabwriter counts colour codes and wide
-// characters wrongly, so the columns are laid out here.
+// phases appends the table.
 func (p *printer) phases() {
 	roots, left := tree(p.s.Paths, p.o.MaxPhases)
 	if len(roots) == 0 {
@@ -35,7 +33,7 @@ func (p *printer) phases() {
 	if rss {
 		head = append(head, "rss peak~")
 	}
-	rows := [][]string{head}
+	var rows [][]string
 	var unfinished, partial bool
 	var walk func(nodes []*node, depth int)
 	walk = func(nodes []*node, depth int) {
@@ -49,20 +47,28 @@ func (p *printer) phases() {
 	}
 	walk(roots, 0)
 	p.printf("\n")
-	p.layout(rows)
+	t := human.Table{
+		Head: head, HeadTint: human.Bold, Right: true, Paint: p.colour,
+		Cell: func(row, column int) string { return rows[row][column] },
+	}
+	t.Measure(len(rows))
+	p.b = t.AppendHead(p.b)
+	for row := range rows {
+		p.b = t.AppendRow(p.b, row)
+	}
 	p.more(left, " phases with smaller totals")
 	if others > 0 {
 		p.printf("  %s and %d more devices in the JSON lines\n", human.Ellipsis, others)
 	}
 	if unfinished {
-		p.printf("  * some scopes were closed by phasetrace or still open; their durations are not in the figures\n")
+		p.printf("  * some of these were closed by phasetrace or are still open; their durations are not counted\n")
 	}
 	if partial {
 		p.printf("  %s of some of the scopes only: the others had no sample of their own at both ends\n", partialMark)
 	}
 }
 
-// partialMark stands behind a sum that leaves some scopes out.
+// partialMark follows a sum that leaves some scopes out.
 const partialMark = "†"
 
 // marks are what the footnotes of a row explain.
@@ -109,10 +115,9 @@ func (p *printer) row(name string, st *stream.PathStats, devices []int, rss bool
 	return row, m
 }
 
-// deviceColumns are the devices of which any phase has a figure, and how many
+// deviceColumns are the devices for which any phase has a figure, and how many
 // more there are than columns.
 func (p *printer) deviceColumns() (devices []int, others int) {
-
 	for _, d := range p.s.Devices {
 		if !p.deviceKnown(d.ID) {
 			continue
@@ -144,34 +149,4 @@ func (p *printer) hasResident() bool {
 		}
 	}
 	return false
-}
-
-// layout appends rows with the first column left and the others right aligned.
-// The first row is the head.
-func (p *printer) layout(rows [][]string) {
-	widths := make([]int, len(rows[0]))
-	for _, row := range rows {
-		for i, cell := range row {
-			widths[i] = max(widths[i], human.Width(cell))
-		}
-	}
-	for n, row := range rows {
-		if n == 0 {
-			p.b = p.colour.Begin(p.b, human.Bold)
-		}
-		for i, cell := range row {
-			room := widths[i] - human.Width(cell)
-			if i == 0 {
-				p.b = append(p.b, cell...)
-				p.b = append(p.b, strings.Repeat(" ", room)...)
-				continue
-			}
-			p.b = append(append(p.b, gap...), strings.Repeat(" ", room)...)
-			p.b = append(p.b, cell...)
-		}
-		if n == 0 {
-			p.b = p.colour.End(p.b)
-		}
-		p.b = append(p.b, '\n')
-	}
 }

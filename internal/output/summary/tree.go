@@ -26,9 +26,9 @@ func (n *node) total() int64 {
 	return int64(n.stats.Total)
 }
 
-// tree arranges the most phases of the largest totals under their parents,
-// siblings by total, and returns how many are left out. Enclosing phases come
-// on top of most.
+// tree arranges the phases with the largest totals, most of them, under their
+// parents, siblings by total, and returns how many are left out. Enclosing phases
+// are added beyond most.
 func tree(paths []stream.PathStats, most int) (roots []*node, left int) {
 	chosen := make([]*stream.PathStats, len(paths))
 	for i := range paths {

@@ -9,9 +9,9 @@ import (
 )
 
 // appendAttributes appends a JSON object as key=value pairs, cut to width
-// columns: epoch=1 file="batch 7.bin". Keys that need quotes keep them. What is
-// no object is appended as it is. It works in room and returns it, perhaps grown,
-// for the next call.
+// columns: epoch=1 file="batch 7.bin". Keys that need quotes keep them. Anything
+// but an object is appended as it is. It works in room and returns it, perhaps
+// grown, for the next call.
 func appendAttributes(dst, room, object []byte, width int) (text, used []byte) {
 	// Attributes can be long and only their beginning is shown.
 	head := object[:min(len(object), 8*width)]

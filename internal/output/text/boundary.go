@@ -90,9 +90,11 @@ func verb(exit bool) string {
 func synthetic(r stream.Reason) string {
 	switch r {
 	case stream.ReasonUnwound:
-		return "unwound, a phase around it ended"
+		return "unwound, an outer phase ended"
 	case stream.ReasonAbandoned:
-		return "abandoned, what followed proves it over"
+		return "abandoned, its exit never came"
+	case stream.ReasonKeyReused:
+		return "its key was used again while it was open"
 	case stream.ReasonThreadExit:
 		return "its thread ended"
 	case stream.ReasonProcessExit:
@@ -122,8 +124,8 @@ func cuts(b []byte, c recorder.Cut) []byte {
 	return b
 }
 
-// readings appends what the devices said, those left out that the program does
-// not use.
+// readings appends the devices' readings, without those that the program does not
+// use.
 func (s *Sink) readings(b []byte, r *stream.Boundary, exit bool) []byte {
 	shown, more := 0, 0
 	for i := range r.GPU {
@@ -180,8 +182,8 @@ func (s *Sink) reading(b []byte, g *gpu.Reading, exit bool) []byte {
 	return append(b, ')')
 }
 
-// resident tells of a resident set size that has changed within the phase: at
-// every boundary it would be the same number again. JSON lines have them all.
+// resident appends the resident set size if it changed within the phase;
+// otherwise every line would repeat the same number. JSON lines have them all.
 func resident(b []byte, r *stream.Resident) []byte {
 	if !r.Known || !r.ChangeKnown || r.Change == 0 {
 		return b

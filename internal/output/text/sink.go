@@ -20,9 +20,9 @@ const (
 	maxThreadWidth = 26
 	phaseWidth     = 34 // of indentation, arrow and name, before details
 	maxName        = 60
-	maxIndent      = 12 // levels; deeper phases tell their depth
+	maxIndent      = 12 // levels; deeper phases show their depth
 	attributeWidth = 72
-	maxReadings    = 4 // devices told on a line
+	maxReadings    = 4 // devices shown on a line
 )
 
 // Options of the text stream.
@@ -68,6 +68,8 @@ func (s *Sink) Record(r stream.Record) error {
 		return s.processChange(r)
 	case *stream.Sample:
 		return s.sample(r)
+	case *stream.Dropped:
+		return s.dropped(r)
 	}
 	return nil
 }

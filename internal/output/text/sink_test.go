@@ -19,7 +19,7 @@ import (
 	"github.com/phasetrace/phasetrace/internal/stream"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "rewrite the golden files")
 
 func render(t *testing.T, s *outputtest.Session, o Options) string {
 	t.Helper()

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/phasetrace/phasetrace/internal/output/human"
+	"github.com/phasetrace/phasetrace/internal/output/phrase"
 	"github.com/phasetrace/phasetrace/internal/recorder"
 	"github.com/phasetrace/phasetrace/internal/stream"
 )
@@ -50,7 +51,7 @@ func (s *Sink) violation(v *stream.Violation) error {
 		b = s.detail(b, "process", fmt.Sprintf("%d %s", p.PID, human.Fit(p.Comm, maxName)))
 	}
 	if v.Repaired != "" {
-		b = s.detail(b, "repair", human.Fit(v.Repaired, maxPath))
+		b = s.detail(b, "repair", human.Fit(phrase.Repair(v.Repaired), maxPath))
 	}
 	return s.end(b)
 }
@@ -86,7 +87,7 @@ func site(m *stream.Marker) string {
 	return fmt.Sprintf("%s:%s at %s+%#x", human.Fit(m.Provider, 40), human.Fit(m.Probe, 60), human.Fit(m.Path, maxPath), m.Offset)
 }
 
-// orphan writes one line: an orphan is no violation.
+// orphan writes one line: an orphan is not a violation.
 func (s *Sink) orphan(o *stream.Orphan) error {
 	b := s.line(o.Time, o.Thread)
 	b = append(b, "<- (orphan exit)"...)
@@ -94,28 +95,23 @@ func (s *Sink) orphan(o *stream.Orphan) error {
 		b = human.AppendFit(append(b, "  "...), o.Marker.Provider, 40)
 		b = human.AppendFit(append(b, ':'), o.Marker.Probe, 60)
 	}
-	return s.end(append(append(b, "  "...), orphaned(o.Reason)...))
-}
-
-// orphaned explains why an exit has no enter.
-func orphaned(reason string) string {
-	switch reason {
-	case "before_attach":
-		return "entered before tracing began"
-	case "untraced":
-		return "entered while nobody was tracing"
-	case "inherited":
-		return "entered by the parent process, before the fork"
-	case "records_lost":
-		return "the record of its enter was lost"
-	}
-	return human.Fit(reason, maxName)
+	return s.end(append(append(b, "  "...), human.Fit(phrase.Orphan(o.Reason), maxPath)...))
 }
 
 // loss writes where records are missing.
 func (s *Sink) loss(r *stream.Loss) error {
 	b := s.alarm(r.Time, r.Thread, human.Plural(r.Count, "record")+" LOST by phasetrace before this line")
 	return s.end(append(b, ": no fault of the program"...))
+}
+
+// dropped writes where records are missing in this output alone.
+func (s *Sink) dropped(r *stream.Dropped) error {
+	b := s.general(r.Time)
+	b = s.colour.Begin(b, human.Red)
+	b = append(append(b, "!! "...), human.Plural(r.Counts.Total(), "record")...)
+	b = s.colour.End(append(b, " NOT SHOWN"...))
+	b = human.AppendDuration(append(b, ": this output was too slow for the next "...), time.Duration(r.Until-r.Time))
+	return s.end(append(b, "; the summary counts them"...))
 }
 
 // processChange writes that a process joined or left.
@@ -132,6 +128,8 @@ func (s *Sink) processChange(c *stream.ProcessChange) error {
 		b = strconv.AppendInt(append(b, " started, child of "...), int64(p.Parent), 10)
 	case c.Started:
 		b = append(b, " started"...)
+	case c.Removed:
+		b = append(b, " is no longer traced"...)
 	default:
 		b = append(append(b, " ended"...), exitStatus(c)...)
 	}
@@ -153,7 +151,7 @@ func exitStatus(c *stream.ProcessChange) string {
 	return " with status " + strconv.Itoa(c.ExitCode>>8&0xff)
 }
 
-// sample notes the device and writes nothing: boundaries tell what was read.
+// sample notes the device and writes nothing: boundaries show the readings.
 func (s *Sink) sample(g *stream.Sample) error {
 	s.device(&g.Device)
 	return nil

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package phrase puts the codes of records into words, the same in every format.
+// It must not know how a format is laid out.
+package phrase
+
+import "github.com/phasetrace/phasetrace/internal/stream"
+
+// Orphan says why no scope is open for an exit. For an unknown code it returns
+// the code.
+func Orphan(why stream.OrphanReason) string {
+	switch why {
+	case stream.OrphanBeforeAttach:
+		return "entered before tracing began"
+	case stream.OrphanUntraced:
+		return "entered while nobody was tracing"
+	case stream.OrphanInherited:
+		return "entered by the parent process, before the fork"
+	case stream.OrphanLost:
+		return "the record of its enter was lost"
+	case stream.OrphanRepaired:
+		return "phasetrace had closed the phase itself"
+	case stream.OrphanKeyReused:
+		return "its key was used again: the key does not tell phases apart"
+	case stream.OrphanEnterNotAttached:
+		return "the enters of its pair could not be attached"
+	case stream.OrphanUnknown:
+		return "the reason was not kept"
+	}
+	return string(why)
+}
+
+// Repair says what was done about the stack after a violation, "" if that is
+// unknown. For an unknown code it returns the code.
+func Repair(r stream.Repair) string {
+	switch r {
+	case stream.RepairNothing:
+		return "nothing had to be done"
+	case stream.RepairUnwound:
+		return "what was open inside it was closed"
+	case stream.RepairAtOwner:
+		return "the scope was closed where it was opened"
+	case stream.RepairRefused:
+		return "the stack was left as it is"
+	}
+	return string(r)
+}
+
+// RepairOf is the inverse of Repair. For unknown words it returns the words.
+func RepairOf(words string) stream.Repair {
+	for _, r := range []stream.Repair{stream.RepairNothing, stream.RepairUnwound, stream.RepairAtOwner, stream.RepairRefused} {
+		if Repair(r) == words {
+			return r
+		}
+	}
+	return stream.Repair(words)
+}
