@@ -23,7 +23,7 @@ func TestOutOfFilesIsTold(t *testing.T) {
 	p := fixture.Start(t, fixture.Build(t, "spawn.c"), "fork", fixture.Build(t, "exec.c"))
 	p.Expect("ready")
 	tracer := startPhasetrace(t, nil, "-f", "-p", strconv.Itoa(p.Pid()), "--gpu", "off", "-o", filepath.Join(t.TempDir(), "out.jsonl"))
-	pid := tracer.Process.Pid
+	pid := tracer.worker()
 	files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
 	if err != nil {
 		t.Fatal(err)

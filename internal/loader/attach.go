@@ -69,6 +69,13 @@ func (t *Tracer) Attach(pid int, path string, sites []probe.Site) (at *Attachmen
 	return t.attached.keep(at), failed, nil
 }
 
+// Prepare loads the programs that will serve sites, which is most of what
+// attaching to them takes. What cannot be attached is told by Attach.
+func (t *Tracer) Prepare(sites []probe.Site) error {
+	_, _, err := t.bind(sites)
+	return err
+}
+
 // boundSite is a site and the program that serves it.
 type boundSite struct {
 	probe.Site

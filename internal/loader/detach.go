@@ -8,15 +8,15 @@ import (
 	"time"
 )
 
-// ErrHeld says that the kernel has not removed all probes in time. It does so
-// without further ado, and frees what they use, once it gets what it waits for.
-// That can be what any process of the machine makes to last: a lock of a
-// program's memory map, a page that a BPF program of anybody's reads.
+// ErrHeld says that the kernel has not removed all probes in time. It removes them
+// by itself, and frees what they use, as soon as it can. Until then it waits for
+// something that any process on the machine can delay: the lock of a memory map,
+// or a page that a BPF program, whoever's, reads.
 var ErrHeld = errors.New("the kernel has not removed all probes in time")
 
-// DetachWithin is Detach for who cannot wait: after a time in which no link was
-// removed it returns ErrHeld. The tracer can then be drained and closed. A
-// process that ends meanwhile waits for the kernel all the same.
+// DetachWithin is Detach with a bound: when no link has been removed for as long as
+// patience, it returns ErrHeld. The tracer can then be drained and closed. The
+// process itself cannot end before the kernel is done.
 func (t *Tracer) DetachWithin(patience time.Duration, progress func(done, total int)) error {
 	var mu sync.Mutex // progress is called under it, and not after the return
 	over := false

@@ -246,8 +246,8 @@ func (g *generator) memory(op *operand, i int, bad string) {
 	g.place(read)
 }
 
-// readUser copies size bytes at regValue into slot i with one of two calls of
-// the same form.
+// readUser copies size bytes at regValue into slot i with one of two calls of the
+// same signature.
 func (g *generator) readUser(call asm.Instruction, size uint8, i int) {
 	g.emit(
 		asm.Mov.Reg(asm.R1, regState),
@@ -268,9 +268,9 @@ func extend(v int64, size uint8, signed bool) int64 {
 }
 
 // replaceFetch puts body in place of the compiled fetch_arguments, and drops
-// functions that nothing calls any more, which the kernel refuses. Where a program
-// is not sleepable, nothing comes promptly (bpf/absent.h): what finds out needs
-// Linux 5.17, and is verified also where nothing calls it.
+// functions that nothing calls any more, which the kernel refuses. A program that
+// is not sleepable reads no absent memory: the function that decides (bpf/absent.h)
+// needs Linux 5.17, and the kernel verifies it even where nothing calls it.
 func replaceFetch(insns, body asm.Instructions, sleepable bool) (asm.Instructions, error) {
 	main, functions := splitFunctions(insns)
 	if prompt := functions[fnPrompt]; !sleepable && len(prompt) > 0 {

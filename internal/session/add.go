@@ -162,7 +162,7 @@ func (w *watcher) attachedMessage() string {
 	}
 	took := elapsed(w.loaded, clock.Monotonic()).Round(1e6)
 	if w.attached.sites == 0 {
-		return fmt.Sprintf("watching %s, where nothing is to be attached yet, in %s", list(who), took)
+		return fmt.Sprintf("watching %s, with nothing to attach to yet, in %s", list(who), took)
 	}
 	files, sites := w.attachedNow()
 	return fmt.Sprintf("attached to %s: %s, %s in %s, in %s", list(who),

@@ -112,7 +112,7 @@ func (w *watcher) attachFile(t *target, f openFile, pairs []*pair) (postponed bo
 		return true, nil
 	}
 	if !f.raisable(todo) {
-		return w.postpone(t, f), nil
+		return w.postpone(t, f, todo)
 	}
 	for _, p := range todo {
 		reach.sites[p.ID] = true

@@ -64,11 +64,12 @@ func (l *changes) add(c change) {
 	for i := range l.list {
 		if old := &l.list[i]; old.pid == c.pid {
 			if c.exec {
-				c.replaced = c.replaced || old.replaced
+				c.replaced, c.halted = c.replaced || old.replaced, c.halted || old.halted
 				if c.overtaken = old.overtaken; old.exec && len(c.overtaken) < maxOvertaken {
 					c.overtaken = append(c.overtaken, old.file)
 				}
 				*old = c // what came before is gone
+				return
 			}
 			old.start, old.halted = old.start || c.start, old.halted || c.halted
 			return
@@ -103,14 +104,15 @@ func (w *watcher) changed(c change) {
 		w.changes.add(c)
 		w.inbox.post(w.followAll)
 	}
-	if !c.stoppable || w.halter == nil {
+	if w.halter == nil {
 		note()
 		return
 	}
-	go func() {
-		c.halted = w.halt(c)
+	// All in their order: a file's start comes after the exec of its program.
+	w.halting.post(func() {
+		c.halted = c.stoppable && w.halt(c)
 		note()
-	}()
+	})
 }
 
 // halt stops a program that waits in the kernel, where it uses up its CPU and

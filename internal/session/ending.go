@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/phasetrace/phasetrace/internal/loader"
@@ -13,23 +14,23 @@ import (
 )
 
 const (
-	// endTime is how long the end of a session waits for the kernel, to come back
-	// from attaching and to remove probes.
+	// endTime is how long the end of a session waits for the kernel: to return from
+	// attaching, and to remove probes.
 	endTime = time.Second
 	// slowEndTime is how long it waits for the next probe to be removed where they
 	// are removed one by one, each at the cost of a grace period.
 	slowEndTime = 10 * time.Second
-	// leastTime is what removing probes gets of endTime at least.
+	// leastTime is how much of endTime removing probes gets at the least.
 	leastTime = endTime / 5
 )
 
-// errAttaching says that the kernel does not come back from attaching. Whoever
-// maps the file can bring that about: it waits for the memory map's lock, which a
-// program keeps while it waits for a page in certain ways.
-var errAttaching = errors.New("the kernel has not come back from attaching probes: a program that has one of the files mapped keeps it waiting, for a file system that does not answer or for a device")
+// errHeld says that a call into the kernel does not return. Any process that has
+// the file mapped can cause that: the kernel waits for the lock of its memory map,
+// and a process can keep that lock while it waits for a page.
+var errHeld = errors.New("the kernel does not return from attaching or removing probes: a program that has one of the files mapped makes it wait, for a file system that does not answer or for a device")
 
-// bounded runs what attaches. Once the context is over it waits for its end no
-// longer than endTime: what hangs is left behind, with the watcher's lock.
+// bounded runs f, which attaches. Once the context is over it waits for f no longer
+// than endTime. If f hangs, it is left behind and keeps the watcher's lock.
 func (s *Session) bounded(ctx context.Context, f func() error) error {
 	done := make(chan error, 1)
 	go func() { done <- f() }()
@@ -43,39 +44,42 @@ func (s *Session) bounded(ctx context.Context, f func() error) error {
 		return err
 	case <-time.After(endTime):
 		s.stuck.Store(true)
-		return fmt.Errorf("interrupted: %w", errAttaching)
+		return fmt.Errorf("interrupted: %w", errHeld)
 	}
 }
 
-// quiet waits for the watcher's goroutine to stop, and locks the watcher. It gives
-// up at the deadline: the watcher hangs in the kernel, and what is its own cannot be
-// used any more.
+// quiet waits for the watcher's goroutine to return, locks the watcher and settles
+// the semaphores. At the deadline it gives up and returns false: the watcher hangs
+// in the kernel, and its fields must not be used any more.
 func (s *Session) quiet(stopped <-chan struct{}, deadline time.Time) bool {
-	select {
-	case <-stopped:
-		if s.watcher.lockUntil(deadline) {
-			return true
+	w, ready := s.watcher, make(chan struct{})
+	var over atomic.Bool // set by whichever comes first, the lock or the deadline
+	go func() {
+		<-stopped
+		w.mu.Lock()
+		w.settleAll()
+		if over.Swap(true) {
+			w.mu.Unlock()
+			return
 		}
+		close(ready)
+	}()
+	select {
+	case <-ready:
+		return true
 	case <-time.After(time.Until(deadline)):
 	}
+	if over.Swap(true) {
+		<-ready
+		return true
+	}
 	s.stuck.Store(true)
-	s.cfg.Message("warning: " + errAttaching.Error())
+	s.cfg.Message("warning: " + errHeld.Error())
 	return false
 }
 
-// lockUntil locks the watcher, if that can be done before the deadline.
-func (w *watcher) lockUntil(deadline time.Time) bool {
-	for !w.mu.TryLock() {
-		if time.Now().After(deadline) {
-			return false
-		}
-		time.Sleep(time.Millisecond)
-	}
-	return true
-}
-
-// detach removes every probe. What could not be removed in time it tells, and
-// returns as a note.
+// detach removes every probe. If that takes too long it says so, and returns a note
+// for the summary.
 func (s *Session) detach(deadline time.Time) ([]stream.Note, error) {
 	patience := max(time.Until(deadline), leastTime)
 	if !s.watcher.tracer.Features().UprobeMulti {
@@ -85,7 +89,7 @@ func (s *Session) detach(deadline time.Time) ([]stream.Note, error) {
 	if !errors.Is(err, loader.ErrHeld) {
 		return nil, err
 	}
-	const held = "probes could not be removed in time: the kernel removes them once a program goes on that keeps it waiting, for a file system that does not answer or for a device"
+	const held = "probes could not be removed in time: the kernel removes them as soon as it can; a program makes it wait, for a file system that does not answer or for a device"
 	s.cfg.Message("warning: " + held)
 	return []stream.Note{{What: held}}, nil
 }

@@ -90,33 +90,31 @@ func (s *Session) describe(c change) {
 	}
 }
 
-// finish detaches, drains and sums up. stopped is closed once the watcher's
-// goroutine has ended.
+// finish detaches, drains and sums up. stopped is closed when the watcher's
+// goroutine has returned.
 func (s *Session) finish(reason string, stopped <-chan struct{}) (*stream.Summary, error) {
 	w, deadline := s.watcher, time.Now().Add(endTime)
+	s.core.detaching(clock.Monotonic())
+	errs := []error{s.mode.detaching(clock.Monotonic())}
 	quiet := s.quiet(stopped, deadline)
 	if quiet {
 		defer w.mu.Unlock()
 	}
-	s.core.detaching(clock.Monotonic())
-	errs := []error{s.mode.detaching(clock.Monotonic())}
-	if quiet {
-		w.settleAll()
-	}
 	held, err := s.detach(deadline)
-	if w.left = len(held) > 0; !w.left {
+	if len(held) == 0 {
 		w.guards.close()
+	} else {
+		w.left.Store(true)
 	}
 	errs = append(errs, err, w.tracer.Drain(s.drained))
 	s.trapped.tell(s.cfg.Message)
-	if quiet {
-		w.leaveChanges()
-	}
 	now := clock.Monotonic()
 	errs = append(errs, s.mode.finish(&w.plan))
 	sum, err := s.close(reason, now)
 	errs = append(errs, err)
-	if sum.Notes = append(sum.Notes, held...); quiet {
+	sum.Notes = append(sum.Notes, held...)
+	if quiet {
+		w.leaveChanges()
 		s.finalNotes(sum)
 	}
 	return sum, errors.Join(append(errs, s.core.out.finish(sum))...)

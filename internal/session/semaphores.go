@@ -115,15 +115,18 @@ func (f openFile) mappings() []process.Mapping {
 	return f.module.Mappings
 }
 
-// postpone leaves a file for later: it is not relocated yet. It reports whether
-// the process has it mapped.
-func (w *watcher) postpone(t *target, f openFile) bool {
+// postpone leaves sites of a file for later: it is not relocated yet. mapped says
+// whether the process has it mapped.
+func (w *watcher) postpone(t *target, f openFile, sites []probe.Site) (mapped bool, err error) {
 	w.attached.postponed++
+	if err := w.tracer.Prepare(sites); err != nil {
+		return false, err // the process will wait for the rest
+	}
 	if f.module == nil {
-		return false
+		return false, nil
 	}
 	w.awaitStart(t, f)
-	return true
+	return true, nil
 }
 
 // awaitStart leaves a file of a process for when it runs its first code.

@@ -69,8 +69,8 @@ func Open(cfg Config) (*Session, error) {
 }
 
 // Add looks at a process and attaches to it. A *NoMarkersError says that there is
-// nothing to trace in it; the session is as it was before. When the context ends
-// it returns soon, whatever the kernel does.
+// nothing to trace in it; the session is as it was before. When the context is over
+// it returns soon, even if the kernel does not.
 func (s *Session) Add(ctx context.Context, t Target) error {
 	w := s.watcher
 	return s.bounded(ctx, func() error {
@@ -91,21 +91,25 @@ func (s *Session) Remove(pid int) error {
 }
 
 // Close removes every probe and frees everything. It may be called more than
-// once, and not while Run runs. What hangs in the kernel is freed once it comes
-// back; a process that ends waits for it.
+// once, but not while Run runs. What hangs in the kernel is freed when the call
+// returns; until then the process cannot end.
 func (s *Session) Close() error {
-	w := s.watcher
+	w, done := s.watcher, make(chan error, 1)
 	w.cancel()
-	if s.stuck.Load() || !w.lockUntil(time.Now().Add(endTime)) {
-		go func() {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			_ = w.free() // Add or Run has told
-		}()
-		return nil
+	go func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		done <- w.free()
+	}()
+	if s.stuck.Load() {
+		return nil // Add or Run has told
 	}
-	defer w.mu.Unlock()
-	return w.free()
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(endTime):
+		return errHeld
+	}
 }
 
 // free removes every probe and frees everything.
@@ -120,7 +124,7 @@ func (w *watcher) free() error {
 		}
 		err = w.tracer.Close()
 	}
-	if !w.left {
+	if !w.left.Load() {
 		w.guards.close()
 	}
 	w.closePending()

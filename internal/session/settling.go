@@ -99,7 +99,8 @@ func moduleOf(proc *process.Process, f *file, seen *process.Module) (process.Mod
 	return m, err
 }
 
-// cannotSettle tells of it, unless the process has unmapped the file meanwhile.
+// cannotSettle tells of it, unless the process has unmapped the file meanwhile, or
+// ends.
 func (w *watcher) cannotSettle(proc *process.Process, f openFile, err error) {
 	if !errors.Is(err, unix.EFAULT) && !errors.Is(err, process.ErrNoProcess) && proc.Alive() == nil {
 		w.plan.warnings.add(fmt.Sprintf("%s: process %d: not known whether its markers are enabled: %v", f.path, proc.PID, err))

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/phasetrace/phasetrace/internal/clock"
@@ -35,7 +36,7 @@ type watcher struct {
 	guards  *guards
 	pending map[fileKey]*pending // files whose markers are not traced for now
 	old     oldFiles
-	left    bool                 // the kernel has not removed all probes; the guards stay
+	left    atomic.Bool          // the kernel has not removed all probes; the guards stay
 	known   map[event.File]int64 // since when their markers are attached, ns CLOCK_MONOTONIC
 	passing map[event.File]bool  // executables of which every process has to be looked at
 	idle    []*file              // that no target uses, the longest idle first
@@ -47,6 +48,7 @@ type watcher struct {
 	halter    *process.Halter // nil: programs wait in the kernel
 
 	inbox   inbox
+	halting inbox // of the goroutine that stops programs
 	changes changes
 }
 
@@ -88,7 +90,8 @@ func newWatcher(cfg *Config, core *core, m mode) *watcher {
 		cfg: cfg, core: core, mode: m, targets: make(map[int]*target), shared: newReach(),
 		holding: make(map[fileKey]hook), pending: make(map[fileKey]*pending), old: make(oldFiles), known: make(map[event.File]int64),
 		passing: make(map[event.File]bool),
-		inbox:   inbox{wake: make(chan struct{}, 1)}, attached: attachedCount{failures: make(map[string]bool)},
+		inbox:   inbox{wake: make(chan struct{}, 1)}, halting: inbox{wake: make(chan struct{}, 1)},
+		attached: attachedCount{failures: make(map[string]bool)},
 	}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	w.plan = newPlan(cfg, core, m)
@@ -129,6 +132,20 @@ func (w *watcher) run(stop <-chan struct{}) {
 	}
 }
 
+// runHalting stops programs, one after the other, until no look is of use any more.
+func (w *watcher) runHalting() {
+	for {
+		select {
+		case <-w.ctx.Done():
+			return
+		case <-w.halting.wake:
+			for _, task := range w.halting.take() {
+				task()
+			}
+		}
+	}
+}
+
 // say tells the user something.
 func (w *watcher) say(format string, args ...any) { w.cfg.Message(fmt.Sprintf(format, args...)) }
 
@@ -152,6 +169,7 @@ func (w *watcher) load() error {
 	w.tracer = t
 	if w.cfg.Follow && t.HoldsExecs() {
 		w.halter = process.NewHalter(haltTime)
+		go w.runHalting()
 	}
 	w.mode.use(t)
 	return nil
