@@ -66,6 +66,7 @@ func constantMemory(path string) (largest usdt.Range, err error) {
 }
 
 func attachCounted(t *loader.Tracer, p *program, sites []probe.Site, constants usdt.Range) error {
+	var hows []loader.AggregateSite
 	for i := range sites {
 		s := &sites[i]
 		how := loader.AggregateSite{Site: s.ID, Role: s.Effect, Token: true, Gate: 1}
@@ -75,9 +76,10 @@ func attachCounted(t *loader.Tracer, p *program, sites []probe.Site, constants u
 			name := probe.Capture{Operand: s.Captures[2].Operand, Type: probe.CaptureInt}
 			s.Captures, how.Name, how.NameSlot = []probe.Capture{token, name}, loader.NameString, 1
 		}
-		if err := t.Counts().PutSite(how); err != nil {
-			return err
-		}
+		hows = append(hows, how)
+	}
+	if err := t.Counts().PutSites(hows); err != nil {
+		return err
 	}
 	if err := t.AddTarget(p.pid()); err != nil {
 		return err

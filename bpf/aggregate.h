@@ -93,24 +93,29 @@ int marker_aggregate(void *ctx)
 	struct aggregate_state *st;
 	struct aggregate_site *site;
 	__u32 id = cookie, zero = 0;
-	__u64 *until;
+	struct aggregate_end *end;
 
 	site = bpf_map_lookup_elem(&agg_sites, &id);
-	until = bpf_map_lookup_elem(&agg_until, &zero);
-	if (!site || !until)
+	end = bpf_map_lookup_elem(&agg_end, &zero);
+	if (!site || !end)
 		return 0;
 	st = bpf_task_storage_get(&agg_threads, task, 0, 0);
 	if (!st)
 		st = admit(task);
 	if (!st)
 		return 0;
-	if (!site->gate || now < site->gate || now >= *until) {
+	st->now = now;
+	if (st->changes != end->changes) {
+		st->changes = end->changes;
+		end_removed(st);
+	}
+	if (!site->arrival || site->arrival > st->changes || removed(site, st->changes) ||
+	    now < site->gate || now >= end->until) {
 		AGG_COUNT(outside);
 		return 0;
 	}
 	if (!site->hit)
 		site->hit = 1;
-	st->now = now;
 	st->site = id;
 	fetch_arguments(ctx, (struct thread_state *)st, cookie >> 32);
 	if (site->over)

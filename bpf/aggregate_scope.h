@@ -96,6 +96,50 @@ __noinline int drop_stale(struct aggregate_state *st, __u32 lane, __u64 mask)
 	return 0;
 }
 
+/* Closes the outermost scope of a lane whose site's probes were removed, and what
+ * is inside it, of which exits may still come.
+ */
+__noinline int drop_removed(struct aggregate_state *st, __u32 lane)
+{
+	__u32 i, n, below = 0;
+	bool found = false;
+
+	if (!st || lane >= MAX_LANES)
+		return 0;
+	n = st->top[lane];
+	for (i = 0; i < AGG_DEPTH; i++) {
+		struct aggregate_site *site;
+		struct aggregate_frame *f;
+		__u32 id;
+
+		if (!n)
+			break;
+		f = frame_of(st, n);
+		n = f->below;
+		id = f->site;
+		site = bpf_map_lookup_elem(&agg_sites, &id);
+		if (site && removed(site, st->changes)) {
+			below = n;
+			found = true;
+		}
+	}
+	if (!found)
+		return 0;
+	unwind(st, lane, below, 1);
+	st->over[lane] = 0;
+	return 0;
+}
+
+/* Some sites' probes were removed: their exits do not come any more. */
+__noinline int end_removed(struct aggregate_state *st)
+{
+	__u32 lane;
+
+	for (lane = 0; lane < MAX_LANES; lane++)
+		drop_removed(st, lane);
+	return 0;
+}
+
 /* Forgets exits of a pair without tokens: a new scope takes them from now on. */
 __noinline int expire_late(struct aggregate_state *st, __u32 pair)
 {
@@ -208,8 +252,13 @@ static __noinline int unmatched(struct aggregate_state *st, struct aggregate_sit
 		AGG_COUNT(orphans);
 		return 0;
 	}
-	if (st->top[lane])
-		return violate(st, lane, 0, DEFECT_UNKNOWN);
+	if (st->top[lane]) {
+		if (frame_of(st, st->top[lane])->time >= site->gate)
+			return violate(st, lane, 0, DEFECT_UNKNOWN);
+		/* attached inside that phase, perhaps inside its own too */
+		AGG_COUNT(orphans);
+		return 0;
+	}
 	if (st->start_time < site->since ||
 	    (task->pid == task->tgid &&
 	     BPF_CORE_READ((struct task_struct___flags *)task, flags) & PF_FORKNOEXEC)) {
@@ -242,6 +291,7 @@ static __always_inline void enter_scope(struct aggregate_state *st, struct aggre
 	f->node = st->found.node;
 	f->cell = st->found.cell;
 	f->pair = site->pair;
+	f->site = st->site;
 	f->below = st->top[lane];
 	st->top[lane] = n;
 	count_entered(st->found.cell);

@@ -55,7 +55,7 @@ enum aggregate_name {
 
 /* What to do at a site; written by user space, `hit` excepted. */
 struct aggregate_site {
-	__u64 gate;   /* ns, CLOCK_MONOTONIC: hits from before are passed over; 0: all are */
+	__u64 gate;   /* ns, CLOCK_MONOTONIC: hits from before are passed over */
 	__u64 since;  /* ns since boot: older threads may be inside already */
 	__u64 stale;  /* pairs, a bit each, that cannot be open when this one is entered */
 	__u64 over;   /* a reset site: pairs that cannot be open when it is hit */
@@ -67,6 +67,8 @@ struct aggregate_site {
 	__u8 name;    /* enum aggregate_name */
 	__u8 name_slot;
 	__u32 hit;
+	__u32 arrival; /* changes of struct aggregate_end, from 1 on: with which it began to */
+	__u32 removal; /* count, and with which it ended; 0 for not yet */
 	__u32 pad;
 	/* Memory of the site's own file that nobody can write, as seen from the site:
 	 * what a name there is does not change.
@@ -158,10 +160,18 @@ struct aggregate_frame {
 	__u64 token;
 	__u64 time;
 	__u64 inner; /* ns spent in scopes directly inside */
-	__u32 node;
+	__u16 site;  /* of its enter */
+	__u16 node;
 	__u16 cell;
 	__u8 pair;
 	__u8 below; /* the next one down its lane, from 1 on; of free frames: the next free one */
+};
+
+/* Which hits count; written by user space. */
+struct aggregate_end {
+	__u64 until;   /* ns, CLOCK_MONOTONIC: hits from then on are passed over */
+	__u32 changes; /* so far: all sites of one begin or end at the same moment */
+	__u32 pad;
 };
 
 struct aggregate_late {
@@ -194,7 +204,7 @@ struct aggregate_state {
 	__u32 dirty; /* bytes of key.name that may not be 0 */
 	__u32 late_next;
 	__u32 late_used;
-	__u32 pad;
+	__u32 changes; /* of struct aggregate_end, as far as taken notice of */
 	__u8 top[MAX_LANES]; /* frames, from 1 on */
 	__u32 over[MAX_LANES]; /* open enters beyond the limit: the innermost ones */
 	__u32 used; /* frames ever used */
@@ -212,6 +222,7 @@ struct aggregate_state {
 
 _Static_assert(AGG_SLOTS % 8 == 0, "slots follow what is fetched");
 _Static_assert(AGG_CELLS <= 1 << 16, "a frame keeps its cell in 16 bits");
+_Static_assert(AGG_NODES <= 1 << 16 && AGG_SITES <= 1 << 16, "and its node and its site");
 _Static_assert(sizeof(struct aggregate_key) == 8 + AGG_NAME, "no padding in a key");
 
 /* Set by the loader before loading. */
@@ -233,7 +244,7 @@ struct {
 		__type(value, t);                 \
 	} name SEC(".maps")
 
-AGG_ARRAY(agg_until, 1, __u64); /* ns, CLOCK_MONOTONIC: hits from then on are passed over */
+AGG_ARRAY(agg_end, 1, struct aggregate_end);
 AGG_ARRAY(agg_totals, 1, struct aggregate_totals);
 AGG_ARRAY(agg_sites, AGG_SITES, struct aggregate_site);
 AGG_ARRAY(agg_nodes, AGG_PATHS, struct aggregate_node);
@@ -276,6 +287,12 @@ static __always_inline bool take(__u64 *taken, __u64 limit, __u64 *which)
 		return false;
 	*which = __sync_fetch_and_add(taken, 1);
 	return *which < limit;
+}
+
+/* Whether hits of a site count no more, and what was entered there is over. */
+static __always_inline bool removed(struct aggregate_site *site, __u32 changes)
+{
+	return site->removal && site->removal <= changes;
 }
 
 static __always_inline struct aggregate_frame *frame_of(struct aggregate_state *st, __u32 n)

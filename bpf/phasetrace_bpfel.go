@@ -49,6 +49,13 @@ type PhasetraceAggregateDefectKey struct {
 	Kind    uint32
 }
 
+type PhasetraceAggregateEnd struct {
+	_       structs.HostLayout
+	Until   uint64
+	Changes uint32
+	Pad     uint32
+}
+
 type PhasetraceAggregateIndex struct {
 	_    structs.HostLayout
 	Cell [32]uint32
@@ -83,6 +90,8 @@ type PhasetraceAggregateSite struct {
 	Name     uint8
 	NameSlot uint8
 	Hit      uint32
+	Arrival  uint32
+	Removal  uint32
 	Pad      uint32
 	Constant [2]struct {
 		_   structs.HostLayout
@@ -103,7 +112,7 @@ type PhasetraceAggregateState struct {
 	Dirty     uint32
 	LateNext  uint32
 	LateUsed  uint32
-	Pad       uint32
+	Changes   uint32
 	Top       [8]uint8
 	Over      [8]uint32
 	Used      uint32
@@ -140,7 +149,8 @@ type PhasetraceAggregateState struct {
 		Token uint64
 		Time  uint64
 		Inner uint64
-		Node  uint32
+		Site  uint16
+		Node  uint16
 		Cell  uint16
 		Pair  uint8
 		Below uint8
@@ -393,13 +403,13 @@ const (
 	PhasetraceMapAggBlocks               = "agg_blocks"
 	PhasetraceMapAggCells                = "agg_cells"
 	PhasetraceMapAggDefects              = "agg_defects"
+	PhasetraceMapAggEnd                  = "agg_end"
 	PhasetraceMapAggIndex                = "agg_index"
 	PhasetraceMapAggNodes                = "agg_nodes"
 	PhasetraceMapAggPaths                = "agg_paths"
 	PhasetraceMapAggSites                = "agg_sites"
 	PhasetraceMapAggThreads              = "agg_threads"
 	PhasetraceMapAggTotals               = "agg_totals"
-	PhasetraceMapAggUntil                = "agg_until"
 	PhasetraceMapDrops                   = "drops"
 	PhasetraceMapHeld                    = "held"
 	PhasetraceMapKnownFiles              = "known_files"
@@ -512,13 +522,13 @@ type PhasetraceMapSpecs struct {
 	AggBlocks   *ebpf.MapSpec `ebpf:"agg_blocks"`
 	AggCells    *ebpf.MapSpec `ebpf:"agg_cells"`
 	AggDefects  *ebpf.MapSpec `ebpf:"agg_defects"`
+	AggEnd      *ebpf.MapSpec `ebpf:"agg_end"`
 	AggIndex    *ebpf.MapSpec `ebpf:"agg_index"`
 	AggNodes    *ebpf.MapSpec `ebpf:"agg_nodes"`
 	AggPaths    *ebpf.MapSpec `ebpf:"agg_paths"`
 	AggSites    *ebpf.MapSpec `ebpf:"agg_sites"`
 	AggThreads  *ebpf.MapSpec `ebpf:"agg_threads"`
 	AggTotals   *ebpf.MapSpec `ebpf:"agg_totals"`
-	AggUntil    *ebpf.MapSpec `ebpf:"agg_until"`
 	Drops       *ebpf.MapSpec `ebpf:"drops"`
 	Held        *ebpf.MapSpec `ebpf:"held"`
 	KnownFiles  *ebpf.MapSpec `ebpf:"known_files"`
@@ -583,13 +593,13 @@ type PhasetraceMaps struct {
 	AggBlocks   *ebpf.Map `ebpf:"agg_blocks"`
 	AggCells    *ebpf.Map `ebpf:"agg_cells"`
 	AggDefects  *ebpf.Map `ebpf:"agg_defects"`
+	AggEnd      *ebpf.Map `ebpf:"agg_end"`
 	AggIndex    *ebpf.Map `ebpf:"agg_index"`
 	AggNodes    *ebpf.Map `ebpf:"agg_nodes"`
 	AggPaths    *ebpf.Map `ebpf:"agg_paths"`
 	AggSites    *ebpf.Map `ebpf:"agg_sites"`
 	AggThreads  *ebpf.Map `ebpf:"agg_threads"`
 	AggTotals   *ebpf.Map `ebpf:"agg_totals"`
-	AggUntil    *ebpf.Map `ebpf:"agg_until"`
 	Drops       *ebpf.Map `ebpf:"drops"`
 	Held        *ebpf.Map `ebpf:"held"`
 	KnownFiles  *ebpf.Map `ebpf:"known_files"`
@@ -606,13 +616,13 @@ func (m *PhasetraceMaps) Close() error {
 		m.AggBlocks,
 		m.AggCells,
 		m.AggDefects,
+		m.AggEnd,
 		m.AggIndex,
 		m.AggNodes,
 		m.AggPaths,
 		m.AggSites,
 		m.AggThreads,
 		m.AggTotals,
-		m.AggUntil,
 		m.Drops,
 		m.Held,
 		m.KnownFiles,

@@ -35,7 +35,7 @@ func (b *books) enter(th *thread, st *recorder.Stack, s *Site, ev *event.Marker)
 		return nil, false
 	}
 	sc := b.scopes.add(token, st, th, ev)
-	sc.pair = s.Pair
+	sc.pair, sc.site = s.Pair, s
 	sc.resident = b.emit.residentBytes(ev)
 	if s.Token != None {
 		sc.user = ev.Values[s.Token].Int

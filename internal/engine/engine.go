@@ -71,7 +71,7 @@ type state struct {
 func New(cfg Config, out Output) *Engine {
 	s := &state{
 		cfg:    cfg,
-		sites:  sites{until: math.MaxInt64},
+		sites:  sites{until: math.MaxInt64, removal: noRemoval},
 		tasks:  newTasks(cfg.Rank, cfg.BootShift),
 		scopes: scopes{sessionID: cfg.SessionID, rec: recorder.New(cfg.Limits)},
 		keys:   newKeys(),
@@ -135,8 +135,14 @@ func (e *Engine) AddSite(s *Site) uint32 {
 func (e *Engine) Hits(id uint32) uint64 { return e.sites.list[id].hits }
 
 // RemoveSite forgets a site whose probes have been removed and whose markers have
-// all been handled. Its number may be given to another site.
-func (e *Engine) RemoveSite(id uint32) { e.sites.remove(id, e.tasks.processes) }
+// all been handled. Its number may be given to another site. Between Begin and End
+// where Removing came before.
+func (e *Engine) RemoveSite(id uint32) {
+	if s := e.sites.list[id]; s != nil && s.until != 0 {
+		e.markers.closeRemoved(s.until)
+	}
+	e.sites.remove(id, e.tasks.processes)
+}
 
 // Attaching says that sites are about to be attached: their markers are ignored
 // until Attached says that they are, except in processes for which they are

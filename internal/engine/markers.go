@@ -17,6 +17,9 @@ type markers struct {
 }
 
 func (m *markers) handle(ev *event.Marker) {
+	if ev.Time >= m.sites.removal {
+		m.closeRemoved(ev.Time)
+	}
 	th := m.tasks.thread(ev.TID)
 	if th == nil {
 		m.unknown()

@@ -64,13 +64,7 @@ func (r *repairer) drop(th *thread, ln *lane, st *recorder.Stack, i int, time in
 		return
 	}
 	r.expectNamed(ln, st, i)
-	if n := st.Depth() - i + int(ln.overflow); ln.gaps == th.gaps {
-		ln.count.left(n)
-	} else {
-		ln.count.depth -= int32(n) // their exits are lost; realign notices if not
-	}
-	r.closeAbove(st, i, time, th.ending(ln, stream.ReasonAbandoned))
-	ln.overflow = 0
+	r.leave(th, ln, st, i, time, stream.ReasonAbandoned)
 }
 
 // exit acts upon an exit.

@@ -222,6 +222,12 @@ func (s *scenario) call(line string) {
 		s.engine.Attached(pid, numbered(w), time, uint64(w.number("boot", 0)))
 	case "detaching":
 		s.engine.Detaching(time)
+	case "removing":
+		s.engine.Removing(numbers(w), time)
+	case "removed":
+		for _, id := range numbers(w) {
+			s.engine.RemoveSite(id)
+		}
 	case "reconcile":
 		key := event.ThreadKey{TID: uint32(w.number("tid", 0)), StartTime: uint64(w.number("start", 0))}
 		loss := event.ThreadLoss{PID: uint32(pid), Count: uint64(w.number("lost", 0))}
@@ -235,6 +241,13 @@ func (s *scenario) call(line string) {
 	}
 	s.engine.End()
 	w.done()
+}
+
+func numbers(w *words) (ids []uint32) {
+	for _, s := range numbered(w) {
+		ids = append(ids, s.ID)
+	}
+	return ids
 }
 
 func numbered(w *words) (sites []probe.Site) {

@@ -14,6 +14,7 @@ type scope struct {
 	stack    *recorder.Stack
 	thread   *thread
 	pair     *Pair  // nil for a stand-in, whose enter was lost
+	site     *Site  // of its enter, the same
 	user     uint64 // the program's own token
 	start    int64
 	inner    int64 // ns spent in scopes directly inside

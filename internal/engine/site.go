@@ -81,6 +81,7 @@ type Site struct {
 	// gate is when the site was last attached for any process, and gateAll when
 	// it was first attached for all of them; see Engine.Attached.
 	gate, gateAll gate
+	until         int64 // markers from then on are passed over; 0: it stays
 }
 
 // keyBits is the width of the site's key in bits.
@@ -120,10 +121,12 @@ var never = gate{math.MaxInt64, math.MaxUint64}
 
 // sites are the sites of a session and when they were attached.
 type sites struct {
-	list  []*Site  // by number; nil where one is free
-	free  []uint32 // numbers of sites that have been removed
-	last  gate     // when sites were last attached for all processes
-	until int64    // markers from this time on are passed over
+	list []*Site  // by number; nil where one is free
+	free []uint32 // numbers of sites that have been removed
+	last gate     // when sites were last attached for all processes
+	// removal is when the first probes were removed whose scopes are not closed yet.
+	removal int64
+	until   int64 // markers from this time on are passed over
 }
 
 func (t *sites) add(s *Site) uint32 {
@@ -192,7 +195,7 @@ func (t *sites) attached(p *process, which []probe.Site, at gate) {
 // outside reports whether a marker was hit while probes were being attached or
 // detached.
 func (t *sites) outside(p *process, s *Site, time int64) bool {
-	return time >= t.until || time < s.gate.time && time < p.gate(s).time
+	return time >= t.until || s.until != 0 && time >= s.until || time < s.gate.time && time < p.gate(s).time
 }
 
 // countedBefore reports whether what the kernel counted for a lane since the

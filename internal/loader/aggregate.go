@@ -7,6 +7,7 @@ import (
 	"maps"
 	"runtime"
 	"strings"
+	"sync"
 
 	"github.com/phasetrace/phasetrace/internal/probe"
 
@@ -77,8 +78,8 @@ type AggregateSite struct {
 	// entered. Over makes it a reset site: the pairs that cannot be open when
 	// it is hit.
 	Stale, Over uint64
-	// Gate, in ns CLOCK_MONOTONIC: earlier hits are ignored; 0: all are. Since,
-	// in ns since boot: exits of older threads may belong to enters nobody saw.
+	// Gate, in ns CLOCK_MONOTONIC: earlier hits are ignored. Since, in ns since
+	// boot: exits of older threads may belong to enters nobody saw.
 	Gate  int64
 	Since uint64
 	// Constant is memory of the site's own file that is mapped read-only: a name
@@ -91,31 +92,92 @@ type RelativeRange struct{ Low, Len uint64 }
 
 // Counts is what the kernel counts with Options.Aggregate. Its methods may be
 // called while the tracer reads and attaches.
-type Counts struct{ maps map[string]*ebpf.Map }
+type Counts struct {
+	maps map[string]*ebpf.Map
+	end  *aggregateEnd
+}
+
+// aggregateEnd is what tells the programs which hits count.
+type aggregateEnd struct {
+	mu sync.Mutex
+	bpf.PhasetraceAggregateEnd
+}
 
 // Counts returns what the kernel counts; it is good until Close.
-func (t *Tracer) Counts() *Counts { return &Counts{t.maps} }
+func (t *Tracer) Counts() *Counts { return &Counts{t.maps, &t.end} }
 
-// PutSite says how hits of a site are counted, from now on.
-func (c *Counts) PutSite(s AggregateSite) error {
-	if s.Site >= MaxAggregateSites {
-		return fmt.Errorf("aggregate: more than %d sites: trace fewer pairs", MaxAggregateSites)
+// PutSites says how hits of sites are counted. Those that are new begin to count
+// all at the same moment, so that their enters and exits go together.
+func (c *Counts) PutSites(sites []AggregateSite) error {
+	c.end.mu.Lock()
+	defer c.end.mu.Unlock()
+	for _, s := range sites {
+		if s.Site >= MaxAggregateSites {
+			return fmt.Errorf("aggregate: more than %d sites: trace fewer pairs", MaxAggregateSites)
+		}
+		err := c.change(s.Site, func(raw *bpf.PhasetraceAggregateSite) { s.fill(raw, c.end.Changes+1) })
+		if err != nil {
+			return err
+		}
 	}
-	var old bpf.PhasetraceAggregateSite
-	m := c.maps[bpf.PhasetraceMapAggSites]
-	if err := m.Lookup(s.Site, &old); err != nil {
-		return fmt.Errorf("aggregate: read site %d: %w", s.Site, err)
-	}
-	raw := bpf.PhasetraceAggregateSite{
-		Gate: uint64(s.Gate), Since: s.Since, Stale: s.Stale, Over: s.Over,
-		Literal: uint16(s.Literal), Pair: s.Pair, Lane: s.Lane, Role: uint8(s.Role),
-		Token: boolByte(s.Token), Name: uint8(s.Name), NameSlot: s.NameSlot, Hit: old.Hit,
-	}
+	return c.changed()
+}
+
+// fill writes a site as the programs read it. What they have written themselves,
+// and since when it counts, stays.
+func (s *AggregateSite) fill(raw *bpf.PhasetraceAggregateSite, change uint32) {
+	raw.Gate, raw.Since, raw.Stale, raw.Over = uint64(s.Gate), s.Since, s.Stale, s.Over
+	raw.Literal, raw.Pair, raw.Lane, raw.Role = uint16(s.Literal), s.Pair, s.Lane, uint8(s.Role)
+	raw.Token, raw.Name, raw.NameSlot = boolByte(s.Token), uint8(s.Name), s.NameSlot
 	for i, r := range s.Constant {
 		raw.Constant[i].Low, raw.Constant[i].Len = r.Low, r.Len
 	}
-	if err := m.Put(s.Site, raw); err != nil {
-		return fmt.Errorf("aggregate: set site %d: %w", s.Site, err)
+	if raw.Arrival == 0 {
+		raw.Arrival = change
+	}
+}
+
+// RemoveSites makes hits of sites count no more, from one moment on. What was
+// entered there is over.
+func (c *Counts) RemoveSites(sites []uint32) error {
+	c.end.mu.Lock()
+	defer c.end.mu.Unlock()
+	for _, id := range sites {
+		err := c.change(id, func(raw *bpf.PhasetraceAggregateSite) {
+			if raw.Removal == 0 {
+				raw.Removal = c.end.Changes + 1
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return c.changed()
+}
+
+// change changes what the programs know of a site.
+func (c *Counts) change(site uint32, how func(*bpf.PhasetraceAggregateSite)) error {
+	var raw bpf.PhasetraceAggregateSite
+	m := c.maps[bpf.PhasetraceMapAggSites]
+	if err := m.Lookup(site, &raw); err != nil {
+		return fmt.Errorf("aggregate: read site %d: %w", site, err)
+	}
+	how(&raw)
+	if err := m.Put(site, raw); err != nil {
+		return fmt.Errorf("aggregate: set site %d: %w", site, err)
+	}
+	return nil
+}
+
+// changed makes the changes of sites good, all at once. The end is locked.
+func (c *Counts) changed() error {
+	c.end.Changes++
+	return c.putEnd()
+}
+
+func (c *Counts) putEnd() error {
+	if err := c.maps[bpf.PhasetraceMapAggEnd].Put(uint32(0), c.end.PhasetraceAggregateEnd); err != nil {
+		return fmt.Errorf("aggregate: set which hits count: %w", err)
 	}
 	return nil
 }
@@ -132,10 +194,10 @@ func (c *Counts) SiteHit(site uint32) (bool, error) {
 // Until makes hits count up to a time, in ns CLOCK_MONOTONIC;
 // math.MaxInt64 is forever. At first none do.
 func (c *Counts) Until(time int64) error {
-	if err := c.maps[bpf.PhasetraceMapAggUntil].Put(uint32(0), uint64(time)); err != nil {
-		return fmt.Errorf("aggregate: set the end: %w", err)
-	}
-	return nil
+	c.end.mu.Lock()
+	defer c.end.mu.Unlock()
+	c.end.Until = uint64(time)
+	return c.putEnd()
 }
 
 // aggregateMap reports whether only aggregation needs a map.

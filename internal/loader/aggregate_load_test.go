@@ -78,10 +78,8 @@ func TestAggregateCounts(t *testing.T) {
 				if _, failed, err := tr.Attach(pid, path, sites); err != nil || len(failed) > 0 {
 					t.Fatalf("%v, failed: %v", err, failed)
 				}
-				for _, h := range how {
-					if err := tr.Counts().PutSite(h); err != nil {
-						t.Fatal(err)
-					}
+				if err := tr.Counts().PutSites(how); err != nil {
+					t.Fatal(err)
 				}
 				if err := tr.Counts().Until(math.MaxInt64); err != nil {
 					t.Fatal(err)

@@ -58,7 +58,7 @@ func (t *Tracer) Attach(pid int, path string, sites []probe.Site) (at *Attachmen
 	for _, s := range bound {
 		groups[s.program] = append(groups[s.program], s)
 	}
-	at = &Attachment{}
+	at = newAttachment(nil)
 	for prog, group := range groups {
 		a := attacher{Tracer: t, ex: ex, path: path, pid: pid, program: prog}
 		a.attach(group)
@@ -297,5 +297,5 @@ func (t *Tracer) WatchLibraries(pid int, path string, offset uint64, list Object
 	if err != nil {
 		return nil, fmt.Errorf("watch for libraries: %w", explainAttach(err))
 	}
-	return t.attached.keep(&Attachment{links: []link.Link{l}}), nil
+	return t.attached.keep(newAttachment([]link.Link{l})), nil
 }

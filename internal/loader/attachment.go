@@ -16,8 +16,14 @@ import (
 type Attachment struct {
 	links    []link.Link
 	programs []*ebpf.Program // that serve them, each once
+	taken    bool            // somebody removes the links, or has
+	removed  chan struct{}   // closed when the links are
 
 	uncounted []Uncounted
+}
+
+func newAttachment(links []link.Link, programs ...*ebpf.Program) *Attachment {
+	return &Attachment{links: links, programs: programs, removed: make(chan struct{})}
 }
 
 // Uncounted returns the sites that were attached without their counters.
@@ -27,6 +33,7 @@ func (at *Attachment) Uncounted() []Uncounted { return at.uncounted }
 type attachments struct {
 	mu      sync.Mutex
 	current map[*Attachment]bool
+	count   int                   // of the links that there are
 	users   map[*ebpf.Program]int // attachments that a program serves
 	closing sync.WaitGroup        // attachments that are being removed
 	slots   chan struct{}         // bounds the links that are closed at a time
@@ -47,10 +54,35 @@ func (a *attachments) keep(at *Attachment) *Attachment {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.current[at] = true
+	a.count += len(at.links)
 	for _, p := range at.programs {
 		a.users[p]++
 	}
 	return at
+}
+
+// begin reports whether the caller is the one that closes the links of an
+// attachment.
+func (a *attachments) begin(at *Attachment) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if at.taken {
+		return false
+	}
+	at.taken = true
+	a.count -= len(at.links)
+	return true
+}
+
+// remove closes the links of an attachment, and returns once they are closed,
+// whoever closes them.
+func (a *attachments) remove(at *Attachment) {
+	if a.begin(at) {
+		// From closing a descriptor: nothing can be done about it.
+		_ = a.close(at.links, nil)
+		close(at.removed)
+	}
+	<-at.removed
 }
 
 // take forgets an attachment and returns whether it was there, and the programs
@@ -86,11 +118,7 @@ func (a *attachments) all() []*Attachment {
 func (a *attachments) links() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	n := 0
-	for at := range a.current {
-		n += len(at.links)
-	}
-	return n
+	return a.count
 }
 
 // close closes links in parallel and returns when all are closed. progress, if
@@ -129,8 +157,7 @@ func (t *Tracer) Release(at *Attachment, removed func()) {
 	}
 	t.dropPrograms(idle)
 	t.attached.closing.Go(func() {
-		// From closing a descriptor: nothing can be done about it.
-		_ = t.attached.close(at.links, nil)
+		t.attached.remove(at)
 		for _, p := range idle {
 			t.retire(p)
 		}
@@ -138,6 +165,17 @@ func (t *Tracer) Release(at *Attachment, removed func()) {
 			removed()
 		}
 	})
+}
+
+// Withdraw removes the probes of attachments, and returns once no hit of theirs
+// can come any more. It may be called by any goroutine at any time; what is known
+// of the attachments stays until they are released.
+func (t *Tracer) Withdraw(all ...*Attachment) {
+	var wg sync.WaitGroup
+	for _, at := range all {
+		wg.Go(func() { t.attached.remove(at) })
+	}
+	wg.Wait()
 }
 
 // Links returns how many links hold the attached probes.
@@ -149,9 +187,15 @@ func (t *Tracer) Links() int { return t.attached.links() }
 func (t *Tracer) Detach(progress func(done, total int)) error {
 	links := t.hooks
 	t.hooks = nil
+	var mine, others []*Attachment
 	for _, at := range t.attached.all() {
-		if found, _ := t.attached.take(at); found {
-			links = append(links, at.links...)
+		if found, _ := t.attached.take(at); !found {
+			continue
+		}
+		if t.attached.begin(at) {
+			links, mine = append(links, at.links...), append(mine, at)
+		} else {
+			others = append(others, at)
 		}
 	}
 	done := 0
@@ -160,6 +204,12 @@ func (t *Tracer) Detach(progress func(done, total int)) error {
 			progress(done, len(links))
 		}
 	})
+	for _, at := range mine {
+		close(at.removed)
+	}
+	for _, at := range others {
+		<-at.removed
+	}
 	t.attached.closing.Wait()
 	if err != nil {
 		return fmt.Errorf("detach: %w", err)

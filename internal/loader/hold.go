@@ -73,7 +73,7 @@ func (t *Tracer) attachHold(prog **ebpf.Program, name, path string, offset uint6
 	if err != nil {
 		return nil, explainAttach(err)
 	}
-	return t.attached.keep(&Attachment{links: []link.Link{l}}), nil
+	return t.attached.keep(newAttachment([]link.Link{l})), nil
 }
 
 // Held reports whether a process is to wait after exec, even if it has not begun

@@ -64,6 +64,7 @@ type Tracer struct {
 	library  *ebpf.Program
 	hold     *ebpf.Program
 	start    *ebpf.Program
+	end      aggregateEnd
 	held     bool                          // DetachWithin has returned early
 	removing atomic.Pointer[chan struct{}] // closed when the last DetachWithin is over
 	rings    *rings                        // nil: everything comes through reader

@@ -29,6 +29,7 @@ var always = []cap.Value{
 	cap.SYS_PTRACE,         // look at processes of other users
 	cap.DAC_READ_SEARCH,    // read their files
 	cap.CHECKPOINT_RESTORE, // read libraries that were deleted while in use
+	cap.LEASE,              // make who writes to their files wait for the probes
 }
 
 // patience is how long Reduce waits for all threads; one that hangs in a

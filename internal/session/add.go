@@ -24,7 +24,7 @@ func (w *watcher) checkLibraries() error {
 		if len(f.elf.Sites) == 0 {
 			return &LibraryError{path, fmt.Errorf("%s: %w in it", path, ErrNoMarkers)}
 		}
-		f.pinned = true
+		w.files.pin(f.file)
 	}
 	return nil
 }
@@ -85,6 +85,7 @@ func (w *watcher) addSeen(ctx context.Context, t *target, v *view, in Target) er
 	if err := w.attachTo(t, v); err != nil {
 		return err
 	}
+	w.awaitWriters(ctx)
 	w.watchEnd(t)
 	if in.Spawned != nil {
 		w.spawned = append(w.spawned, in.Spawned)

@@ -31,11 +31,15 @@ func (w *watcher) attachTo(t *target, v *view) error {
 		if f.module != nil {
 			f.semaphores.mapped = mappedID{f.module.Dev, f.module.Inode}
 		}
-		later, err := w.attachFile(t, f, pairs)
+		early, err := w.attachFile(t, f, pairs)
+		if errors.Is(err, errLater) {
+			v.later = true
+			continue
+		}
 		if err != nil {
 			return err
 		}
-		postponed = postponed || later
+		postponed = postponed || early
 	}
 	w.settle(t, v, postponed)
 	w.leaveOld(t, v)
@@ -95,6 +99,12 @@ func (w *watcher) attachFile(t *target, f openFile, pairs []*pair) (postponed bo
 	if len(todo) == 0 {
 		return false, nil
 	}
+	g, err := w.secure(t, f, pid)
+	if err != nil {
+		return false, err
+	}
+	defer w.unguard(f.file, g)
+	f.guard.Store(g)
 	if f.semaphores.shadowed {
 		w.watchStart(f)
 	}
@@ -109,9 +119,16 @@ func (w *watcher) attachFile(t *target, f openFile, pairs []*pair) (postponed bo
 	}
 	w.warnMoved(t, f, todo)
 	w.core.attaching(todo)
-	at, failed, err := w.tracer.Attach(pid, f.attachPath(), todo)
+	var failed []loader.SiteError
+	at, err := g.attach(todo, func() (at *loader.Attachment, err error) {
+		at, failed, err = w.tracer.Attach(pid, f.attachPath(), todo)
+		return at, err
+	})
 	if err != nil {
 		w.core.attached(pid, todo)
+		if errors.Is(err, errGivenWay) { // what comes of that drops the sites
+			return false, errLater
+		}
 		w.attached.untold += len(todo) // the error tells of all
 		return false, err
 	}
@@ -122,6 +139,7 @@ func (w *watcher) attachFile(t *target, f openFile, pairs []*pair) (postponed bo
 	}
 	failed = append(failed, w.uncounted(reach, f.file, at.Uncounted())...)
 	f.semaphores.attached(todo, reach.bare)
+	f.tellGuard()
 	return false, w.attachedSites(pid, f.file, todo, failed)
 }
 

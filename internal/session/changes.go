@@ -32,6 +32,7 @@ type change struct {
 	// overtaken are the programs that the process has run before, since the last
 	// look.
 	overtaken []event.File
+	rewritten *pending // the file because of which the process is looked at again
 }
 
 // maxOvertaken bounds the programs that one process runs between two looks.
@@ -273,7 +274,7 @@ func (w *watcher) followChange(c change) (seen bool, err error) {
 	if t.proc == nil {
 		defer proc.Close()
 	}
-	r := request{proc: proc, earlier: t.modules, starting: c.exec, ahead: aheadTime}
+	r := request{proc: proc, earlier: t.modules, starting: c.exec, ahead: aheadTime, also: c.rewritten}
 	if c.exec {
 		r.earlier = nil
 	}
@@ -297,7 +298,7 @@ func (w *watcher) followChange(c change) (seen bool, err error) {
 	}
 	w.atStart(t, v, c)
 	err = w.attachChange(t, v, c)
-	return t.unread == 0 || !process.Gone(c.pid, proc.StartTime), err
+	return !v.later && (t.unread == 0 || !process.Gone(c.pid, proc.StartTime)), err
 }
 
 // notLooked counts a look at a process that failed, and returns why; nil when the
@@ -348,6 +349,9 @@ func (w *watcher) attachChange(t *target, v *view, c change) error {
 		what += fmt.Sprintf("which waited %v for it at its first instruction", roundTime(after))
 	case waits:
 		what += fmt.Sprintf("which waited %v for it at a file's first instruction", roundTime(after))
+	case c.rewritten != nil:
+		what += fmt.Sprintf("%v after %s began to be written to", roundTime(after), c.rewritten.path)
+		w.shortfall.overwritten.worst = max(w.shortfall.overwritten.worst, after)
 	case c.start || c.again:
 		what += fmt.Sprintf("%v after it started a file", roundTime(after))
 		w.shortfall.lateStarts.add(after)

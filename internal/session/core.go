@@ -44,9 +44,8 @@ type ending struct {
 // retired are sites whose probes have been removed. Their last records may still
 // be unread.
 type retired struct {
-	sites  []uint32
-	at     int64 // when no hit could come any more
-	forget func()
+	at   int64 // when no hit could come any more
+	read func()
 }
 
 // handle takes one event, between begin and done.
@@ -68,7 +67,7 @@ func (c *core) done(now, read int64) (gone []ending, err error) {
 	defer c.mu.Unlock()
 	gone = c.endProcesses(read)
 	c.engine.End()
-	c.forgetSites(read)
+	c.tellRetired(read)
 	c.out.advance(now, read, false)
 	c.out.flush()
 	return gone, c.out.err
@@ -96,17 +95,15 @@ func (c *core) endProcesses(read int64) (gone []ending) {
 	return gone
 }
 
-func (c *core) forgetSites(read int64) {
+// tellRetired tells of sites of which everything has been read.
+func (c *core) tellRetired(read int64) {
 	rest := c.retired[:0]
 	for _, r := range c.retired {
 		if r.at > read {
 			rest = append(rest, r)
 			continue
 		}
-		for _, id := range r.sites {
-			c.engine.RemoveSite(id)
-		}
-		r.forget()
+		r.read()
 	}
 	c.retired = rest
 }
@@ -158,12 +155,24 @@ func (c *core) setRunning(is bool) {
 	c.running = is
 }
 
-// retire notes that the probes of sites have been removed. forget is called, with
+// retire notes that the probes of sites have been removed. read is called, with
 // the lock held, once their records have been read.
-func (c *core) retire(sites []uint32, forget func()) {
+func (c *core) retire(read func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.retired = append(c.retired, retired{sites, clock.Monotonic(), forget})
+	c.retired = append(c.retired, retired{clock.Monotonic(), read})
+}
+
+// removeSites lets go of sites of which everything has been read. Their numbers
+// are given to others.
+func (c *core) removeSites(sites []uint32) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.engine.Begin()
+	defer c.engine.End()
+	for _, id := range sites {
+		c.engine.RemoveSite(id)
+	}
 }
 
 func (c *core) addSite(s *engine.Site) uint32 {

@@ -93,8 +93,9 @@ func (c *counting) sitesChanged(pl *plan) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.pairs = slices.Clone(pl.pairs)
+	var changed []loader.AggregateSite
 	for id, s := range pl.sites {
-		if !s.attached {
+		if !s.attached || s.removed {
 			continue
 		}
 		how := s.counted(id, c.pairs)
@@ -105,13 +106,13 @@ func (c *counting) sitesChanged(pl *plan) error {
 		if known && how == old {
 			continue
 		}
-		if err := c.counts.PutSite(how); err != nil {
-			return err
-		}
+		changed = append(changed, how)
 		c.known[id], c.sites[id] = how, s
 	}
-	return nil
+	return c.counts.PutSites(changed)
 }
+
+func (c *counting) removing(sites []uint32) error { return c.counts.RemoveSites(sites) }
 
 func (c *counting) begin() error { return c.counts.Until(math.MaxInt64) }
 

@@ -10,45 +10,27 @@ import (
 	"io"
 	"maps"
 	"os"
+	"reflect"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/phasetrace/phasetrace/internal/event"
 	"github.com/phasetrace/phasetrace/internal/probe"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/phasetrace/phasetrace/internal/process"
 	"github.com/phasetrace/phasetrace/internal/usdt"
 )
 
-// fileID names a file whatever its path. Inode numbers are used again, and
-// soon: the time of birth, in ns, tells such files apart where the file system
-// keeps it.
-type fileID struct {
-	dev, ino uint64
-	born     int64
-}
-
-// identify returns what names an open file.
-func identify(h *os.File) (fileID, error) {
-	var st unix.Statx_t
-	err := unix.Statx(int(h.Fd()), "", unix.AT_EMPTY_PATH, unix.STATX_INO|unix.STATX_BTIME, &st)
-	if err != nil {
-		return fileID{}, fmt.Errorf("look at the file: %w", err)
-	}
-	id := fileID{dev: unix.Mkdev(st.Dev_major, st.Dev_minor), ino: st.Ino}
-	if st.Mask&unix.STATX_BTIME != 0 {
-		id.born = st.Btime.Sec*1e9 + int64(st.Btime.Nsec)
-	}
-	return id, nil
-}
-
-// file is an ELF file, read once however many processes map it.
+// file is an ELF file, read once however many processes map it, and again when its
+// contents were changed in place.
 type file struct {
-	id   fileID
-	path string // as the first process that maps it names it
-	elf  *usdt.File
+	key     fileKey
+	id      fileID // as it was last known to hold; guarded by files.mu, as is the next
+	settled bool   // other contents have another id
+	path    string // as the first process that maps it names it
+	elf     *usdt.File
+	guard   atomic.Pointer[guard] // nil while no probe is in it
 
 	// The rest is the watcher's.
 	plan        []probe.Site
@@ -85,8 +67,9 @@ func (f *file) newUse(u use) bool {
 // hangs in one file must not keep others waiting.
 type files struct {
 	mu      sync.Mutex
-	known   map[fileID]*file
+	known   map[fileKey]*file
 	plain   int // of known: those without sites
+	pinned  map[fileKey]bool
 	linkers map[fileID]linkerCode
 }
 
@@ -101,72 +84,153 @@ type openFile struct {
 // attachPath names the open file for the kernel.
 func (f openFile) attachPath() string { return fmt.Sprintf("/proc/self/fd/%d", f.handle.Fd()) }
 
-// read opens a file and reads its sites, once per file. open must return the
-// very file that is meant. The caller closes the handle.
+// read opens a file and reads its sites, unless they are known. open must return
+// the very file that is meant. The caller closes the handle.
 func (fs *files) read(path string, open func() (*os.File, error)) (openFile, error) {
 	h, err := open()
 	if err != nil {
 		return openFile{}, fmt.Errorf("read %s: %w", path, err)
 	}
+	f, err := fs.readOpen(path, h)
+	if err != nil {
+		return openFile{}, errors.Join(fmt.Errorf("read %s: %w", path, err), h.Close())
+	}
+	return openFile{file: f, handle: h}, nil
+}
+
+func (fs *files) readOpen(path string, h *os.File) (*file, error) {
 	id, err := identify(h)
 	if err != nil {
-		return openFile{}, errors.Join(fmt.Errorf("read %s: %w", path, err), h.Close())
-	}
-	st, err := h.Stat()
-	if err != nil {
-		return openFile{}, errors.Join(fmt.Errorf("read %s: %w", path, err), h.Close())
-	}
-	if !st.Mode().IsRegular() {
-		return openFile{}, errors.Join(fmt.Errorf("read %s: %w: not a regular file", path, usdt.ErrNotELF), h.Close())
+		return nil, err
 	}
 	if f := fs.find(id); f != nil {
-		return openFile{file: f, handle: h}, nil
+		return f, nil
+	}
+	f, err := parse(path, h)
+	if err != nil {
+		return nil, err
+	}
+	return fs.remember(f), nil
+}
+
+// parse reads the sites of an open file.
+func parse(path string, h *os.File) (*file, error) {
+	st, err := h.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !st.Mode().IsRegular() {
+		return nil, fmt.Errorf("%w: not a regular file", usdt.ErrNotELF)
+	}
+	before, settled, err := identifySettled(h)
+	if err != nil {
+		return nil, err
 	}
 	parsed, err := usdt.Read(io.NewSectionReader(h, 0, st.Size()), st.Size())
 	if err != nil {
-		return openFile{}, errors.Join(fmt.Errorf("read %s: %w", path, err), h.Close())
+		return nil, err
 	}
-	f := &file{id: id, path: path, elf: parsed, semaphores: semaphoresOf(parsed)}
-	return openFile{file: fs.remember(f), handle: h}, nil
+	after, err := identify(h)
+	return &file{key: before.fileKey, id: before, settled: settled && after == before, path: path, elf: parsed, semaphores: semaphoresOf(parsed)}, err
 }
 
+// find returns what is known of a file and still holds.
 func (fs *files) find(id fileID) *file {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	return fs.known[id]
+	f := fs.known[id.fileKey]
+	switch {
+	case f == nil:
+		return nil
+	case f.kept():
+		f.id = id // its rights or its name may have changed, what is in it has not
+		return f
+	case f.id == id && f.settled:
+		return f
+	}
+	return nil
 }
 
-// forget makes a file be read again when it is next met.
+// kept reports whether the contents of a file cannot change.
+func (f *file) kept() bool {
+	g := f.guard.Load()
+	return g != nil && g.keeps()
+}
+
+// forget makes a file be read anew when it is met again.
 func (fs *files) forget(f *file) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	if fs.known[f.id] == f {
-		delete(fs.known, f.id)
+	if fs.known[f.key] == f {
+		delete(fs.known, f.key)
 	}
+}
+
+// same reports whether an open file is what was read. Where its id does not tell,
+// it is read again: nobody must be able to write to it meanwhile.
+func (fs *files) same(f openFile) (bool, error) {
+	id, err := identify(f.handle)
+	if err != nil {
+		return false, err
+	}
+	fs.mu.Lock()
+	told := f.id == id && f.settled
+	fs.mu.Unlock()
+	if told {
+		return true, nil
+	}
+	now, err := parse(f.path, f.handle)
+	if err != nil || !reflect.DeepEqual(now.elf, f.elf) {
+		return false, nil // it may be anything by now
+	}
+	fs.mu.Lock()
+	f.id = id
+	fs.mu.Unlock()
+	return true, nil
 }
 
 // maxPlain bounds the files without sites that are remembered: a followed
 // program can run any number of files.
 const maxPlain = 1 << 14
 
-// remember keeps a file, or returns the one that another look has kept meanwhile.
+// remember keeps a file, or returns what is known of it already, if that is as
+// good.
 func (fs *files) remember(f *file) *file {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	if old := fs.known[f.id]; old != nil {
-		return old
+	key := f.key
+	if old := fs.known[key]; old != nil {
+		switch {
+		case old.kept():
+			return old
+		case reflect.DeepEqual(old.elf, f.elf):
+			old.id, old.settled = f.id, f.settled
+			return old
+		}
 	}
 	if fs.known == nil {
-		fs.known = make(map[fileID]*file)
+		fs.known = make(map[fileKey]*file)
 	}
 	if len(f.elf.Sites) == 0 {
 		if fs.plain++; fs.plain > maxPlain {
-			maps.DeleteFunc(fs.known, func(_ fileID, f *file) bool { return len(f.elf.Sites) == 0 })
+			maps.DeleteFunc(fs.known, func(_ fileKey, f *file) bool { return len(f.elf.Sites) == 0 })
 			fs.plain = 1
 		}
 	}
-	fs.known[f.id] = f
+	f.pinned = fs.pinned[key]
+	fs.known[key] = f
 	return f
+}
+
+// pin makes a file stay attached although nobody uses it.
+func (fs *files) pin(f *file) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if fs.pinned == nil {
+		fs.pinned = make(map[fileKey]bool)
+	}
+	fs.pinned[f.key] = true
+	f.pinned = true
 }
 
 // looked is what came of looking for sites in the files of a process.
@@ -209,6 +273,13 @@ func (fs *files) look(ctx context.Context, modules []process.Module) looked {
 func (fs *files) lookPath(l *looked, name, hostPath string) {
 	l.names = append(l.names, name)
 	f, err := fs.read(name, func() (*os.File, error) { return openPath(hostPath) })
+	l.add(f, err)
+}
+
+// lookOpen reads a file that is open already.
+func (fs *files) lookOpen(l *looked, name string, h *os.File) {
+	l.names = append(l.names, name)
+	f, err := fs.read(name, func() (*os.File, error) { return reopen(h) })
 	l.add(f, err)
 }
 

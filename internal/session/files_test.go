@@ -14,10 +14,10 @@ import (
 // Files without sites are remembered up to a bound, files with sites for good.
 func TestFilesRemembered(t *testing.T) {
 	var fs files
-	marked := fileID{ino: 1}
-	fs.remember(&file{id: marked, elf: &usdt.File{Sites: make([]usdt.Site, 1)}})
+	marked := fileKey{ino: 1}
+	fs.remember(&file{key: marked, elf: &usdt.File{Sites: make([]usdt.Site, 1)}})
 	for i := range uint64(3*maxPlain + 5) {
-		fs.remember(&file{id: fileID{ino: 2 + i}, elf: &usdt.File{}})
+		fs.remember(&file{key: fileKey{ino: 2 + i}, elf: &usdt.File{}})
 		if len(fs.known) > maxPlain+1 {
 			t.Fatalf("%d files remembered after %d", len(fs.known), i+1)
 		}
@@ -27,7 +27,8 @@ func TestFilesRemembered(t *testing.T) {
 	}
 }
 
-// A file keeps its name when it is moved; another in its place has another.
+// A file keeps its name when it is moved, and has another id when it is written to;
+// another file in its place has another name.
 func TestIdentify(t *testing.T) {
 	dir := t.TempDir()
 	identity := func(name string) fileID {
@@ -43,22 +44,27 @@ func TestIdentify(t *testing.T) {
 		}
 		return id
 	}
-	write := func(name string) {
+	write := func(name, text string) {
 		t.Helper()
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(name), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	write("a")
+	write("a", "one")
 	first := identity("a")
 	if err := os.Rename(filepath.Join(dir, "a"), filepath.Join(dir, "b")); err != nil {
 		t.Fatal(err)
 	}
-	if got := identity("b"); got != first {
-		t.Errorf("moved: %+v, was %+v", got, first)
+	moved := identity("b")
+	if moved.fileKey != first.fileKey || moved.size != first.size {
+		t.Errorf("moved: %+v, was %+v", moved, first)
 	}
-	write("a")
-	if got := identity("a"); got == first {
+	write("b", "three")
+	if got := identity("b"); got.fileKey != first.fileKey || got == moved {
+		t.Errorf("written to: %+v, was %+v", got, moved)
+	}
+	write("a", "one")
+	if got := identity("a"); got.fileKey == first.fileKey {
 		t.Errorf("another file has the same name %+v", got)
 	}
 }

@@ -53,6 +53,7 @@ type site struct {
 	// attached: for some process, or for all.
 	attached bool
 	noted    bool // its probes have been removed, see plan.note
+	removed  bool // the same, and they do not come again
 	// gate and since are when it was last attached for any process: ns on the
 	// monotonic and on the boot clock.
 	gate  int64

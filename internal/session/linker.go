@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"reflect"
 
 	"golang.org/x/sys/unix"
 
@@ -32,11 +33,12 @@ const (
 // linker is what loads the libraries of a process: its dynamic linker, or the
 // executable of a statically linked program. It is held open.
 type linker struct {
-	id     fileID
-	handle *os.File
-	path   string
-	static bool // it is the executable, and no dynamic linker
-	direct bool // it is the executable, and was told what to run
+	id      fileID
+	settled bool // as file.settled
+	handle  *os.File
+	path    string
+	static  bool // it is the executable, and no dynamic linker
+	direct  bool // it is the executable, and was told what to run
 	linkerCode
 	hook *os.File // has the function that is called; nil: handle
 	err  error    // why libraries that are loaded later are not noticed
@@ -76,10 +78,10 @@ func (w *watcher) linkerOf(ctx context.Context, proc *process.Process, modules [
 	if l.handle, err = m.Open(); err != nil {
 		return nil, err
 	}
-	if l.id, err = identify(l.handle); err != nil {
+	if l.id, l.settled, err = identifySettled(l.handle); err != nil {
 		return nil, errors.Join(err, l.handle.Close())
 	}
-	l.linkerCode = w.files.linkerCode(l.id, l.handle, l.static)
+	l.linkerCode = w.files.linkerCode(l)
 	if l.err = l.linkerCode.err; l.err == nil && l.Named[debuggerHook] == 0 && !l.static {
 		l.askHook(ctx, proc, modules)
 	}
@@ -120,13 +122,24 @@ func (l *linker) watchable() bool { return l != nil && l.Named[debuggerHook] != 
 const maxLinkers = 1 << 12
 
 // linkerCode reads a linker's file, once.
-func (fs *files) linkerCode(id fileID, h *os.File, static bool) linkerCode {
+func (fs *files) linkerCode(l *linker) linkerCode {
 	fs.mu.Lock()
-	code, known := fs.linkers[id]
+	code, known := fs.linkers[l.id]
 	fs.mu.Unlock()
-	if known {
+	if known && l.settled {
 		return code
 	}
+	code = readLinkerCode(l.handle, l.static)
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if fs.linkers == nil || len(fs.linkers) >= maxLinkers {
+		fs.linkers = make(map[fileID]linkerCode)
+	}
+	fs.linkers[l.id] = code
+	return code
+}
+
+func readLinkerCode(h *os.File, static bool) (code linkerCode) {
 	st, err := h.Stat()
 	if err != nil {
 		return linkerCode{err: err}
@@ -137,12 +150,6 @@ func (fs *files) linkerCode(id fileID, h *os.File, static bool) linkerCode {
 	if code.err == nil && static && code.Named[debuggerHook] == 0 {
 		code.unnoticed, code.err = usdt.HasText(in, st.Size(), dlopenText)
 	}
-	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	if fs.linkers == nil || len(fs.linkers) >= maxLinkers {
-		fs.linkers = make(map[fileID]linkerCode)
-	}
-	fs.linkers[id] = code
 	return code
 }
 
@@ -152,7 +159,7 @@ func (w *watcher) watchLibraries(t *target, v *view) {
 	err := v.linkerErr
 	if l := v.linker; l != nil {
 		t.direct = l.direct
-		err = errors.Join(w.watchHook(t, l), w.holdIn(l))
+		err = errors.Join(w.watchHook(t, l), w.holdIn(t, l))
 	}
 	if err != nil && !errors.Is(err, process.ErrNoProcess) && !errors.Is(err, unix.ESRCH) && !process.Gone(t.pid, 0) {
 		w.say("warning: programs and libraries that process %d runs from now on may be seen late or not at all: %v%s", t.pid, err, w.cfg.advice(TopicLibrary))
@@ -162,38 +169,62 @@ func (w *watcher) watchLibraries(t *target, v *view) {
 // watchHook attaches to what is called when a library has been loaded, once.
 func (w *watcher) watchHook(t *target, l *linker) (err error) {
 	reach, pid := w.reachOf(t)
-	if _, watched := reach.linkers[l.id]; watched {
+	if _, watched := reach.linkers[l.id.fileKey]; watched {
 		return nil
 	}
-	var at *loader.Attachment
+	var h hook
 	switch {
 	case l.err != nil:
 		err = l.err
 	case l.watchable():
-		at, err = w.tracer.WatchLibraries(pid, fdPath(l.hook, l.handle), l.Named[debuggerHook], l.objects)
+		file := l.handle
+		if l.hook != nil {
+			file = l.hook
+		}
+		h, err = w.hookInto(t, l, file, func() (*loader.Attachment, error) {
+			return w.tracer.WatchLibraries(pid, fdPath(file), l.Named[debuggerHook], l.objects)
+		})
 	case l.unnoticed:
 		w.plan.warnings.add(fmt.Sprintf("%s is statically linked and stripped: libraries that it loads by itself (dlopen) are not noticed%s", l.path, w.cfg.advice(TopicLibrary)))
 	}
-	reach.linkers[l.id] = at
+	if errors.Is(err, errLater) {
+		return nil
+	}
+	reach.linkers[l.id.fileKey] = h
 	return err
 }
 
 // holdIn makes programs that start in a dynamic linker wait there, once.
-func (w *watcher) holdIn(l *linker) error {
-	if l.static || l.Entry == 0 || w.holding[l.id] {
+func (w *watcher) holdIn(t *target, l *linker) error {
+	if _, holds := w.holding[l.id.fileKey]; holds || l.static || l.Entry == 0 {
 		return nil
 	}
-	w.holding[l.id] = true
-	_, err := w.tracer.HoldExecs(fdPath(l.handle), l.Entry)
+	h, err := w.hookInto(t, l, l.handle, func() (*loader.Attachment, error) {
+		return w.tracer.HoldExecs(fdPath(l.handle), l.Entry)
+	})
+	if errors.Is(err, errLater) {
+		return nil
+	}
+	w.holding[l.id.fileKey] = h
 	return err
 }
 
-// fdPath names the first open file for the kernel.
-func fdPath(files ...*os.File) string {
-	for _, f := range files {
-		if f != nil {
-			return fmt.Sprintf("/proc/self/fd/%d", f.Fd())
-		}
+// hookInto attaches something in a linker's file, once that cannot be written to.
+func (w *watcher) hookInto(t *target, l *linker, file *os.File, with func() (*loader.Attachment, error)) (hook, error) {
+	g, err := w.guardFile(t, file, l.path)
+	if err != nil {
+		return hook{}, err
 	}
-	return ""
+	defer g.free()
+	if id, err := identify(l.handle); err != nil || id != l.id || !l.settled && !reflect.DeepEqual(readLinkerCode(l.handle, l.static), l.linkerCode) && l.hook == nil {
+		return hook{}, errors.Join(err, w.later(t, file, l.path))
+	}
+	at, err := g.attach(nil, with)
+	if errors.Is(err, errGivenWay) {
+		return hook{}, errLater
+	}
+	return hook{at, g}, err
 }
+
+// fdPath names an open file for the kernel.
+func fdPath(f *os.File) string { return fmt.Sprintf("/proc/self/fd/%d", f.Fd()) }

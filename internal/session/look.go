@@ -42,6 +42,7 @@ type view struct {
 	replaced  bool // it runs another program than at the last look
 	starting  bool
 	cut       bool // more files are mapped than are looked at
+	later     bool // some file cannot be attached to yet
 }
 
 // request says what to look at.
@@ -50,6 +51,7 @@ type request struct {
 	earlier  []process.Module
 	starting bool          // its libraries are not mapped yet: look for those it will load
 	ahead    time.Duration // no longer than this
+	also     *pending      // a file that it used, and may use again; nil for none
 }
 
 func (v *view) close() {
@@ -90,6 +92,9 @@ func (w *watcher) see(ctx context.Context, r request) (*view, error) {
 	}
 	for _, path := range w.cfg.Libraries {
 		w.files.lookPath(&v.looked, path, path)
+	}
+	if p := r.also; p != nil {
+		w.files.lookOpen(&v.looked, p.path, p.file)
 	}
 	if len(v.unread) > 0 && over(r.proc, modules) {
 		v.unread = nil // that is why they could not be read

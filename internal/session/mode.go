@@ -25,6 +25,9 @@ type mode interface {
 	use(*loader.Tracer)
 	// sitesChanged says that sites have been attached.
 	sitesChanged(*plan) error
+	// removing says that the probes of sites are about to be removed, while the
+	// session goes on. Any goroutine calls it.
+	removing(sites []uint32) error
 	// begin is called once everything is in place, and detaching before anything
 	// is removed, with the time.
 	begin() error
@@ -60,6 +63,7 @@ func (recording) releases() bool            { return true }
 func (recording) options(*loader.Options)   {}
 func (recording) use(*loader.Tracer)        {}
 func (recording) sitesChanged(*plan) error  { return nil }
+func (recording) removing([]uint32) error   { return nil }
 func (recording) begin() error              { return nil }
 func (recording) detaching(int64) error     { return nil }
 func (recording) interval() time.Duration   { return drainInterval }

@@ -38,6 +38,13 @@ func (c *plan) note(sites []*site) {
 	}
 }
 
+// remove makes sites stay as they are, whose probes are out for good.
+func (c *plan) remove(sites []*site) {
+	for _, s := range sites {
+		s.removed = true
+	}
+}
+
 func (c *plan) countHits(s *site, hits uint64) {
 	switch {
 	case s.over != nil:

@@ -101,6 +101,11 @@ func (s *Session) finish(reason string, stopped <-chan struct{}) (*stream.Summar
 		defer w.mu.Unlock()
 	}
 	held, err := s.detach(deadline)
+	if len(held) == 0 {
+		w.guards.close()
+	} else {
+		w.left.Store(true)
+	}
 	errs = append(errs, err, w.tracer.Drain(s.drained))
 	s.trapped.tell(s.cfg.Message)
 	now := clock.Monotonic()

@@ -33,7 +33,16 @@ func (w *watcher) releaseIdle() {
 // retireUnused forgets a file, its sites and the pairs that only it had, once
 // nobody uses it and no probe of it is left. Files that the user named stay.
 func (w *watcher) retireUnused(f *file) {
-	if f.users > 0 || f.attachments > 0 || f.pinned || f.retired || len(w.shared.files[f]) > 0 || !w.mode.releases() {
+	if f.users > 0 || f.attachments > 0 || f.pinned || len(w.shared.files[f]) > 0 || !w.mode.releases() {
+		return
+	}
+	w.retire(f)
+}
+
+// retire forgets a file whose probes are out, its sites and the pairs that only it
+// had; where those cannot be let go of, they stay and are not attached again.
+func (w *watcher) retire(f *file) {
+	if f.retired {
 		return
 	}
 	f.retired = true
@@ -50,12 +59,18 @@ func (w *watcher) retireUnused(f *file) {
 		ids, sites = append(ids, s.ID), append(sites, w.plan.sites[s.ID])
 		delete(w.shared.sites, s.ID)
 	}
+	if !w.mode.releases() {
+		w.plan.remove(sites)
+		return
+	}
 	w.plan.note(sites)
-	tracer := w.tracer
-	w.core.retire(ids, func() {
-		if tracer != nil {
-			tracer.Forget(ids)
-		}
-		w.inbox.post(func() { w.plan.free(sites) })
-	})
+	w.core.retire(func() { w.inbox.post(func() { w.forgetSites(ids, sites) }) })
+}
+
+// forgetSites lets go of sites of which everything has been read. Their numbers
+// come last: whoever gets them next must find nothing of theirs.
+func (w *watcher) forgetSites(ids []uint32, sites []*site) {
+	w.plan.free(sites)
+	w.tracer.Forget(ids)
+	w.core.removeSites(ids)
 }

@@ -3,6 +3,7 @@
 package session
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -177,7 +178,14 @@ func (w *watcher) watchStart(f openFile) {
 	if f.semaphores.start != nil || f.elf.Start == 0 {
 		return
 	}
-	at, err := w.tracer.WatchStart(f.attachPath(), f.elf.Start)
+	g := f.guard.Load()
+	if g == nil {
+		return // it is being written to
+	}
+	at, err := g.attach(nil, func() (*loader.Attachment, error) { return w.tracer.WatchStart(f.attachPath(), f.elf.Start) })
+	if errors.Is(err, errGivenWay) {
+		return
+	}
 	if err != nil {
 		w.plan.warnings.add(fmt.Sprintf("%s: its first markers may be missed: %v", f.path, err))
 		return
@@ -188,7 +196,7 @@ func (w *watcher) watchStart(f openFile) {
 // unwatchStart is for a file that nobody uses any more.
 func (w *watcher) unwatchStart(f *file) {
 	if at := f.semaphores.start; at != nil {
-		w.tracer.Release(at, nil)
+		w.unhook(hook{at, f.guard.Load()})
 		f.semaphores.start = nil
 	}
 }

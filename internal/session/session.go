@@ -126,6 +126,10 @@ func (w *watcher) free() error {
 		}
 		err = w.tracer.Close()
 	}
+	if !w.left.Load() {
+		w.guards.close()
+	}
+	w.closePending()
 	for _, t := range w.targets {
 		if t.proc != nil {
 			t.proc.Close()
@@ -174,6 +178,9 @@ func (s *Session) begin() error {
 	defer w.mu.Unlock()
 	if w.tracer == nil {
 		return fmt.Errorf("%w: no target was added", ErrNoMarkers)
+	}
+	if names := w.pendingPaths(); w.attached.sites+w.attached.postponed == 0 && len(names) > 0 {
+		return fmt.Errorf("attach: %s: somebody has it open for writing, so it may change: close it first", list(names))
 	}
 	if len(w.plan.sites) > 0 && w.attached.sites+w.attached.postponed == 0 {
 		return fmt.Errorf("attach: no site could be attached: %s", list(slices.Collect(maps.Keys(w.attached.failures))))

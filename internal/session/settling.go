@@ -81,6 +81,7 @@ func settleFile(proc *process.Process, f openFile, last bool) (semaphore.Result,
 		return semaphore.Result{}, err
 	}
 	f.semaphores.twice = f.semaphores.twice || m.Copies() > 1
+	f.tellGuard()
 	in := semaphore.File{
 		Arch: f.elf.Arch, Sites: f.semaphores.counted(), Mappings: m.Mappings, Content: f.handle, Exact: f.semaphores.twice,
 	}
@@ -209,6 +210,27 @@ func (w *watcher) settleLast(f *file) {
 			o.handle.Close()
 		}
 		proc.Close()
+	}
+}
+
+// settleFirst is settleLast for files whose probes are about to be removed because
+// somebody writes to them. It does not hold the watcher's lock; at the session's
+// end settleAll does it.
+func (w *watcher) settleFirst(g *guard) {
+	if !g.misplaced.Load() {
+		return
+	}
+	for !w.mu.TryLock() {
+		if w.ctx.Err() != nil {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	defer w.mu.Unlock()
+	for _, f := range w.filesOf(g.key) {
+		if f.guard.Load() == g {
+			w.settleLast(f)
+		}
 	}
 }
 

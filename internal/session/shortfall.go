@@ -12,6 +12,7 @@ import (
 // shortfall counts what the watcher could not do as promised.
 type shortfall struct {
 	lateExecs, lateLibraries, lateStarts delay
+	overwritten                          delay  // files that were being written to in place
 	missedExecs                          uint64 // programs that ended before they could be looked at
 	slowLooks                            uint64 // looks that took too long
 	failedLooks                          uint64 // looks that failed at a living process
@@ -47,6 +48,13 @@ func (t *shortfall) notes() []stream.Note {
 				Count: uint64(n.d.times),
 			})
 		}
+	}
+	if n := t.overwritten; n.times > 0 {
+		what := "times that a traced file was being written to in place: its markers meanwhile are missing"
+		if n.worst > 0 {
+			what += fmt.Sprintf(", for up to %v until it was attached again", roundTime(n.worst))
+		}
+		out = append(out, stream.Note{What: what, Count: uint64(n.times)})
 	}
 	return append(out, present(
 		stream.Note{What: "programs run by exec that ended before they could be looked at", Count: t.missedExecs},

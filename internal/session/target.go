@@ -32,13 +32,13 @@ type reach struct {
 	files   map[*file][]*loader.Attachment
 	sites   map[uint32]bool // that are attached, or could not be
 	bare    map[uint32]bool // of them: those whose markers' counters are not raised there
-	linkers map[fileID]*loader.Attachment
+	linkers map[fileKey]hook
 }
 
 func newReach() reach {
 	return reach{
 		files: make(map[*file][]*loader.Attachment), sites: make(map[uint32]bool), bare: make(map[uint32]bool),
-		linkers: make(map[fileID]*loader.Attachment),
+		linkers: make(map[fileKey]hook),
 	}
 }
 
@@ -81,10 +81,8 @@ func (w *watcher) detachAll(t *target) {
 	for f, attachments := range t.reach.files {
 		w.detach(f, attachments)
 	}
-	for _, at := range t.reach.linkers {
-		if at != nil {
-			w.tracer.Release(at, nil)
-		}
+	for _, h := range t.reach.linkers {
+		w.unhook(h)
 	}
 	t.reach = newReach()
 }
@@ -98,6 +96,10 @@ func (w *watcher) detach(f *file, attachments []*loader.Attachment) {
 		w.tracer.Release(at, func() {
 			w.inbox.post(func() {
 				f.attachments--
+				if g := f.guard.Load(); g != nil {
+					g.removed(at)
+					w.unguard(f, g)
+				}
 				w.retireUnused(f)
 			})
 		})

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/phasetrace/phasetrace/internal/clock"
@@ -29,9 +30,13 @@ type watcher struct {
 
 	plan    plan
 	files   files
-	targets map[int]*target      // by PID
-	shared  reach                // with Config.Follow: of every process
-	holding map[fileID]bool      // dynamic linkers in which new programs wait
+	targets map[int]*target  // by PID
+	shared  reach            // with Config.Follow: of every process
+	holding map[fileKey]hook // dynamic linkers in which new programs wait
+	guards  *guards
+	pending map[fileKey]*pending // files whose markers are not traced for now
+	old     oldFiles
+	left    atomic.Bool          // the kernel has not removed all probes; the guards stay
 	known   map[event.File]int64 // since when their markers are attached, ns CLOCK_MONOTONIC
 	passing map[event.File]bool  // executables of which every process has to be looked at
 	idle    []*file              // that no target uses, the longest idle first
@@ -83,13 +88,14 @@ func (in *inbox) take() []func() {
 func newWatcher(cfg *Config, core *core, m mode) *watcher {
 	w := &watcher{
 		cfg: cfg, core: core, mode: m, targets: make(map[int]*target), shared: newReach(),
-		holding: make(map[fileID]bool), known: make(map[event.File]int64),
+		holding: make(map[fileKey]hook), pending: make(map[fileKey]*pending), old: make(oldFiles), known: make(map[event.File]int64),
 		passing: make(map[event.File]bool),
 		inbox:   inbox{wake: make(chan struct{}, 1)}, halting: inbox{wake: make(chan struct{}, 1)},
 		attached: attachedCount{failures: make(map[string]bool)},
 	}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	w.plan = newPlan(cfg, core, m)
+	w.guards = newGuards(core, m, w.settleFirst, func(g *guard) { w.inbox.post(func() { w.overwritten(g) }) })
 	return w
 }
 

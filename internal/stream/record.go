@@ -24,6 +24,9 @@ const (
 	// ReasonKeyReused: its key was used again while it was open, so nobody can say
 	// which of the two an exit means.
 	ReasonKeyReused Reason = "key_reused"
+	// ReasonProbesRemoved: the file of its markers was about to be written to, so
+	// its probes were removed.
+	ReasonProbesRemoved Reason = "probes_removed"
 )
 
 // LostName is the name of a scope whose enter was lost.

@@ -105,6 +105,8 @@ func synthetic(r stream.Reason) string {
 		return "tracing ended"
 	case stream.ReasonLost:
 		return "its own record was lost"
+	case stream.ReasonProbesRemoved:
+		return "its file was written to, and its probes removed before that"
 	}
 	return human.Escape(string(r))
 }

@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package session
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/phasetrace/phasetrace/internal/fixture"
+	"github.com/phasetrace/phasetrace/internal/testenv"
+)
+
+var rebuilds = flag.Int("rebuilds", 10, "how often TestRebuiltUnderLoad overwrites its files")
+
+// yard is where a program and a library are rebuilt in place while others run and
+// load them.
+type yard struct {
+	t                  *testing.T
+	program, library   string
+	programs, builds   []string        // of each version
+	loading            sync.RWMutex    // read while somebody has the library loaded
+	current            fixture.Version // of the library
+	stop               chan struct{}
+	mu                 sync.Mutex
+	traced, programRun map[string]int // runs by version: of traced ones, and of all programs
+}
+
+const yardRounds = 50
+
+// work calls a worker again and again until the yard closes.
+func (y *yard) work(wg *sync.WaitGroup, once func()) {
+	wg.Go(func() {
+		for {
+			select {
+			case <-y.stop:
+				return
+			default:
+				once()
+			}
+		}
+	})
+}
+
+// ran books a run by what it printed.
+func (y *yard) ran(printed string, traced bool) {
+	name, ok := strings.CutPrefix(printed, "version ")
+	if !ok {
+		y.t.Errorf("a program printed %q", printed)
+	}
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	if traced {
+		y.traced[name]++
+	}
+	y.programRun[name]++
+}
+
+// runTraced has a traced shell run the program. It may be written to just then.
+func (y *yard) runTraced(sh shell) {
+	sh.WriteLine(fmt.Sprintf("'%s' %d; echo status $?", y.program, yardRounds))
+	switch line := sh.ReadLine(); {
+	case line == "status 126":
+	case strings.HasPrefix(line, "status"):
+		y.t.Errorf("a traced program: %s: %s", line, sh.Stderr())
+	default:
+		y.ran(line, true)
+		if got := sh.ReadLine(); got != "status 0" {
+			y.t.Errorf("a traced program printed %q: %s", line, got)
+		}
+	}
+}
+
+// runUntraced runs the program.
+func (y *yard) runUntraced() {
+	out, err := exec.Command(y.program, fmt.Sprint(yardRounds)).CombinedOutput()
+	switch {
+	case errors.Is(err, syscall.ETXTBSY):
+	case err != nil:
+		y.t.Errorf("an untraced program: %v: %s", err, out)
+	default:
+		y.ran(string(bytes.TrimSpace(out)), false)
+	}
+}
+
+// load has a process load the library.
+func (y *yard) load(p *fixture.Proc, traced bool) {
+	y.loading.RLock()
+	defer y.loading.RUnlock()
+	p.WriteLine(fmt.Sprintf("run %d", yardRounds))
+	if got := p.ReadLine(); got != prints(y.current) {
+		y.t.Errorf("the library: %q, want %q", got, prints(y.current))
+	}
+	if traced {
+		y.mu.Lock()
+		defer y.mu.Unlock()
+		y.traced[y.current.Name]++
+	}
+}
+
+// rebuild overwrites the files with the next version.
+func (y *yard) rebuild(i int) {
+	fixture.Overwrite(y.t, y.program, y.programs[i%len(y.programs)])
+	y.loading.Lock()
+	defer y.loading.Unlock()
+	fixture.Overwrite(y.t, y.library, y.builds[i%len(y.builds)])
+	y.current = fixture.Versions[i%len(y.builds)]
+}
+
+// A program and a library are rebuilt in place again and again, while traced and
+// untraced processes run and load them: nobody dies, every result is right, and
+// every version's phases are traced or said to be missing.
+func TestRebuiltUnderLoad(t *testing.T) {
+	testenv.BPF(t)
+	y := &yard{t: t, programs: versions(t, false, fixture.Versions...), builds: versions(t, true, fixture.Versions...),
+		stop: make(chan struct{}), traced: make(map[string]int), programRun: make(map[string]int), current: fixture.Versions[0]}
+	y.program, y.library = placed(t, y.programs[0]), placed(t, y.builds[0])
+	leaks := watchLeaks(t)
+	sh, reload, other := startShell(t), startReload(t, y.library, "around"), startReload(t, y.library)
+	said := newMessages()
+	defer func() { t.Log(strings.Join(said.all, "\n")) }()
+	tr := attach(t, []int{sh.Pid(), reload.Pid()}, Config{Follow: true, Message: said.add})
+	var wg sync.WaitGroup
+	y.work(&wg, func() { y.runTraced(sh) })
+	y.work(&wg, func() { y.load(reload, true) })
+	y.work(&wg, y.runUntraced)
+	y.work(&wg, func() { y.load(other, false) })
+	for i := range *rebuilds {
+		y.rebuild(i + 1)
+		if t.Failed() {
+			break
+		}
+	}
+	close(y.stop)
+	wg.Wait()
+	for _, p := range []*fixture.Proc{sh.Proc, reload, other} {
+		p.CloseStdin()
+		p.WaitOK()
+	}
+	sum := tr.wait()
+	y.account(tr, sum.Notes != nil)
+	if sum.ViolationTotal != 0 {
+		t.Errorf("%d violations, the first: %v", sum.ViolationTotal, sum.Violations[0].First.Err)
+	}
+	t.Logf("%d rebuilds; runs of the program by version %v; notes %v", *rebuilds, y.programRun, sum.Notes)
+	leaks()
+}
+
+// account holds what was traced against what was run.
+func (y *yard) account(tr *tracing, told bool) {
+	seen := tr.phases(y.t)
+	var all, traced uint64
+	for name, runs := range y.traced {
+		want := uint64(runs * yardRounds)
+		if seen[name] > want || seen[name] < want && !told {
+			y.t.Errorf("%d phases of version %s in %d runs, nothing missing was told: %v", seen[name], name, runs, told)
+		}
+		all, traced = all+want, traced+seen[name]
+	}
+	y.t.Logf("traced %d of %d phases", traced, all)
+	if traced == 0 {
+		y.t.Error("nothing was traced")
+	}
+}
+
+// watchLeaks returns what fails the test if the kernel has said since that it
+// could not take a probe out again. Where its messages cannot be read it does
+// nothing.
+func watchLeaks(t *testing.T) func() {
+	fd, err := unix.Open("/dev/kmsg", unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err == nil {
+		_, err = unix.Seek(fd, 0, unix.SEEK_END)
+	}
+	if err != nil {
+		t.Logf("the kernel's messages cannot be read: %v", err)
+		return func() {}
+	}
+	return func() {
+		defer unix.Close(fd)
+		buf := make([]byte, 1<<13)
+		for {
+			n, err := unix.Read(fd, buf)
+			if err == unix.EPIPE {
+				continue // messages were overwritten
+			}
+			if err != nil {
+				return
+			}
+			if text := string(buf[:n]); strings.Contains(text, "leaking uprobe") && strings.Contains(text, "session.test") {
+				t.Errorf("the kernel says: %s", text)
+			}
+		}
+	}
+}
