@@ -35,6 +35,7 @@ type trials struct {
 // try tries everything. It attaches, for a moment, to a marker in this very
 // process and to nothing else.
 func try() trials {
+	loader.LearnKernelVersion()
 	t := trials{
 		load: tryLoad(), btf: tryBTF(), ring: tryRing(),
 		taskStorage: tryTaskStorage(),

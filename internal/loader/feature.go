@@ -73,6 +73,7 @@ func ParseWithout(s string) (Without, error) {
 // trace.
 func DetectFeatures(w Without) (Features, error) {
 	var f Features
+	LearnKernelVersion()
 	spec, err := bpf.LoadPhasetrace()
 	if err != nil {
 		return f, fmt.Errorf("read the BPF object: %w", err)
