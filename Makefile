@@ -27,10 +27,11 @@ demo: build ## trace a small multi-threaded program, live
 	@if [ "$$(id -u)" = 0 ]; then ./phasetrace demo; else echo "tracing needs privileges: sudo ./phasetrace demo"; sudo ./phasetrace demo; fi
 
 # Tests that need BPF skip where it is not available. With CI or
-# PHASETRACE_REQUIRE_BPF=1 set, such a skip is a failure.
+# PHASETRACE_REQUIRE_BPF=1 set, such a skip is a failure. What was skipped, and for
+# want of what, is listed at the end.
 test: build ## vet, and run every test this machine can run
 	$(GO) vet ./...
-	$(GO) test ./...
+	@GO='$(GO)' $(GO) run ./test/skips ./...
 
 # Only packages whose goroutines share something. The hostile run is left out: it
 # bounds memory. Of the session's tests, only those that do not depend on timing:

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/phasetrace/phasetrace/internal/apart"
 )
 
 // running is the phasetrace command at work.
@@ -110,7 +112,8 @@ func sustainedTable(ctx context.Context, b *bench) error {
 	if err != nil {
 		return errors.Join(err, p.stop())
 	}
-	before, err := usageOf(r.cmd.Process.Pid)
+	worker := apart.WorkerOf(r.cmd.Process.Pid)
+	before, err := usageOf(worker)
 	if err != nil {
 		return err
 	}
@@ -127,7 +130,7 @@ func sustainedTable(ctx context.Context, b *bench) error {
 		}
 	}
 	took := time.Since(began)
-	after, err := usageOf(r.cmd.Process.Pid)
+	after, err := usageOf(worker)
 	if err := errors.Join(err, r.stop(), p.stop()); err != nil {
 		return err
 	}

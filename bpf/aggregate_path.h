@@ -136,7 +136,7 @@ static __noinline int read_bytes(struct aggregate_state *st, __u64 addr, __u64 l
 	n &= AGG_NAME - 1;
 	err = bpf_probe_read_user(st->key.name, n, (void *)addr);
 	if (err && sleepable)
-		err = bpf_copy_from_user(st->key.name, n, (void *)addr);
+		err = read_absent(st->key.name, n, addr);
 	st->dirty = AGG_NAME;
 	if (err)
 		st->key.literal = LITERAL_UNREADABLE;

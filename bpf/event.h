@@ -26,6 +26,7 @@ enum record_type {
 	RECORD_EXEC = 7,
 	RECORD_FORK = 8,
 	RECORD_LIBRARY = 9,	 /* the dynamic linker changed its list */
+	RECORD_FILE_START = 10,	 /* a watched file is about to run its first code */
 };
 
 /* How every record begins; readers merge by the time. */
@@ -80,6 +81,27 @@ struct identity {
 	__u32 inner_tid;
 };
 
+/*
+ * An executable, as the kernel numbers it; user space hands back what it got.
+ * Inode numbers are used again, hence the generation, and not every file system
+ * keeps one: the time of the last change tells such files apart too, and a file
+ * that was written over.
+ */
+struct exe_key {
+	__u64 ino;
+	__u64 changed; /* ns, CLOCK_REALTIME: of its last change (ctime) */
+	__u64 size;    /* bytes */
+	__u32 dev;
+	__u32 generation;
+};
+
+/* A process that is to wait after exec. */
+struct held_exec {
+	struct exe_key file;
+	__u32 waiting; /* it has begun to */
+	__u32 pad;
+};
+
 struct thread_record {
 	RECORD_HEAD;
 	__u8 pad[7];
@@ -110,9 +132,7 @@ struct exec_record {
 	__u64 former_start; /* of the thread that ran exec, as last told; 0: it was never told of */
 	__u32 former_tid;   /* the same thread's id before it took the process's */
 	__u32 before;	    /* program of the thread's markers until now */
-	__u64 ino;	    /* the new program's file, as in struct exe_key */
-	__u32 dev;
-	__u32 pad2;
+	struct exe_key file; /* the new program's */
 };
 
 /* Its head is the parent's. */
@@ -125,7 +145,18 @@ struct fork_record {
 	__u32 pad2;
 };
 
+#define LIBRARY_NAME 256 /* bytes, the closing NUL included */
+
+/* One for each object that was added, with its name, then one for the change. */
 struct library_record {
+	RECORD_HEAD;
+	__u8 unnamed; /* objects may have been added whose names are not told */
+	__u8 pad[6];
+	struct identity who;
+	char name[LIBRARY_NAME]; /* as the dynamic linker has it; empty: the change itself */
+};
+
+struct file_start_record {
 	RECORD_HEAD;
 	__u8 pad[7];
 	struct identity who;
@@ -149,6 +180,16 @@ struct lane_state {
 	__s32 low;
 };
 
+/* A look at the objects of a dynamic linker, by their addresses in the target. */
+struct library_walk {
+	__u64 list;  /* of struct r_debug */
+	__u64 node;  /* of an object */
+	__u64 next;  /* of the object behind it, or of a name */
+	__u64 known; /* of the last object at the last change; 0: not known */
+	__u32 state; /* of the list: enum list_state */
+	__u32 pad;
+};
+
 /* Everything about one thread, the record under construction included: the
  * memory belongs to the thread, so a program that sleeps or is preempted in
  * the middle shares it with nobody.
@@ -164,8 +205,10 @@ struct thread_state {
 	struct lane_state lanes[MAX_LANES];
 	struct marker_record rec;
 	__u8 payload[PAYLOAD_SIZE]; /* slots, then strings; sent together with rec */
-	struct thread_record thread; /* being sent, as is the next */
+	struct thread_record thread; /* being sent, as are the next */
 	struct library_record library;
+	struct library_walk walk;
+	struct file_start_record file_start;
 };
 
 /* Loss by thread: touched only when a record is lost. */
@@ -173,13 +216,6 @@ struct loss_key {
 	__u64 start_time;
 	__u32 tgid;
 	__u32 tid;
-};
-
-/* An executable, as the kernel numbers it; user space hands back what it got. */
-struct exe_key {
-	__u64 ino;
-	__u32 dev;
-	__u32 waiting; /* in map held: its process has begun to wait; else 0 */
 };
 
 enum drop_counter {

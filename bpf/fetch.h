@@ -7,29 +7,31 @@
 #ifndef PHASETRACE_FETCH_H
 #define PHASETRACE_FETCH_H
 
-#define EFAULT 14
+#define PAGE_MASK_4K 4095U /* pages are no smaller */
 
-/* Bring a page of the target in. Returns 0 when it can be read now. */
-static __always_inline long touch(__u64 addr)
-{
-	char c;
-
-	return bpf_copy_from_user(&c, 1, (void *)addr);
-}
-
-#define PAGE_MASK_4K 4095ULL
-
+/*
+ * bpf_probe_read_user_str for a string that is not present. The second page is read
+ * only if the string does not end on the first.
+ */
 static __noinline long read_absent_string(char *dst, __u32 size, __u64 addr)
 {
-	long n = -EFAULT;
+	__u32 first = PAGE_MASK_4K + 1 - (addr & PAGE_MASK_4K);
+	char last;
+	long n;
 
-	/* A string of STR_MAX bytes lies on two pages at most. */
-	if (!dst || size > STR_MAX + 2 || touch(addr))
+	if (!dst || size > STR_MAX + 2)
+		return -EFAULT;
+	if (first > size)
+		first = size;
+	if (!first || read_absent(dst, first, addr))
+		return -EFAULT;
+	last = dst[first - 1];
+	n = bpf_probe_read_kernel_str(dst, first, dst); /* in place: finds the end */
+	if (!last || n < first || first == size)
 		return n;
-	n = bpf_probe_read_user_str(dst, size, (void *)addr);
-	if (n >= 0 || touch((addr | PAGE_MASK_4K) + 1))
-		return n;
-	return bpf_probe_read_user_str(dst, size, (void *)addr);
+	if (read_absent(dst, size, addr))
+		return -EFAULT;
+	return bpf_probe_read_kernel_str(dst, size, dst);
 }
 
 /* Writes slot i, of a string of which `len` bytes are kept behind `st->used`. */
@@ -89,7 +91,7 @@ static __noinline int copy_bytes(struct thread_state *st, __u32 i, __u64 addr, _
 	dst = (char *)st->payload + at;
 	err = bpf_probe_read_user(dst, n, (void *)addr);
 	if (err && sleepable)
-		err = bpf_copy_from_user(dst, n, (void *)addr);
+		err = read_absent(dst, n, addr);
 	if (err)
 		return set_slot(st, i, 0, STRING_UNREADABLE);
 	return set_slot(st, i, n, len > max ? STRING_TRUNCATED : 0);
@@ -116,6 +118,7 @@ static __noinline int fetch_arguments(void *ctx, struct thread_state *st, __u32 
 	opaque(max);
 	copy_string(st, i, addr, max);
 	copy_bytes(st, i, addr, max, len);
+	read_absent(st, 8, addr);
 	return 0;
 }
 

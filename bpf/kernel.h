@@ -43,18 +43,53 @@ struct percpu_counter {
 
 struct super_block {
 	__u32 s_dev;
+	unsigned long s_magic;
 } core_type;
 
 struct inode {
+	unsigned short i_mode;
 	unsigned long i_ino;
 	struct super_block *i_sb;
+	__u32 i_generation;
+	__s64 i_size;
+	__s64 i_ctime_sec;
+	__u32 i_ctime_nsec;
+} core_type;
+
+struct timespec64 {
+	__s64 tv_sec;
+	long tv_nsec;
+} core_type;
+
+/* kernels 6.6 to 6.10 */
+struct inode___6_6 {
+	struct timespec64 __i_ctime;
+} core_type;
+
+/* kernels before 6.6 */
+struct inode___old {
+	struct timespec64 i_ctime;
 } core_type;
 
 struct file {
 	struct inode *f_inode;
 } core_type;
 
+struct vm_operations_struct;
+struct userfaultfd_ctx;
+
+struct vm_userfaultfd_ctx { /* empty without CONFIG_USERFAULTFD */
+	struct userfaultfd_ctx *ctx;
+} core_type;
+
+struct vm_area_struct {
+	const struct vm_operations_struct *vm_ops;
+	struct file *vm_file;
+	struct vm_userfaultfd_ctx vm_userfaultfd_ctx;
+} core_type;
+
 struct mm_struct {
+	atomic_t mm_users;
 	struct percpu_counter rss_stat[4];
 	struct file *exe_file;
 	unsigned long start_stack;

@@ -6,25 +6,7 @@
 #ifndef PHASETRACE_LIFECYCLE_H
 #define PHASETRACE_LIFECYCLE_H
 
-/* The dynamic linker of a target has changed its list of libraries. */
-SEC("uprobe")
-int library_change(void *ctx)
-{
-	struct task_struct *task = bpf_get_current_task_btf();
-	struct thread_state *st;
-
-	if (filter_processes && !is_target(task))
-		return 0;
-	st = bpf_task_storage_get(&threads, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
-	if (!st) {
-		count_drop(DROP_LIFECYCLE);
-		return 0;
-	}
-	stamp(&st->library, task, RECORD_LIBRARY);
-	identify(task, &st->library.who);
-	send_lifecycle(&st->library, sizeof(st->library));
-	return 0;
-}
+#include "library.h"
 
 SEC("tp_btf/sched_process_fork")
 int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child)
@@ -51,7 +33,6 @@ int BPF_PROG(process_exec, struct task_struct *task, int old_pid)
 {
 	struct thread_state *st = bpf_task_storage_get(&threads, task, 0, 0);
 	struct exec_record rec = {};
-	struct exe_key key = {};
 
 	/* A thread that execs takes its process's first id: it has to be told anew.
 	 * What was open is over, and markers say so should this record be lost.
@@ -67,14 +48,13 @@ int BPF_PROG(process_exec, struct task_struct *task, int old_pid)
 	}
 	if (!is_target(task))
 		return 0;
+	start_objects(task);
 	stamp(&rec, task, RECORD_EXEC);
 	identify(task, &rec.who);
 	if (st)
 		st->start_time = rec.who.start_time;
-	prepare_hold(task, rec.who.view_tgid, &key);
+	prepare_hold(task, rec.who.view_tgid, &rec.file);
 	rec.former_tid = old_pid;
-	rec.ino = key.ino;
-	rec.dev = key.dev;
 	send_lifecycle(&rec, sizeof(rec));
 	return 0;
 }
@@ -99,6 +79,7 @@ int BPF_PROG(process_exit, struct task_struct *task)
 		send_lifecycle(&rec.thread, sizeof(rec.thread));
 		return 0;
 	}
+	forget_objects(task);
 	rec.status = task->exit_code;
 	tgid = rec.thread.who.view_tgid;
 	bpf_map_delete_elem(&targets, &tgid);

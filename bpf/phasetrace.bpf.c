@@ -22,7 +22,7 @@
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
 /* Set by the loader before loading. */
-const volatile __u8 sleepable = 0;	  /* bpf_copy_from_user is allowed */
+const volatile __u8 sleepable = 0;	  /* may sleep until memory is present */
 const volatile __u8 filter_processes = 0; /* attached without a PID: look at targets */
 const volatile __u8 follow_forks = 0;
 
@@ -40,6 +40,7 @@ const enum string_flag *unused_string_flag __attribute__((unused));
 const enum drop_counter *unused_drop_counter __attribute__((unused));
 
 #include "thread.h"
+#include "absent.h"
 #include "fetch.h"
 
 static __always_inline __u32 resident_pages(struct mm_struct *mm)

@@ -178,10 +178,12 @@ const (
 )
 
 type PhasetraceExeKey struct {
-	_       structs.HostLayout
-	Ino     uint64
-	Dev     uint32
-	Waiting uint32
+	_          structs.HostLayout
+	Ino        uint64
+	Changed    uint64
+	Size       uint64
+	Dev        uint32
+	Generation uint32
 }
 
 type PhasetraceExecRecord struct {
@@ -197,9 +199,17 @@ type PhasetraceExecRecord struct {
 	FormerStart uint64
 	FormerTid   uint32
 	Before      uint32
-	Ino         uint64
-	Dev         uint32
-	Pad2        uint32
+	File        PhasetraceExeKey
+}
+
+type PhasetraceFileStartRecord struct {
+	_    structs.HostLayout
+	Time uint64
+	Tgid uint32
+	Tid  uint32
+	Type uint8
+	Pad  [7]uint8
+	Who  PhasetraceIdentity
 }
 
 type PhasetraceForkRecord struct {
@@ -215,6 +225,13 @@ type PhasetraceForkRecord struct {
 	Pad2   uint32
 }
 
+type PhasetraceHeldExec struct {
+	_       structs.HostLayout
+	File    PhasetraceExeKey
+	Waiting uint32
+	Pad     uint32
+}
+
 type PhasetraceIdentity struct {
 	_         structs.HostLayout
 	StartTime uint64
@@ -226,13 +243,15 @@ type PhasetraceIdentity struct {
 }
 
 type PhasetraceLibraryRecord struct {
-	_    structs.HostLayout
-	Time uint64
-	Tgid uint32
-	Tid  uint32
-	Type uint8
-	Pad  [7]uint8
-	Who  PhasetraceIdentity
+	_       structs.HostLayout
+	Time    uint64
+	Tgid    uint32
+	Tid     uint32
+	Type    uint8
+	Unnamed uint8
+	Pad     [6]uint8
+	Who     PhasetraceIdentity
+	Name    [256]int8
 }
 
 type PhasetraceLossKey struct {
@@ -281,6 +300,7 @@ const (
 	PhasetraceRecordTypeRECORD_EXEC         PhasetraceRecordType = 7
 	PhasetraceRecordTypeRECORD_FORK         PhasetraceRecordType = 8
 	PhasetraceRecordTypeRECORD_LIBRARY      PhasetraceRecordType = 9
+	PhasetraceRecordTypeRECORD_FILE_START   PhasetraceRecordType = 10
 )
 
 type PhasetraceRingHeader struct {
@@ -354,6 +374,16 @@ type PhasetraceThreadState struct {
 	Payload [4200]uint8
 	Thread  PhasetraceThreadRecord
 	Library PhasetraceLibraryRecord
+	Walk    struct {
+		_     structs.HostLayout
+		List  uint64
+		Node  uint64
+		Next  uint64
+		Known uint64
+		State uint32
+		Pad   uint32
+	}
+	FileStart PhasetraceFileStartRecord
 }
 
 // Names of all BPF objects in the ELF.
@@ -373,6 +403,7 @@ const (
 	PhasetraceMapDrops                   = "drops"
 	PhasetraceMapHeld                    = "held"
 	PhasetraceMapKnownFiles              = "known_files"
+	PhasetraceMapLastObjects             = "last_objects"
 	PhasetraceMapLost                    = "lost"
 	PhasetraceMapRing                    = "ring"
 	PhasetraceMapRings                   = "rings"
@@ -382,6 +413,7 @@ const (
 	PhasetraceProgAggregateExit          = "aggregate_exit"
 	PhasetraceProgExchange               = "exchange"
 	PhasetraceProgExecHold               = "exec_hold"
+	PhasetraceProgFileStart              = "file_start"
 	PhasetraceProgLibraryChange          = "library_change"
 	PhasetraceProgLocateTracer           = "locate_tracer"
 	PhasetraceProgMarker                 = "marker"
@@ -396,6 +428,7 @@ const (
 	PhasetraceVarFollowForks             = "follow_forks"
 	PhasetraceVarHoldTime                = "hold_time"
 	PhasetraceVarLastWake                = "last_wake"
+	PhasetraceVarOnArm64                 = "on_arm64"
 	PhasetraceVarRingBytes               = "ring_bytes"
 	PhasetraceVarRingCount               = "ring_count"
 	PhasetraceVarSleepable               = "sleepable"
@@ -461,6 +494,7 @@ type PhasetraceProgramSpecs struct {
 	AggregateExit   *ebpf.ProgramSpec `ebpf:"aggregate_exit"`
 	Exchange        *ebpf.ProgramSpec `ebpf:"exchange"`
 	ExecHold        *ebpf.ProgramSpec `ebpf:"exec_hold"`
+	FileStart       *ebpf.ProgramSpec `ebpf:"file_start"`
 	LibraryChange   *ebpf.ProgramSpec `ebpf:"library_change"`
 	LocateTracer    *ebpf.ProgramSpec `ebpf:"locate_tracer"`
 	Marker          *ebpf.ProgramSpec `ebpf:"marker"`
@@ -475,24 +509,25 @@ type PhasetraceProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type PhasetraceMapSpecs struct {
-	AggBlocks  *ebpf.MapSpec `ebpf:"agg_blocks"`
-	AggCells   *ebpf.MapSpec `ebpf:"agg_cells"`
-	AggDefects *ebpf.MapSpec `ebpf:"agg_defects"`
-	AggIndex   *ebpf.MapSpec `ebpf:"agg_index"`
-	AggNodes   *ebpf.MapSpec `ebpf:"agg_nodes"`
-	AggPaths   *ebpf.MapSpec `ebpf:"agg_paths"`
-	AggSites   *ebpf.MapSpec `ebpf:"agg_sites"`
-	AggThreads *ebpf.MapSpec `ebpf:"agg_threads"`
-	AggTotals  *ebpf.MapSpec `ebpf:"agg_totals"`
-	AggUntil   *ebpf.MapSpec `ebpf:"agg_until"`
-	Drops      *ebpf.MapSpec `ebpf:"drops"`
-	Held       *ebpf.MapSpec `ebpf:"held"`
-	KnownFiles *ebpf.MapSpec `ebpf:"known_files"`
-	Lost       *ebpf.MapSpec `ebpf:"lost"`
-	Ring       *ebpf.MapSpec `ebpf:"ring"`
-	Rings      *ebpf.MapSpec `ebpf:"rings"`
-	Targets    *ebpf.MapSpec `ebpf:"targets"`
-	Threads    *ebpf.MapSpec `ebpf:"threads"`
+	AggBlocks   *ebpf.MapSpec `ebpf:"agg_blocks"`
+	AggCells    *ebpf.MapSpec `ebpf:"agg_cells"`
+	AggDefects  *ebpf.MapSpec `ebpf:"agg_defects"`
+	AggIndex    *ebpf.MapSpec `ebpf:"agg_index"`
+	AggNodes    *ebpf.MapSpec `ebpf:"agg_nodes"`
+	AggPaths    *ebpf.MapSpec `ebpf:"agg_paths"`
+	AggSites    *ebpf.MapSpec `ebpf:"agg_sites"`
+	AggThreads  *ebpf.MapSpec `ebpf:"agg_threads"`
+	AggTotals   *ebpf.MapSpec `ebpf:"agg_totals"`
+	AggUntil    *ebpf.MapSpec `ebpf:"agg_until"`
+	Drops       *ebpf.MapSpec `ebpf:"drops"`
+	Held        *ebpf.MapSpec `ebpf:"held"`
+	KnownFiles  *ebpf.MapSpec `ebpf:"known_files"`
+	LastObjects *ebpf.MapSpec `ebpf:"last_objects"`
+	Lost        *ebpf.MapSpec `ebpf:"lost"`
+	Ring        *ebpf.MapSpec `ebpf:"ring"`
+	Rings       *ebpf.MapSpec `ebpf:"rings"`
+	Targets     *ebpf.MapSpec `ebpf:"targets"`
+	Threads     *ebpf.MapSpec `ebpf:"threads"`
 }
 
 // PhasetraceVariableSpecs contains global variables before they are loaded into the kernel.
@@ -505,6 +540,7 @@ type PhasetraceVariableSpecs struct {
 	FollowForks             *ebpf.VariableSpec `ebpf:"follow_forks"`
 	HoldTime                *ebpf.VariableSpec `ebpf:"hold_time"`
 	LastWake                *ebpf.VariableSpec `ebpf:"last_wake"`
+	OnArm64                 *ebpf.VariableSpec `ebpf:"on_arm64"`
 	RingBytes               *ebpf.VariableSpec `ebpf:"ring_bytes"`
 	RingCount               *ebpf.VariableSpec `ebpf:"ring_count"`
 	Sleepable               *ebpf.VariableSpec `ebpf:"sleepable"`
@@ -544,24 +580,25 @@ func (o *PhasetraceObjects) Close() error {
 //
 // It can be passed to LoadPhasetraceObjects or ebpf.CollectionSpec.LoadAndAssign.
 type PhasetraceMaps struct {
-	AggBlocks  *ebpf.Map `ebpf:"agg_blocks"`
-	AggCells   *ebpf.Map `ebpf:"agg_cells"`
-	AggDefects *ebpf.Map `ebpf:"agg_defects"`
-	AggIndex   *ebpf.Map `ebpf:"agg_index"`
-	AggNodes   *ebpf.Map `ebpf:"agg_nodes"`
-	AggPaths   *ebpf.Map `ebpf:"agg_paths"`
-	AggSites   *ebpf.Map `ebpf:"agg_sites"`
-	AggThreads *ebpf.Map `ebpf:"agg_threads"`
-	AggTotals  *ebpf.Map `ebpf:"agg_totals"`
-	AggUntil   *ebpf.Map `ebpf:"agg_until"`
-	Drops      *ebpf.Map `ebpf:"drops"`
-	Held       *ebpf.Map `ebpf:"held"`
-	KnownFiles *ebpf.Map `ebpf:"known_files"`
-	Lost       *ebpf.Map `ebpf:"lost"`
-	Ring       *ebpf.Map `ebpf:"ring"`
-	Rings      *ebpf.Map `ebpf:"rings"`
-	Targets    *ebpf.Map `ebpf:"targets"`
-	Threads    *ebpf.Map `ebpf:"threads"`
+	AggBlocks   *ebpf.Map `ebpf:"agg_blocks"`
+	AggCells    *ebpf.Map `ebpf:"agg_cells"`
+	AggDefects  *ebpf.Map `ebpf:"agg_defects"`
+	AggIndex    *ebpf.Map `ebpf:"agg_index"`
+	AggNodes    *ebpf.Map `ebpf:"agg_nodes"`
+	AggPaths    *ebpf.Map `ebpf:"agg_paths"`
+	AggSites    *ebpf.Map `ebpf:"agg_sites"`
+	AggThreads  *ebpf.Map `ebpf:"agg_threads"`
+	AggTotals   *ebpf.Map `ebpf:"agg_totals"`
+	AggUntil    *ebpf.Map `ebpf:"agg_until"`
+	Drops       *ebpf.Map `ebpf:"drops"`
+	Held        *ebpf.Map `ebpf:"held"`
+	KnownFiles  *ebpf.Map `ebpf:"known_files"`
+	LastObjects *ebpf.Map `ebpf:"last_objects"`
+	Lost        *ebpf.Map `ebpf:"lost"`
+	Ring        *ebpf.Map `ebpf:"ring"`
+	Rings       *ebpf.Map `ebpf:"rings"`
+	Targets     *ebpf.Map `ebpf:"targets"`
+	Threads     *ebpf.Map `ebpf:"threads"`
 }
 
 func (m *PhasetraceMaps) Close() error {
@@ -579,6 +616,7 @@ func (m *PhasetraceMaps) Close() error {
 		m.Drops,
 		m.Held,
 		m.KnownFiles,
+		m.LastObjects,
 		m.Lost,
 		m.Ring,
 		m.Rings,
@@ -597,6 +635,7 @@ type PhasetraceVariables struct {
 	FollowForks             *ebpf.Variable `ebpf:"follow_forks"`
 	HoldTime                *ebpf.Variable `ebpf:"hold_time"`
 	LastWake                *ebpf.Variable `ebpf:"last_wake"`
+	OnArm64                 *ebpf.Variable `ebpf:"on_arm64"`
 	RingBytes               *ebpf.Variable `ebpf:"ring_bytes"`
 	RingCount               *ebpf.Variable `ebpf:"ring_count"`
 	Sleepable               *ebpf.Variable `ebpf:"sleepable"`
@@ -624,6 +663,7 @@ type PhasetracePrograms struct {
 	AggregateExit   *ebpf.Program `ebpf:"aggregate_exit"`
 	Exchange        *ebpf.Program `ebpf:"exchange"`
 	ExecHold        *ebpf.Program `ebpf:"exec_hold"`
+	FileStart       *ebpf.Program `ebpf:"file_start"`
 	LibraryChange   *ebpf.Program `ebpf:"library_change"`
 	LocateTracer    *ebpf.Program `ebpf:"locate_tracer"`
 	Marker          *ebpf.Program `ebpf:"marker"`
@@ -640,6 +680,7 @@ func (p *PhasetracePrograms) Close() error {
 		p.AggregateExit,
 		p.Exchange,
 		p.ExecHold,
+		p.FileStart,
 		p.LibraryChange,
 		p.LocateTracer,
 		p.Marker,

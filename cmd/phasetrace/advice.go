@@ -5,11 +5,14 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/phasetrace/phasetrace/internal/doctor"
 	"github.com/phasetrace/phasetrace/internal/gpu"
 	"github.com/phasetrace/phasetrace/internal/inspect"
+	"github.com/phasetrace/phasetrace/internal/output/human"
 	"github.com/phasetrace/phasetrace/internal/session"
+	"github.com/phasetrace/phasetrace/internal/usdt"
 )
 
 // advise adds to an error of a session what the user can do about it.
@@ -21,6 +24,8 @@ func advise(err error) error {
 		return fmt.Errorf("--library: %w", err)
 	case errors.As(err, &none) && none.Refused > 0:
 		return fmt.Errorf("%w (\"phasetrace doctor -p PID\" explains; --unsafe-nops attaches all the same)", err)
+	case errors.As(err, &none) && len(none.LeftOff) > 0:
+		return fmt.Errorf("%w: %s", err, offByDefault(none.LeftOff))
 	case errors.As(err, &none):
 		return fmt.Errorf("%w (\"phasetrace list -p PID\" shows every probe there is)", err)
 	case errors.Is(err, session.ErrCountKeyed):
@@ -66,4 +71,24 @@ func topicAdvice(t session.Topic) string {
 		return "name such libraries with --library FILE"
 	}
 	return ""
+}
+
+// maxAdvised bounds the pairs that a message names.
+const maxAdvised = 8
+
+// offByDefault says how to trace pairs that are left off.
+func offByDefault(pairs []usdt.PairSpec) string {
+	var b strings.Builder
+	verb := "is"
+	if len(pairs) != 1 {
+		verb = "are"
+	}
+	fmt.Fprintf(&b, "%s %s off by default:", human.Plural(uint64(len(pairs)), "pair"), verb)
+	for _, p := range pairs[:min(len(pairs), maxAdvised)] {
+		fmt.Fprintf(&b, " --pair '%v'", p)
+	}
+	if n := len(pairs) - maxAdvised; n > 0 {
+		fmt.Fprintf(&b, " and %d more, which \"phasetrace list\" shows", n)
+	}
+	return b.String()
 }

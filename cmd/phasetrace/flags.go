@@ -44,6 +44,7 @@ type traceOptions struct {
 	aggregate   bool
 	unsafeNops  bool
 	command     []string
+	shared      bool  // the command writes to where JSON lines are written
 	targets     []int // pids, parsed
 }
 

@@ -10,6 +10,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"github.com/phasetrace/phasetrace/internal/output/file"
 	"github.com/phasetrace/phasetrace/internal/output/human"
@@ -86,20 +88,37 @@ func (o *traceOptions) openOutput(ctx context.Context, path string, s *streams, 
 	default:
 		sink, d.shows, d.wants = text.New(w, d.name, text.Options{Summary: options}), onTerminal, isTerminal(s.err)
 	}
-	d.sink = stream.Async(sink, stream.AsyncOptions{Name: d.name, Wait: waiting(ctx, d.name, say)})
+	d.sink = stream.Async(sink, stream.AsyncOptions{
+		Name: d.name, Patience: outputPatience, Wait: waiting(ctx, d.name, say),
+	})
 	return d, nil
 }
 
+const (
+	// outputPatience is how often an output is looked at that takes nothing at the
+	// end, and outputTime how long it is waited for after a signal: what comes before
+	// and after fits into the rest of two seconds.
+	outputPatience = 250 * time.Millisecond
+	outputTime     = 1500 * time.Millisecond
+	// outputQuiet is how often it is waited for before that is told.
+	outputQuiet = 8
+)
+
 // waiting tells, once, that an output is waited for at the end. Who has ended the
-// session by a signal, or does so now, does not wait for one that takes nothing.
+// session by a signal, or does so now, does not wait long for one that takes
+// nothing.
 func waiting(ctx context.Context, name string, say func(string)) func() bool {
-	told := false
+	var ended atomic.Int64 // ns since began; 0: by no signal yet
+	began, asked := time.Now(), 0
+	context.AfterFunc(ctx, func() { ended.Store(max(int64(time.Since(began)), 1)) })
 	return func() bool {
-		if ctx.Err() == nil && !told {
-			told = true
+		if at := time.Duration(ended.Load()); ctx.Err() != nil && at > 0 {
+			return time.Since(began)-at < outputTime
+		}
+		if asked++; asked == outputQuiet {
 			say(fmt.Sprintf("waiting until all is written to %s; Ctrl-C gives up", name))
 		}
-		return ctx.Err() == nil
+		return true
 	}
 }
 
@@ -129,6 +148,13 @@ func (o *traceOptions) formatOf(path string) string {
 		return "jsonl"
 	}
 	return "text"
+}
+
+// linesOnStdout reports whether JSON lines go to standard output.
+func (o *traceOptions) linesOnStdout() bool {
+	return slices.ContainsFunc(o.outputPaths(), func(path string) bool {
+		return (path == file.Stdout || path == "/dev/stdout") && o.formatOf(path) == "jsonl"
+	})
 }
 
 // parseOutput refuses names that promise something other than the result.

@@ -37,23 +37,8 @@ func TestPrivilegesGivenUp(t *testing.T) {
 	p.Expect("ready")
 	out := filepath.Join(t.TempDir(), "out.jsonl")
 	tracer := startPhasetrace(t, nil, "-p", strconv.Itoa(p.Pid()), "--gpu", "off", "-o", out)
-	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", tracer.Process.Pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, task := range tasks {
-		for _, set := range []string{"CapPrm", "CapEff"} {
-			if got := statusSet(t, tracer.Process.Pid, task.Name(), set); got != want {
-				t.Errorf("thread %s: %s is %#x, want %#x", task.Name(), set, got, want)
-			}
-		}
-		if got := statusSet(t, tracer.Process.Pid, task.Name(), "CapInh"); got != 0 {
-			t.Errorf("thread %s: CapInh is %#x, want none", task.Name(), got)
-		}
-	}
-	if len(tasks) < 2 {
-		t.Errorf("%d threads: the test shows nothing of the others", len(tasks))
-	}
+	mustHave(t, tracer.worker(), want)
+	mustHave(t, tracer.Process.Pid, 0) // it only waits
 
 	p.WriteLine("load")
 	p.Expect("loaded")
@@ -69,6 +54,28 @@ func TestPrivilegesGivenUp(t *testing.T) {
 	}
 	if n := bytes.Count(data, []byte(`"event_type":"phase_exit"`)); n != 100 {
 		t.Errorf("%d phases of the library that came later, want 100", n)
+	}
+}
+
+// mustHave wants every thread of a process to have exactly these capabilities.
+func mustHave(t *testing.T, pid int, want uint64) {
+	t.Helper()
+	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, task := range tasks {
+		for _, set := range []string{"CapPrm", "CapEff"} {
+			if got := statusSet(t, pid, task.Name(), set); got != want {
+				t.Errorf("process %d, thread %s: %s is %#x, want %#x", pid, task.Name(), set, got, want)
+			}
+		}
+		if got := statusSet(t, pid, task.Name(), "CapInh"); got != 0 {
+			t.Errorf("process %d, thread %s: CapInh is %#x, want none", pid, task.Name(), got)
+		}
+	}
+	if len(tasks) < 2 {
+		t.Errorf("process %d has %d threads: the test shows nothing of the others", pid, len(tasks))
 	}
 }
 

@@ -10,8 +10,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/phasetrace/phasetrace/internal/apart"
 )
 
 // tracer is a phasetrace in a process of its own.
@@ -100,6 +103,18 @@ func (tr *tracer) rest() string {
 		out = append(out, m)
 	}
 	return strings.Join(out, "\n")
+}
+
+// worker is the process that traces.
+func (tr *tracer) worker() int {
+	tr.t.Helper()
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); {
+		if pid := apart.WorkerOf(tr.Process.Pid); pid != 0 {
+			return pid
+		}
+	}
+	tr.t.Fatal("phasetrace has no second process")
+	return 0
 }
 
 // end waits until phasetrace has ended by itself, which must be fine.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/phasetrace/phasetrace/internal/apart"
 	"github.com/phasetrace/phasetrace/internal/output/human"
 )
 
@@ -49,14 +50,19 @@ type streams struct {
 	in       io.Reader
 	out, err io.Writer
 	// ownProcess: nothing else runs in this process, which may give up its
-	// privileges.
+	// privileges, and start a worker. worker is not nil in that one.
 	ownProcess bool
+	worker     *apart.Worker
 }
 
 // runMain is main: it returns the exit status.
 func runMain() int {
-	s := &streams{in: os.Stdin, out: os.Stdout, err: os.Stderr, ownProcess: true}
-	return s.execute(context.Background(), os.Args[1:])
+	s := &streams{in: os.Stdin, out: os.Stdout, err: os.Stderr, ownProcess: true, worker: apart.Inside()}
+	status := s.execute(context.Background(), os.Args[1:])
+	if s.worker != nil {
+		s.worker.End(status)
+	}
+	return status
 }
 
 // run is main without the process: it returns the exit status.
@@ -160,6 +166,7 @@ func newRun(s *streams) *cobra.Command {
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.command = args
+			o.shared = o.linesOnStdout()
 			return trace(cmd.Context(), o, s)
 		},
 	}

@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"sync/atomic"
 
 	"github.com/phasetrace/phasetrace/internal/stream"
 
@@ -20,6 +18,7 @@ import (
 	"github.com/phasetrace/phasetrace/internal/privileges"
 	"github.com/phasetrace/phasetrace/internal/process"
 	"github.com/phasetrace/phasetrace/internal/session"
+	"github.com/phasetrace/phasetrace/internal/usdt"
 )
 
 // trace runs one session for trace, run and demo.
@@ -28,10 +27,19 @@ func trace(ctx context.Context, o *traceOptions, s *streams) error {
 	if err != nil {
 		return err
 	}
-	ctx, caught, stop := untilSignal(ctx)
-	defer stop()
 	opts.Message = func(m string) { fmt.Fprintf(s.err, "phasetrace: %s\n", human.Escape(m)) }
+	if s.ownProcess && s.worker == nil {
+		if done, err := o.front(opts.Message); done {
+			return err
+		}
+	}
+	ctx, caught, stop := untilSignal(ctx, s.worker)
+	defer stop()
 	opts.Advice = topicAdvice
+	if o.shared {
+		opts.Message("warning: the command has the same standard output, and what it writes comes between the JSON lines: -o FILE keeps them apart")
+	}
+	opts.LeftOff = func(pairs []usdt.PairSpec) { opts.Message(offByDefault(pairs)) }
 	ready, err := o.newReady()
 	if err != nil {
 		return &statusError{statusFailed, err}
@@ -57,9 +65,9 @@ func trace(ctx context.Context, o *traceOptions, s *streams) error {
 		if command, err = process.Spawn(o.command, nil, nil); err != nil {
 			return &statusError{commandStatus(err), errors.Join(err, out.abandon())}
 		}
-		defer command.ForwardSignals(unix.SIGHUP, unix.SIGUSR1, unix.SIGUSR2)()
+		defer command.ForwardSignals(forCommand...)()
 	}
-	sum, err := o.run(ctx, opts, command)
+	sum, err := o.run(ctx, opts, command, s)
 	if sum == nil {
 		err = errors.Join(err, ready.withdraw(), out.abandon())
 		if command != nil {
@@ -77,16 +85,19 @@ func trace(ctx context.Context, o *traceOptions, s *streams) error {
 
 // run traces the targets and the command, if there is one, to the end of the
 // session.
-func (o *traceOptions) run(ctx context.Context, cfg session.Config, command *process.Spawned) (sum *stream.Summary, err error) {
-	s, err := session.Open(cfg)
+func (o *traceOptions) run(ctx context.Context, cfg session.Config, command *process.Spawned, s *streams) (sum *stream.Summary, err error) {
+	traced, err := session.Open(cfg)
 	if err != nil {
 		return nil, advise(err)
 	}
-	defer func() { err = errors.Join(err, s.Close()) }()
-	if err := o.add(ctx, s, command, cfg.Message); err != nil {
+	if s.worker != nil {
+		s.worker.Settle(traced.Settle)
+	}
+	defer func() { err = errors.Join(err, traced.Close()) }()
+	if err := o.add(ctx, traced, command, cfg.Message); err != nil {
 		return nil, err
 	}
-	return s.Run(ctx)
+	return traced.Run(ctx)
 }
 
 // add adds the targets. Some may have nothing to trace, but not all.
@@ -191,42 +202,6 @@ func commandStatus(err error) int {
 		return ce.Status
 	}
 	return statusFailed
-}
-
-// untilSignal ends the context at Ctrl-C or SIGTERM; caught then returns which it
-// was, and nil before. A second one ends the program at once: probes and
-// semaphores go with it.
-func untilSignal(ctx context.Context) (_ context.Context, caught func() os.Signal, stop func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, unix.SIGTERM)
-	// A closed pipe is an error of the output like any other: the session then
-	// ends in order. Caught, not ignored, so that commands do not inherit it.
-	pipe := make(chan os.Signal, 1)
-	signal.Notify(pipe, unix.SIGPIPE)
-	done := make(chan struct{})
-	var first atomic.Pointer[os.Signal]
-	go func() {
-		select {
-		case sig := <-signals:
-			first.Store(&sig)
-			cancel()
-			signal.Stop(signals)
-		case <-done:
-		}
-	}()
-	caught = func() os.Signal {
-		if sig := first.Load(); sig != nil {
-			return *sig
-		}
-		return nil
-	}
-	return ctx, caught, func() {
-		signal.Stop(signals)
-		signal.Stop(pipe)
-		close(done)
-		cancel()
-	}
 }
 
 // isTerminal reports whether a stream is one.

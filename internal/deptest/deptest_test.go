@@ -33,6 +33,7 @@ var rules = []rule{
 	{"internal/probe", []string{"bpf", "internal/", "cmd/", "github.com/"}, "ELF and BPF: it is pure"},
 	{"internal/usdt", slices.Concat(kernel, vendor, upper, []string{"internal/process", "internal/engine"}), "BPF, NVML and `/proc`: the same file gives the same result on every machine"},
 	{"internal/process", slices.Concat(kernel, vendor, upper, []string{"internal/usdt", "internal/probe", "internal/engine"}), "BPF and markers: it knows processes, not what is traced in them"},
+	{"internal/semaphore", slices.Concat(kernel, vendor, upper, []string{"internal/usdt", "internal/engine", "internal/event"}), "what the probes are for"},
 	{"internal/event", slices.Concat(kernel, vendor, hosts, upper, []string{"internal/recorder", "github.com/cilium/"}), "how events are delivered, and what phases they make"},
 	{"internal/loader", slices.Concat(vendor, hosts, upper, []string{"internal/recorder", "internal/engine", "internal/stream", "internal/gpu"}), "pairs, processes, the recorder and NVML: it delivers events and does not know what they mean"},
 	{"internal/recorder", []string{"bpf", "internal/", "cmd/", "github.com/"}, "anything else of the project; it has no I/O and no clock"},

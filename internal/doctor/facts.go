@@ -11,22 +11,25 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/phasetrace/phasetrace/internal/clock"
 )
 
 // surroundings are what /proc and /sys say about this process and machine.
 // Text is "" where it could not be read.
 type surroundings struct {
 	uid           int
-	effective     uint64 // capabilities
-	ownPIDs       bool   // in a PID namespace of its own
-	ownUsers      bool   // in a user namespace of its own
-	lockdown      string // the choice in brackets
-	paranoid      string // kernel.perf_event_paranoid
-	unprivileged  string // kernel.unprivileged_bpf_disabled
-	ptraceScope   string // kernel.yama.ptrace_scope
-	jit           string // net.core.bpf_jit_enable
-	bpfStats      string // kernel.bpf_stats_enabled
-	seccomp       string // mode of this process
+	effective     uint64        // capabilities
+	ownPIDs       bool          // in a PID namespace of its own
+	ownUsers      bool          // in a user namespace of its own
+	shift         clock.Offsets // of its time namespace
+	lockdown      string        // the choice in brackets
+	paranoid      string        // kernel.perf_event_paranoid
+	unprivileged  string        // kernel.unprivileged_bpf_disabled
+	ptraceScope   string        // kernel.yama.ptrace_scope
+	jit           string        // net.core.bpf_jit_enable
+	bpfStats      string        // kernel.bpf_stats_enabled
+	seccomp       string        // mode of this process
 	tracefs       bool
 	uprobesByPerf bool // perf events can make uprobes
 }
@@ -45,6 +48,7 @@ func survey() surroundings {
 		effective:     effective,
 		ownPIDs:       namespaceInode("pid") != initialPIDs,
 		ownUsers:      namespaceInode("user") != initialUsers,
+		shift:         clock.Shift(),
 		lockdown:      bracketed(readText("/sys/kernel/security/lockdown")),
 		paranoid:      readText("/proc/sys/kernel/perf_event_paranoid"),
 		unprivileged:  readText("/proc/sys/kernel/unprivileged_bpf_disabled"),

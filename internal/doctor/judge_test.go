@@ -20,6 +20,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"github.com/phasetrace/phasetrace/internal/clock"
 	"github.com/phasetrace/phasetrace/internal/gpu"
 	"github.com/phasetrace/phasetrace/internal/inspect"
 	"github.com/phasetrace/phasetrace/internal/loader"
@@ -87,7 +88,12 @@ func TestMachineGoldens(t *testing.T) {
 		"container": func(t *trials, s *surroundings) {
 			t.load, t.btf, t.syscall = denied, fs.ErrNotExist, unix.EPERM
 			s.ownPIDs, s.ownUsers, s.seccomp = true, true, "2"
+			s.shift = clock.Offsets{Monotonic: 864000e9, Boot: -90e9}
 			s.lockdown, s.jit, s.bpfStats, s.ptraceScope, s.uprobesByPerf = "confidentiality", "0", "1", "3", false
+		},
+		"no-sysfs": func(t *trials, _ *surroundings) {
+			t.btf, t.lifecycle = loader.ErrNoSysfs, loader.ErrNoSysfs
+			t.tracer = fmt.Errorf("load BPF programs: %w", loader.ErrNoSysfs)
 		},
 		"pid-bug": func(t *trials, s *surroundings) {
 			t.features = loader.Features{UprobeMultiPIDBug: true}

@@ -14,6 +14,7 @@ import (
 // Remedies that several checks share.
 const (
 	newerKernel = "use Linux 5.15 or later, built with CONFIG_DEBUG_INFO_BTF as distribution kernels are"
+	mountSysfs  = "mount -t sysfs sysfs /sys, in a container too"
 	grantAll    = "run as root, or give CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE"
 )
 
@@ -32,6 +33,8 @@ func (f feature) check() Check {
 	case f.err == nil:
 	case denied(f.err):
 		c.Result, c.Detail, c.Remedy = Unknown, "cannot be tried without privileges", grantAll
+	case errors.Is(f.err, loader.ErrNoSysfs):
+		c.Result, c.Detail, c.Remedy = Missing, "no sysfs is mounted at /sys", mountSysfs
 	case errors.Is(f.err, ebpf.ErrNotSupported), errors.Is(f.err, fs.ErrNotExist):
 		c.Result, c.Detail, c.Remedy = Missing, "not in this kernel", f.remedy
 	default:

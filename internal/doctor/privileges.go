@@ -4,8 +4,11 @@ package doctor
 
 import (
 	"fmt"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/phasetrace/phasetrace/internal/clock"
 )
 
 // judgePrivileges says which capabilities are held. docs/doctor.md has the
@@ -82,7 +85,7 @@ func judgeSystem(s surroundings) []Check {
 		cs = append(cs, Check{Group: GroupSystem, Name: "bpf_stats", Result: Warn, Purpose: "keep each hit cheap",
 			Detail: "the kernel measures every BPF program, which costs time at each hit", Remedy: "sysctl kernel.bpf_stats_enabled=0"})
 	}
-	return append(cs, judgeTracefs(s), judgeContainer(s))
+	return append(cs, judgeTracefs(s), judgeContainer(s), judgeTimes(s.shift))
 }
 
 func setting(name, purpose, value, meaning string) Check {
@@ -145,6 +148,17 @@ func judgeContainer(s surroundings) Check {
 		c.Result = Warn
 		c.Detail += fmt.Sprintf("; a filter of system calls (seccomp mode %s) is on phasetrace itself", s.seccomp)
 		c.Remedy = "if BPF programs cannot be loaded above, allow the bpf and perf_event_open system calls"
+	}
+	return c
+}
+
+// judgeTimes: programs in the kernel read the machine's clocks, whatever a time
+// namespace shows.
+func judgeTimes(shift clock.Offsets) Check {
+	c := Check{Group: GroupSystem, Name: "time_namespace", Result: OK, Purpose: "tell times that the rest of the machine shares", Detail: "the machine's own clocks"}
+	if shift != (clock.Offsets{}) {
+		c.Detail = fmt.Sprintf("in a time namespace that shifts CLOCK_MONOTONIC by %v and CLOCK_BOOTTIME by %v: recorded times are those of the machine, without that",
+			time.Duration(shift.Monotonic), time.Duration(shift.Boot))
 	}
 	return c
 }

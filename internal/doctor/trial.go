@@ -35,7 +35,7 @@ type trials struct {
 // try tries everything. It attaches, for a moment, to a marker in this very
 // process and to nothing else.
 func try() trials {
-	loader.LearnKernelVersion()
+	loader.LearnKernel()
 	t := trials{
 		load: tryLoad(), btf: tryBTF(), ring: tryRing(),
 		taskStorage: tryTaskStorage(),
@@ -47,6 +47,13 @@ func try() trials {
 	}
 	t.features, _ = loader.DetectFeatures(loader.Without{}) // fails as load and btf do
 	t.tracer = tryTracer()
+	if none := loader.MissingSysfs(); none != nil && t.btf != nil {
+		for _, err := range []*error{&t.btf, &t.lifecycle, &t.perfUprobe} { // what is looked up there
+			if *err != nil && !denied(*err) {
+				*err = none
+			}
+		}
+	}
 	return t
 }
 

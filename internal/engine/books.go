@@ -39,6 +39,9 @@ func (b *books) enter(th *thread, st *recorder.Stack, s *Site, ev *event.Marker)
 	sc.resident = b.emit.residentBytes(ev)
 	if s.Token != None {
 		sc.user = ev.Values[s.Token].Int
+		if len(th.process.exits.expected) > 0 { // tokens come again when a library is loaded again
+			th.process.exits.take(exitKey{s.Pair, sc.user}, &b.exits)
+		}
 	}
 	if s.Key != None {
 		sc.keyed.value, sc.keyed.bits = ev.Values[s.Key].Int, s.keyBits()
@@ -115,7 +118,7 @@ func (b *books) closeThread(th *thread, time int64, why stream.Reason) {
 		ln := &th.lanes[i]
 		for _, st := range ln.stacks {
 			if why == stream.ReasonThreadExit {
-				b.overNamed(st) // it is an error if another thread exits them
+				b.overNamed(st, time) // it is an error if another thread exits them
 			}
 			b.closeAbove(st, 0, time, th.ending(ln, why))
 		}
@@ -145,10 +148,10 @@ func (b *books) expectNamed(ln *lane, st *recorder.Stack, i int) {
 }
 
 // overNamed remembers that the scopes of a stack that have tokens are over.
-func (b *books) overNamed(st *recorder.Stack) {
+func (b *books) overNamed(st *recorder.Stack, time int64) {
 	for i := range st.Depth() {
 		if sc := b.scopes.at(st, i); sc.user != 0 {
-			sc.thread.process.exits.over(endedScope{sc.pair, sc.user, 64})
+			sc.thread.process.exits.over(endedScope{sc.pair, sc.user, 64, time})
 		}
 	}
 }

@@ -188,7 +188,7 @@ func (r *recording) Record(record stream.Record) {
 // miscounted returns what does not go together of the kernel's count of a lane and
 // the scopes that are open there, after a record of it.
 func miscounted(e *Engine, th *thread, lane int) string {
-	ln := &th.lanes[lane]
+	ln := th.lane(uint8(lane))
 	sc := e.scopes.newest(ln)
 	if sc == nil || ln.count.level(sc)+ln.count.due(sc)+int32(ln.overflow) == ln.count.depth {
 		return ""

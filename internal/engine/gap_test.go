@@ -96,6 +96,12 @@ func TestProofs(t *testing.T) {
 				"+a/d, +a/d/e, not_lifo, -a/d/e unwound, -a/d, +a/f, -a/f, -a",
 		},
 		{
+			// A library that is loaded again gives out the same tokens.
+			"a token that comes again",
+			"+a1 -1 +x9 [+b1] -1 -9",
+			"+a, -a, +x, +x/(lost) records_lost, -x/(lost) records_lost, -x",
+		},
+		{
 			// Whether b was left, or its exit is lost and something else was left in the
 			// gap, nobody knows.
 			"no blame for what may be lost",

@@ -137,6 +137,9 @@ func (j *judge) outermost(st *recorder.Stack, p *Pair) int {
 // exit judges an exit of a strictly nested pair.
 func (j *judge) exit(th *thread, ln *lane, s *Site, ev *event.Marker) verdict {
 	if s.Token != None && ev.Values[s.Token].Int == 0 {
+		if s.Pair.noEnter { // the markers give no tokens then
+			return orphan(stream.OrphanEnterNotAttached)
+		}
 		return orphan(stream.OrphanUntraced)
 	}
 	if ln.overflow > 0 && s.Token == None {
@@ -198,7 +201,7 @@ func (j *judge) meant(th *thread, ln *lane, s *Site, ev *event.Marker) *scope {
 	}
 	// Rare: only a defect or a gap leads here.
 	for _, other := range th.process.threads {
-		if other == th {
+		if other == th || !other.has(s.Pair.Lane) {
 			continue
 		}
 		if sc := j.named(&other.lanes[s.Pair.Lane], s, ev); sc != nil {
@@ -237,38 +240,39 @@ func (j *judge) unmatched(th *thread, ln *lane, s *Site, ev *event.Marker) verdi
 	case s.Token == None && ln.expects(s.Pair):
 		return verdict{act: actExpected}
 	}
-	if s.Token != None {
-		user := ev.Values[s.Token].Int
-		if th.process.exits.expects(exitKey{s.Pair, user}) {
-			return verdict{act: actExpected}
-		}
-		if th.process.exits.knows(endedScope{s.Pair, user, 64}) {
-			return verdict{act: actBlame} // a second exit, or one after its thread's end
-		}
+	if s.Token != None && th.process.exits.expects(exitKey{s.Pair, ev.Values[s.Token].Int}) {
+		return verdict{act: actExpected}
 	}
 	return j.unseen(th, ln, s, ev)
 }
 
 // unseen judges an exit of a scope that, as far as is known, nobody saw begin.
 func (j *judge) unseen(th *thread, ln *lane, s *Site, ev *event.Marker) verdict {
-	newest, gate := j.scopes.newest(ln), th.process.gate(s)
-	switch {
-	case newest != nil && newest.standIn():
-		return j.found(th, ln, s, ev, newest) // the enter was lost, and this is its exit
-	case newest != nil && newest.start < gate.time:
-		// The site was attached inside that phase, perhaps inside its own too.
-		return orphan(stream.OrphanBeforeAttach)
-	case newest != nil:
-		if sc := j.scopes.find(ln, (*scope).standIn); sc != nil {
+	gate := th.process.gate(s)
+	// A second exit of a scope, or one after its thread's end, was not entered before
+	// the site was attached.
+	again := s.Token != None && th.process.exits.knows(endedScope{s.Pair, ev.Values[s.Token].Int, 64, gate.time})
+	if newest := j.scopes.newest(ln); newest != nil {
+		standIn := j.scopes.find(ln, (*scope).standIn)
+		switch {
+		case newest == standIn:
+			return j.found(th, ln, s, ev, newest) // the enter was lost, and this is its exit
+		case newest.start < gate.time && !again:
+			// The site was attached inside that phase, perhaps inside its own too.
+			return orphan(stream.OrphanBeforeAttach)
+		case standIn != nil:
 			// The same, of a scope in which others were left open.
-			return verdict{act: actUnwind, scope: sc, doubt: true}
+			return verdict{act: actUnwind, scope: standIn, doubt: true}
 		}
-	case ln.unsure:
-		return orphan(stream.OrphanLost)
-	case th.key.StartTime < gate.boot:
-		return orphan(stream.OrphanBeforeAttach)
-	case th.process.inherited && th.id.HostTID == th.process.id.HostPID:
-		return orphan(stream.OrphanInherited)
+	} else {
+		switch {
+		case ln.unsure:
+			return orphan(stream.OrphanLost)
+		case th.key.StartTime < gate.boot && !again:
+			return orphan(stream.OrphanBeforeAttach)
+		case th.process.inherited && th.id.HostTID == th.process.id.HostPID && !again:
+			return orphan(stream.OrphanInherited)
+		}
 	}
 	if j.losses.untraceable() {
 		return orphan(stream.OrphanLost)

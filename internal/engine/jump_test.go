@@ -136,7 +136,7 @@ func (j *jumper) open(th *jumping, lane int) (out []*scope) {
 	if known == nil {
 		return nil
 	}
-	for _, st := range known.lanes[lane].stacks {
+	for _, st := range known.lane(uint8(lane)).stacks {
 		for i := range st.Depth() {
 			out = append(out, j.e.scopes.at(st, i))
 		}
@@ -156,7 +156,7 @@ func (j *jumper) standIns(th *jumping, lane int) (n, at int) {
 // unaligned reports whether the engine has to find out what happened on a lane.
 func (j *jumper) unaligned(th *jumping, lane int) bool {
 	known := j.e.tasks.threads[th.tid]
-	return known == nil || known.nextSeq != th.seq || known.lanes[lane].gaps != known.gaps
+	return known == nil || known.nextSeq != th.seq || known.lane(uint8(lane)).gaps != known.gaps
 }
 
 func (j *jumper) enter(th *jumping, lane int) {

@@ -38,8 +38,9 @@ func (j *judge) keyedExit(th *thread, s *Site, ev *event.Marker) verdict {
 	case s.Pair.noEnter:
 		return orphan(stream.OrphanEnterNotAttached)
 	}
-	ended := th.process.exits.knows(endedScope{s.Pair, ev.Values[s.Key].Int, s.keyBits()})
-	early := j.tasks.ranBefore(th.process, th.process.gate(s).boot)
+	gate := th.process.gate(s)
+	ended := th.process.exits.knows(endedScope{s.Pair, ev.Values[s.Key].Int, s.keyBits(), gate.time})
+	early := j.tasks.ranBefore(th.process, gate.boot)
 	switch {
 	case early && !ended:
 		return orphan(stream.OrphanBeforeAttach)
@@ -119,7 +120,7 @@ func (r *keyedRepairer) exit(th *thread, s *Site, ev *event.Marker, v verdict) {
 		if th != v.scope.thread {
 			end.by = th
 		}
-		th.process.exits.over(endedScope{s.Pair, v.scope.keyed.value, v.scope.keyed.bits})
+		th.process.exits.over(endedScope{s.Pair, v.scope.keyed.value, v.scope.keyed.bits, ev.Time})
 		r.close(v.scope, end)
 	case actOverflow:
 		r.keys.overflow--

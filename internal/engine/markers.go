@@ -72,7 +72,7 @@ func (m *markers) gap(th *thread, ev *event.Marker) {
 
 // nested takes a marker of a strictly nested pair.
 func (m *markers) nested(th *thread, s *Site, ev *event.Marker, outside bool) {
-	ln := &th.lanes[ev.Lane]
+	ln := th.lane(ev.Lane)
 	if !outside && th.misaligned(ln, ev) {
 		m.repair.realign(th, ln, s, ev, m.judge.alignment(th, ln, s, ev))
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/phasetrace/phasetrace/internal/probe"
 	"github.com/phasetrace/phasetrace/internal/stream"
 )
 
@@ -84,11 +85,20 @@ func TestOrphanReasons(t *testing.T) {
 			e.EntersAttached(e.sites.list[2*pairWork].Pair, false)
 			e.EntersAttached(e.sites.list[2*pairParcel].Pair, false)
 			m.marker(one, exitMarker, 7, "", -1)
+			m.marker(one, exitMarker, 0, "", -1)
 			m.marker(two, 2*pairOther, 1, "other", -1)
 			m.marker(two, 2*pairWork+1, 0, "", -1)
 			m.marker(two, 2*pairParcel+1, 3, "", -1)
 			m.marker(two, 2*pairOther+1, 1, "", -1)
-		}, counts{stream.OrphanEnterNotAttached: 3}, 0, nil},
+		}, counts{stream.OrphanEnterNotAttached: 4}, 0, nil},
+		{"a token comes again once sites are attached anew", func(e *Engine, m *machine, one, _ *task) {
+			m.marker(one, enterMarker, 1, "a", -1)
+			m.marker(one, exitMarker, 1, "", -1)
+			e.Attached(0, []probe.Site{{ID: exitMarker}}, m.now+1, 1<<40)
+			e.sites.list[exitMarker].gateAll = e.sites.last
+			m.now++
+			m.marker(one, exitMarker, 1, "", -1)
+		}, counts{stream.OrphanBeforeAttach: 1}, 0, nil},
 		{"a key exits twice", func(_ *Engine, m *machine, one, two *task) {
 			m.marker(one, 2*pairParcel, 5, "", -1)
 			m.marker(two, 2*pairParcel+1, 5, "", -1)

@@ -48,6 +48,9 @@ func (r *repairer) dropStale(th *thread, ln *lane, s *Site, ev *event.Marker) {
 // everything from the outermost scope of such a pair on.
 func (r *repairer) reset(th *thread, s *Site, ev *event.Marker) {
 	for _, p := range s.Over {
+		if !th.has(p.Lane) {
+			continue
+		}
 		ln := &th.lanes[p.Lane]
 		for _, st := range ln.stacks {
 			r.drop(th, ln, st, r.judge.outermost(st, p), ev.Time)
@@ -110,7 +113,7 @@ func (r *repairer) end(ln *lane, s *Site, ev *event.Marker, v verdict) {
 		ln.overflow = 0
 	}
 	if s.Token != None {
-		sc.thread.process.exits.over(endedScope{s.Pair, ev.Values[s.Token].Int, 64})
+		sc.thread.process.exits.over(endedScope{s.Pair, ev.Values[s.Token].Int, 64, ev.Time})
 	}
 	top := r.close(sc, ending{time: ev.Time, marker: &s.Marker, why: why, record: ev})
 	if top != nil && top.over != stream.ReasonNone || ln.count.owed > 0 {

@@ -4,7 +4,6 @@ package engine
 
 import (
 	"github.com/phasetrace/phasetrace/internal/event"
-	"github.com/phasetrace/phasetrace/internal/probe"
 	"github.com/phasetrace/phasetrace/internal/recorder"
 	"github.com/phasetrace/phasetrace/internal/stream"
 )
@@ -22,7 +21,8 @@ type thread struct {
 	nextSeq uint64
 	gaps    uint32 // number of gaps so far
 	program uint32 // what it runs, see event.Marker.Program
-	lanes   [probe.MaxLanes]lane
+	lanes   []lane // as many as have been needed
+	unused  lane   // what the others are like
 }
 
 func byHostTID(a, b *thread) int { return a.id.HostTID - b.id.HostTID }
@@ -64,12 +64,24 @@ func (th *thread) rename(name string) {
 // restart makes the lanes as they are when the thread runs a new program: the
 // kernel starts counting again.
 func (th *thread) restart(time int64) {
+	th.unused = lane{time: time, gaps: th.gaps}
 	for i := range th.lanes {
 		ln := &th.lanes[i]
 		ln.count = kernelCount{}
 		ln.time, ln.gaps, ln.unsure = time, th.gaps, false
 	}
 }
+
+// lane returns a lane of the thread. It is valid until the next call.
+func (th *thread) lane(n uint8) *lane {
+	for int(n) >= len(th.lanes) {
+		th.lanes = append(th.lanes[:len(th.lanes):len(th.lanes)], th.unused)
+	}
+	return &th.lanes[n]
+}
+
+// has reports whether a lane has been needed.
+func (th *thread) has(n uint8) bool { return int(n) < len(th.lanes) }
 
 // releaseStacks forgets the stacks of the thread, which must be empty.
 func (th *thread) releaseStacks() {

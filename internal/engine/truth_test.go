@@ -142,7 +142,7 @@ func (p *program) boundary(b *stream.Boundary) {
 	case r.loose:
 	case b.Synthetic == stream.ReasonLost:
 		if !r.exitGone && !(p.now.reasons != nil && p.gapPending()) {
-			p.fatalf("%s of %v is said to have lost its exit, which did not come yet: %+v; %+v; lanes %+v", r.path, r.owner.task, r, p.m.ev, p.e.tasks.last.lanes[:2])
+			p.fatalf("%s of %v is said to have lost its exit, which did not come yet: %+v; %+v; lanes %+v", r.path, r.owner.task, r, p.m.ev, p.e.tasks.last.lanes)
 		}
 	case r.exited && r.kind != pairParcel || !p.ends(b.Synthetic):
 		p.fatalf("%s ended as %q", r.path, b.Synthetic)
@@ -171,7 +171,7 @@ func (p *program) entered(b *stream.Boundary) {
 	}
 	r := p.now.phase
 	if r == nil || p.now.effect != probe.Enter || b.Time != p.m.now || b.Path.String() != r.path {
-		p.fatalf("enter of %q, really %q: depth %d, low %d, seq %d; lanes %+v", b.Path, r.path, p.m.ev.Depth, p.m.ev.Low, p.m.ev.Seq, p.e.tasks.last.lanes[:2])
+		p.fatalf("enter of %q, really %q: depth %d, low %d, seq %d; lanes %+v", b.Path, r.path, p.m.ev.Depth, p.m.ev.Low, p.m.ev.Seq, p.e.tasks.last.lanes)
 	}
 	if b.Thread.HostTID != int(p.now.actor.tid) {
 		p.fatalf("enter on thread %d", b.Thread.HostTID)

@@ -104,10 +104,15 @@ type Exec struct {
 	File        File   // of the new program
 }
 
-// File is an executable, as the kernel numbers it.
+// File is an executable, as the kernel numbers it. Inode numbers are used again:
+// the generation and the time of the last change tell such files apart, as well as
+// one that was written over.
 type File struct {
-	Device uint32
-	Inode  uint64
+	Device     uint32
+	Generation uint32
+	Inode      uint64
+	Changed    uint64 // ns, CLOCK_REALTIME: of its last change (ctime)
+	Size       uint64 // bytes
 }
 
 // Fork is a followed process that has made a child. Its head's ids are the
@@ -119,8 +124,21 @@ type Fork struct {
 	Who    Identity // of the child; its ViewPID may be 0
 }
 
-// Library is a dynamic linker that has changed its list of libraries.
+// Library is a dynamic linker that has changed its list of libraries. What it has
+// added comes first, one event for each library.
 type Library struct {
+	Head
+	Who Identity
+	// Name is what the linker calls a library that it has added: its path, which may
+	// start from the working directory. Empty: this is the change itself.
+	Name []byte
+	// Unnamed: libraries may have been added of which no event tells.
+	Unnamed bool
+}
+
+// FileStart is a process that is about to run the first code of a file that is
+// watched for it. It waits, for a bounded time, if the source can make it.
+type FileStart struct {
 	Head
 	Who Identity
 }

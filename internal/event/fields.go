@@ -76,6 +76,26 @@ func text[E Event](name string, at func(E) *[]byte) field {
 	}
 }
 
+// flag makes a field of something that is or is not.
+func flag[E Event](name string, at func(E) *bool) field {
+	return field{
+		name: name,
+		write: func(dst []byte, ev Event) []byte {
+			if *at(ev.(E)) {
+				return append(dst, "yes"...)
+			}
+			return dst
+		},
+		read: func(ev Event, text string) error {
+			if text != "yes" {
+				return fmt.Errorf("%q is not yes", text)
+			}
+			*at(ev.(E)) = true
+			return nil
+		},
+	}
+}
+
 // readQuoted reads a quoted string, which text must begin with.
 func readQuoted(text string) (s []byte, rest string, err error) {
 	if !strings.HasPrefix(text, `"`) {

@@ -28,12 +28,19 @@ var kinds = []kind{
 		number("prog", func(e *Exec) *uint32 { return &e.Program }),
 		number("dev", func(e *Exec) *uint32 { return &e.File.Device }),
 		number("ino", func(e *Exec) *uint64 { return &e.File.Inode }),
+		number("gen", func(e *Exec) *uint32 { return &e.File.Generation }),
+		number("changed", func(e *Exec) *uint64 { return &e.File.Changed }),
+		number("size", func(e *Exec) *uint64 { return &e.File.Size }),
 	}),
 	kindOf[Fork]("fork", []field{
 		number("parent", func(e *Fork) *int { return &e.Parent }),
 		number("child", func(e *Fork) *uint32 { return &e.Child }),
 	}, identity(func(e *Fork) *Identity { return &e.Who })),
-	kindOf[Library]("library", identity(func(e *Library) *Identity { return &e.Who })),
+	kindOf[Library]("library", identity(func(e *Library) *Identity { return &e.Who }), []field{
+		text("name", func(e *Library) *[]byte { return &e.Name }),
+		flag("unnamed", func(e *Library) *bool { return &e.Unnamed }),
+	}),
+	kindOf[FileStart]("file_start", identity(func(e *FileStart) *Identity { return &e.Who })),
 }
 
 // kind is one kind of event.

@@ -53,11 +53,13 @@ var texts = []struct {
 		&ProcessExit{ThreadExit{Head{1, 10, 11}, Identity{StartTime: 5}, 6, 7}, 256},
 	},
 	{
-		`1 exec tid=10 pid=10 comm="sh" former_tid=11 former_start=5 markers=6 before=7 prog=8 dev=9 ino=12`,
-		&Exec{Head{1, 10, 10}, Identity{Comm: []byte("sh")}, 11, 5, 6, 7, 8, File{9, 12}},
+		`1 exec tid=10 pid=10 comm="sh" former_tid=11 former_start=5 markers=6 before=7 prog=8 dev=9 ino=12 gen=13 changed=14 size=15`,
+		&Exec{Head{1, 10, 10}, Identity{Comm: []byte("sh")}, 11, 5, 6, 7, 8, File{9, 13, 12, 14, 15}},
 	},
 	{`1 fork tid=11 pid=10 parent=10 child=20 view_pid=20`, &Fork{Head{1, 10, 11}, 10, 20, Identity{ViewPID: 20}}},
 	{`1 library tid=11 pid=10`, &Library{Head: Head{1, 10, 11}}},
+	{`1 library tid=11 pid=10 name="/lib/a b.so" unnamed=yes`, &Library{Head: Head{1, 10, 11}, Name: []byte("/lib/a b.so"), Unnamed: true}},
+	{`1 file_start tid=11 pid=10 view_pid=10`, &FileStart{Head: Head{1, 10, 11}, Who: Identity{ViewPID: 10}}},
 }
 
 func TestText(t *testing.T) {

@@ -3,9 +3,12 @@
 package loader
 
 import (
+	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
+	"syscall"
 
 	"github.com/phasetrace/phasetrace/internal/probe"
 
@@ -26,6 +29,15 @@ func (e SiteError) Error() string { return fmt.Sprintf("site %d: %v", e.Site, e.
 // Unwrap returns the cause.
 func (e SiteError) Unwrap() error { return e.Err }
 
+// Uncounted is a site that was attached without its counter (the marker's
+// semaphore), because another tracer has a probe there that has none: the kernel
+// takes one counter, or none, for all probes of a place. So this site's marker
+// fires only while something else raises the counter.
+type Uncounted struct {
+	Site uint32 // Site.ID
+	By   string // what is known of the other tracer, for a person
+}
+
 // Attach puts probes under the sites of one file. pid is the process in
 // phasetrace's own PID namespace; 0 attaches for every process that maps the
 // file, now or later. path must stay openable during the call; the kernel
@@ -36,7 +48,7 @@ func (e SiteError) Unwrap() error { return e.Err }
 func (t *Tracer) Attach(pid int, path string, sites []probe.Site) (at *Attachment, failed []SiteError, err error) {
 	ex, err := link.OpenExecutable(path)
 	if err != nil {
-		return nil, nil, fmt.Errorf("attach to %s: %w", path, err)
+		return nil, nil, fmt.Errorf("attach to %s: %w", path, explainAttach(err))
 	}
 	bound, failed, err := t.bind(sites)
 	if err != nil {
@@ -48,11 +60,20 @@ func (t *Tracer) Attach(pid int, path string, sites []probe.Site) (at *Attachmen
 	}
 	at = &Attachment{}
 	for prog, group := range groups {
-		links, bad := t.attachGroup(ex, pid, prog, group)
-		at.links, failed = append(at.links, links...), append(failed, bad...)
+		a := attacher{Tracer: t, ex: ex, path: path, pid: pid, program: prog}
+		a.attach(group)
+		at.links, failed = append(at.links, a.links...), append(failed, a.failed...)
+		at.uncounted = append(at.uncounted, a.uncounted...)
 		at.programs = append(at.programs, prog)
 	}
 	return t.attached.keep(at), failed, nil
+}
+
+// Prepare loads the programs that will serve sites, which is most of what
+// attaching to them takes. What cannot be attached is told by Attach.
+func (t *Tracer) Prepare(sites []probe.Site) error {
+	_, _, err := t.bind(sites)
+	return err
 }
 
 // boundSite is a site and the program that serves it.
@@ -151,7 +172,7 @@ func (t *Tracer) loadMarker(specs []siteSpec) (*ebpf.Program, error) {
 	body := generateFetch(specs, t.features.Sleepable)
 	programs, _, err := t.loadPrograms(func(p *ebpf.ProgramSpec) (err error) {
 		t.asMarker(p)
-		p.Instructions, err = replaceFetch(p.Instructions, body)
+		p.Instructions, err = replaceFetch(p.Instructions, body, t.features.Sleepable)
 		return err
 	}, t.markerName())
 	return programs[t.markerName()], err
@@ -162,27 +183,74 @@ func (t *Tracer) dropPrograms(programs []*ebpf.Program) {
 	maps.DeleteFunc(t.bindings, func(_ siteSpec, b binding) bool { return slices.Contains(programs, b.program) })
 }
 
-// attachGroup attaches the sites that share a program. Where the kernel
-// refuses them as a whole they are tried one by one, to name the culprit.
-func (t *Tracer) attachGroup(ex *link.Executable, pid int, prog *ebpf.Program, sites []boundSite) (links []link.Link, failed []SiteError) {
-	if t.features.UprobeMulti {
-		l, err := attachMulti(ex, pid, prog, sites)
-		if err == nil {
-			return []link.Link{l}, nil
+// attacher attaches the sites that share a program.
+type attacher struct {
+	*Tracer
+	ex      *link.Executable
+	path    string
+	pid     int
+	program *ebpf.Program
+
+	links     []link.Link
+	uncounted []Uncounted
+	failed    []SiteError
+}
+
+// attach attaches sites. Those that the kernel refuses as a whole are tried in
+// halves, to find the culprits in few steps.
+func (a *attacher) attach(sites []boundSite) {
+	switch {
+	case !a.features.UprobeMulti && len(sites) > 1:
+		for i := range sites {
+			a.attach(sites[i : i+1])
 		}
-		if len(sites) == 1 {
-			return nil, []SiteError{{sites[0].ID, explainAttach(err)}}
+		return
+	case len(sites) == 1:
+		a.attachSite(sites[0])
+		return
+	}
+	l, err := attachMulti(a.ex, a.pid, a.program, sites)
+	switch {
+	case err == nil:
+		a.links = append(a.links, l)
+	case concernsAll(err):
+		for _, s := range sites {
+			a.failed = append(a.failed, SiteError{s.ID, explainAttach(err)})
+		}
+	default:
+		a.attach(sites[:len(sites)/2])
+		a.attach(sites[len(sites)/2:])
+	}
+}
+
+// attachSite attaches one site; without its counter where another tracer's probe
+// is in the way.
+func (a *attacher) attachSite(s boundSite) {
+	l, err := a.attachOne(a.ex, a.pid, a.program, s)
+	if errors.Is(err, syscall.EINVAL) && s.RefCtr != 0 {
+		bare := s
+		bare.RefCtr = 0
+		var bareErr error
+		if l, bareErr = a.attachOne(a.ex, a.pid, a.program, bare); bareErr == nil {
+			a.uncounted = append(a.uncounted, Uncounted{s.ID, rivalAt(a.path, s.Offset)})
+			err = nil
 		}
 	}
-	for i := range sites {
-		l, err := t.attachOne(ex, pid, prog, sites[i])
-		if err != nil {
-			failed = append(failed, SiteError{sites[i].ID, explainAttach(err)})
-			continue
-		}
-		links = append(links, l)
+	if err != nil {
+		a.failed = append(a.failed, SiteError{s.ID, explainAttach(err)})
+		return
 	}
-	return links, failed
+	a.links = append(a.links, l)
+}
+
+// concernsAll reports whether an error would be the same for every site.
+func concernsAll(err error) bool {
+	for _, of := range []error{os.ErrNotExist, syscall.ESRCH, syscall.EPERM, syscall.EACCES, syscall.ENOMEM} {
+		if errors.Is(err, of) {
+			return true
+		}
+	}
+	return outOfFiles(err)
 }
 
 func (t *Tracer) attachOne(ex *link.Executable, pid int, prog *ebpf.Program, s boundSite) (link.Link, error) {
@@ -206,11 +274,12 @@ func attachMulti(ex *link.Executable, pid int, prog *ebpf.Program, sites []bound
 
 // WatchLibraries sends a Library event whenever a process's dynamic linker has
 // changed its list of libraries. offset is the file offset, in the dynamic linker
-// at path, of the function it then calls for debuggers.
-func (t *Tracer) WatchLibraries(pid int, path string, offset uint64) (*Attachment, error) {
+// at path, of the function it then calls for debuggers; list says where the list
+// is, so that events can name what was added.
+func (t *Tracer) WatchLibraries(pid int, path string, offset uint64, list ObjectList) (*Attachment, error) {
 	ex, err := link.OpenExecutable(path)
 	if err != nil {
-		return nil, fmt.Errorf("watch for libraries: %w", err)
+		return nil, fmt.Errorf("watch for libraries: %w", explainAttach(err))
 	}
 	if t.library == nil {
 		programs, _, err := t.loadPrograms(func(p *ebpf.ProgramSpec) error {
@@ -224,7 +293,7 @@ func (t *Tracer) WatchLibraries(pid int, path string, offset uint64) (*Attachmen
 		}
 		t.library = programs[bpf.PhasetraceProgLibraryChange]
 	}
-	l, err := t.attachOne(ex, pid, t.library, boundSite{Site: probe.Site{Offset: offset}})
+	l, err := t.attachOne(ex, pid, t.library, list.at(offset))
 	if err != nil {
 		return nil, fmt.Errorf("watch for libraries: %w", explainAttach(err))
 	}

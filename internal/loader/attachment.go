@@ -16,7 +16,12 @@ import (
 type Attachment struct {
 	links    []link.Link
 	programs []*ebpf.Program // that serve them, each once
+
+	uncounted []Uncounted
 }
+
+// Uncounted returns the sites that were attached without their counters.
+func (at *Attachment) Uncounted() []Uncounted { return at.uncounted }
 
 // attachments are the probes of a tracer. Safe for concurrent use.
 type attachments struct {

@@ -33,6 +33,7 @@ type decoder struct {
 	exec        event.Exec
 	fork        event.Fork
 	library     event.Library
+	fileStart   event.FileStart
 }
 
 // decode turns one record of a ring into an event. Strings of the event point
@@ -138,7 +139,7 @@ func (d *decoder) execed(r *bpf.PhasetraceExecRecord, _ []byte) (event.Event, er
 		Head: head(r.Time, r.Tgid, r.Tid), Who: identity(&r.Who),
 		FormerTID: r.FormerTid, FormerStart: r.FormerStart,
 		Markers: r.Markers, Before: r.Before, Program: r.Program,
-		File: event.File{Device: r.Dev, Inode: r.Ino},
+		File: fileOf(r.File),
 	}
 	return &d.exec, nil
 }
@@ -149,21 +150,33 @@ func (d *decoder) forked(r *bpf.PhasetraceForkRecord, _ []byte) (event.Event, er
 }
 
 func (d *decoder) libraryChanged(r *bpf.PhasetraceLibraryRecord, _ []byte) (event.Event, error) {
-	d.library = event.Library{Head: head(r.Time, r.Tgid, r.Tid), Who: identity(&r.Who)}
+	d.library = event.Library{
+		Head: head(r.Time, r.Tgid, r.Tid), Who: identity(&r.Who), Name: cString(r.Name[:]), Unnamed: r.Unnamed != 0,
+	}
 	return &d.library, nil
+}
+
+func (d *decoder) fileStarted(r *bpf.PhasetraceFileStartRecord, _ []byte) (event.Event, error) {
+	d.fileStart = event.FileStart{Head: head(r.Time, r.Tgid, r.Tid), Who: identity(&r.Who)}
+	return &d.fileStart, nil
 }
 
 // identity tells who a thread is; its name points into r.
 func identity(r *bpf.PhasetraceIdentity) event.Identity {
-	comm := unsafe.Slice((*byte)(unsafe.Pointer(&r.Comm)), len(r.Comm))
-	if end := bytes.IndexByte(comm, 0); end >= 0 {
-		comm = comm[:end:end]
-	}
 	return event.Identity{
-		StartTime: r.StartTime, Comm: comm,
+		StartTime: r.StartTime, Comm: cString(r.Comm[:]),
 		ViewPID: int(r.ViewTgid), ViewTID: int(r.ViewTid),
 		InnerPID: int(r.InnerTgid), InnerTID: int(r.InnerTid),
 	}
+}
+
+// cString returns the bytes of a text up to its closing NUL. They belong to it.
+func cString(c []int8) []byte {
+	b := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(c))), len(c))
+	if end := bytes.IndexByte(b, 0); end >= 0 {
+		b = b[:end:end]
+	}
+	return b
 }
 
 // shape is what decoding needs to know of a site.

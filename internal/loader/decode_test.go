@@ -107,11 +107,12 @@ func decodeCases() map[uint8]decodeCase {
 		uint8(bpf.PhasetraceRecordTypeRECORD_EXEC): {
 			wire(bpf.PhasetraceExecRecord{
 				Time: time, Tgid: 11, Tid: 12, Type: uint8(bpf.PhasetraceRecordTypeRECORD_EXEC), Program: 13, Who: wireIdentity(),
-				Markers: 1 << 34, FormerStart: 1 << 35, FormerTid: 15, Before: 16, Ino: 1 << 36, Dev: 17,
+				Markers: 1 << 34, FormerStart: 1 << 35, FormerTid: 15, Before: 16,
+				File: bpf.PhasetraceExeKey{Ino: 1 << 36, Changed: 1 << 37, Size: 1 << 38, Dev: 17, Generation: 18},
 			}),
 			&event.Exec{
 				Head: head, Who: wantIdentity(), FormerTID: 15, FormerStart: 1 << 35, Markers: 1 << 34, Before: 16, Program: 13,
-				File: event.File{Device: 17, Inode: 1 << 36},
+				File: event.File{Device: 17, Generation: 18, Inode: 1 << 36, Changed: 1 << 37, Size: 1 << 38},
 			},
 		},
 		uint8(bpf.PhasetraceRecordTypeRECORD_FORK): {
@@ -119,8 +120,15 @@ func decodeCases() map[uint8]decodeCase {
 			&event.Fork{Head: head, Parent: 19, Child: 18, Who: wantIdentity()},
 		},
 		uint8(bpf.PhasetraceRecordTypeRECORD_LIBRARY): {
-			wire(bpf.PhasetraceLibraryRecord{Time: time, Tgid: 11, Tid: 12, Type: uint8(bpf.PhasetraceRecordTypeRECORD_LIBRARY), Who: wireIdentity()}),
-			&event.Library{Head: head, Who: wantIdentity()},
+			wire(bpf.PhasetraceLibraryRecord{
+				Time: time, Tgid: 11, Tid: 12, Type: uint8(bpf.PhasetraceRecordTypeRECORD_LIBRARY), Unnamed: 1, Who: wireIdentity(),
+				Name: [256]int8{'/', 'l', 'i', 'b'},
+			}),
+			&event.Library{Head: head, Who: wantIdentity(), Name: []byte("/lib"), Unnamed: true},
+		},
+		uint8(bpf.PhasetraceRecordTypeRECORD_FILE_START): {
+			wire(bpf.PhasetraceFileStartRecord{Time: time, Tgid: 11, Tid: 12, Type: uint8(bpf.PhasetraceRecordTypeRECORD_FILE_START), Who: wireIdentity()}),
+			&event.FileStart{Head: head, Who: wantIdentity()},
 		},
 	}
 }

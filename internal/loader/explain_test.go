@@ -15,6 +15,7 @@ import (
 // A refused load says in one line whether a privilege, the kernel or a program
 // of ours is the trouble, and what to do.
 func TestExplainLoad(t *testing.T) {
+	full := &ebpf.VerifierError{Cause: syscall.EMFILE, Log: []string{"processed 7 insns"}}
 	refused := &ebpf.VerifierError{Cause: syscall.EACCES, Log: []string{"0: R0 !read_ok", "more"}}
 	for _, c := range []struct {
 		err  error
@@ -23,6 +24,7 @@ func TestExplainLoad(t *testing.T) {
 	}{
 		{fmt.Errorf("create map: %w", syscall.EPERM), ErrPermission, "CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE"},
 		{fmt.Errorf("load kernel BTF: %w", ebpf.ErrNotSupported), ErrKernel, "Linux 5.15 or later with BTF"},
+		{fmt.Errorf("program marker: %w", full), ErrFiles, "too many open files: raise the limit of open files (ulimit -n)"},
 		{fmt.Errorf("program marker: %w", refused), ErrKernel, "its verifier refuses a program"},
 	} {
 		got := explainLoad(c.err)

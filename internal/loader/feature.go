@@ -10,6 +10,7 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
 
 	"github.com/phasetrace/phasetrace/bpf"
 )
@@ -73,7 +74,10 @@ func ParseWithout(s string) (Without, error) {
 // trace.
 func DetectFeatures(w Without) (Features, error) {
 	var f Features
-	LearnKernelVersion()
+	LearnKernel()
+	if err := haveFiles(); err != nil {
+		return f, fmt.Errorf("load BPF programs: %w", err)
+	}
 	spec, err := bpf.LoadPhasetrace()
 	if err != nil {
 		return f, fmt.Errorf("read the BPF object: %w", err)
@@ -153,10 +157,36 @@ var ErrPermission = errors.New("missing privileges")
 // ErrKernel is wrapped by errors from a kernel that lacks what is needed.
 var ErrKernel = errors.New("this kernel lacks what phasetrace needs")
 
+// ErrFiles is wrapped by errors that the limit of open files causes.
+var ErrFiles = errors.New("raise the limit of open files (ulimit -n)")
+
+func outOfFiles(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
+}
+
+// spareFiles is how many files a tracer opens before it attaches to a site, and
+// some more for these.
+const spareFiles = 64
+
+// haveFiles makes sure that enough files can be opened: the library that loads
+// programs takes a lack of them for a lack of features.
+func haveFiles() error {
+	for range spareFiles {
+		fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
+		if err != nil {
+			return fmt.Errorf("%w: %d more are needed: %w", err, spareFiles, ErrFiles)
+		}
+		defer unix.Close(fd)
+	}
+	return nil
+}
+
 // explainLoad says what most likely made a load fail.
 func explainLoad(err error) error {
 	var refused *ebpf.VerifierError
 	switch {
+	case outOfFiles(err): // which a verifier's error can hold as well
+		return fmt.Errorf("load BPF programs: %v: %w", short(err), ErrFiles)
 	case errors.As(err, &refused) && len(refused.Log) > 0:
 		// Its errno is EACCES too, but no privilege is missing: this kernel does
 		// not accept the program.
@@ -165,11 +195,25 @@ func explainLoad(err error) error {
 	case errors.Is(err, syscall.EPERM), errors.Is(err, syscall.EACCES):
 		return fmt.Errorf("load BPF programs: %w: run as root or with CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE (%v)",
 			ErrPermission, short(err))
+	case errors.Is(err, ebpf.ErrNotSupported) && MissingSysfs() != nil:
+		return fmt.Errorf("load BPF programs: %w", MissingSysfs())
 	case errors.Is(err, ebpf.ErrNotSupported):
 		return fmt.Errorf("load BPF programs: %w: Linux 5.15 or later with BTF (CONFIG_DEBUG_INFO_BTF) is needed: %v",
 			ErrKernel, short(err))
 	}
 	return fmt.Errorf("load BPF programs: %w", err)
+}
+
+// ErrNoSysfs says that what the kernel tells in /sys cannot be seen.
+var ErrNoSysfs = errors.New("no sysfs is mounted at /sys, where the kernel tells of its types (BTF): mount -t sysfs sysfs /sys, in a container too")
+
+// MissingSysfs returns ErrNoSysfs where that is so.
+func MissingSysfs() error {
+	var st unix.Statfs_t
+	if unix.Statfs("/sys", &st) == nil && st.Type == unix.SYSFS_MAGIC {
+		return nil
+	}
+	return ErrNoSysfs
 }
 
 // short keeps the first line of an error: verifier logs run to pages.

@@ -27,6 +27,8 @@ const (
 	fnFetch      = "fetch_arguments"
 	fnCopyString = "copy_string"
 	fnCopyBytes  = "copy_bytes"
+	fnReadAbsent = "read_absent"
+	fnPrompt     = "comes_promptly"
 )
 
 // specsPerProgram bounds the generated body: the jump over half of 64 specs of
@@ -225,10 +227,10 @@ func (g *generator) memory(op *operand, i int, bad string) {
 		g.emit(asm.Add.Reg(regValue, asm.R1))
 	}
 	read := g.label()
-	g.readUser(asm.FnProbeReadUser, op.size, i)
+	g.readUser(asm.FnProbeReadUser.Call(), op.size, i)
 	g.emit(asm.JEq.Imm(asm.R0, 0, read))
 	if g.sleepable {
-		g.readUser(asm.FnCopyFromUser, op.size, i)
+		g.readUser(asm.Call.Label(fnReadAbsent), op.size, i)
 		g.emit(asm.JEq.Imm(asm.R0, 0, read))
 	}
 	if bad != "" {
@@ -244,15 +246,15 @@ func (g *generator) memory(op *operand, i int, bad string) {
 	g.place(read)
 }
 
-// readUser copies size bytes at regValue into slot i with one of two helpers of
-// the same signature.
-func (g *generator) readUser(helper asm.BuiltinFunc, size uint8, i int) {
+// readUser copies size bytes at regValue into slot i with one of two calls of the
+// same signature.
+func (g *generator) readUser(call asm.Instruction, size uint8, i int) {
 	g.emit(
 		asm.Mov.Reg(asm.R1, regState),
 		asm.Add.Imm(asm.R1, int32(slotOffset(i))),
 		asm.Mov.Imm(asm.R2, int32(size)),
 		asm.Mov.Reg(asm.R3, regValue),
-		helper.Call(),
+		call,
 	)
 }
 
@@ -266,9 +268,15 @@ func extend(v int64, size uint8, signed bool) int64 {
 }
 
 // replaceFetch puts body in place of the compiled fetch_arguments, and drops
-// functions that nothing calls any more, which the kernel refuses.
-func replaceFetch(insns, body asm.Instructions) (asm.Instructions, error) {
+// functions that nothing calls any more, which the kernel refuses. A program that
+// is not sleepable reads no absent memory: the function that decides (bpf/absent.h)
+// needs Linux 5.17, and the kernel verifies it even where nothing calls it.
+func replaceFetch(insns, body asm.Instructions, sleepable bool) (asm.Instructions, error) {
 	main, functions := splitFunctions(insns)
+	if prompt := functions[fnPrompt]; !sleepable && len(prompt) > 0 {
+		never := asm.Mov.Imm(asm.R0, 0).WithMetadata(prompt[0].Metadata)
+		functions[fnPrompt] = asm.Instructions{never, asm.Return()}
+	}
 	fetch := functions[fnFetch]
 	if len(fetch) == 0 {
 		return nil, fmt.Errorf("read the marker program: it has no function %s", fnFetch)

@@ -63,7 +63,7 @@ func TestLabels(t *testing.T) {
 	}
 	for i, ins := range body {
 		r := ins.Reference()
-		if r == "" || r == fnCopyBytes || r == fnCopyString {
+		if r == "" || r == fnCopyBytes || r == fnCopyString || r == fnReadAbsent {
 			continue
 		}
 		if set[r] != 1 {

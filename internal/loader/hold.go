@@ -33,25 +33,45 @@ func (t *Tracer) HoldExecs(path string, offset uint64) (*Attachment, error) {
 	if !t.HoldsExecs() {
 		return nil, nil
 	}
+	at, err := t.attachHold(&t.hold, bpf.PhasetraceProgExecHold, path, offset)
+	if err != nil {
+		return nil, fmt.Errorf("hold new programs: %w", explainAttach(err))
+	}
+	return at, nil
+}
+
+// WatchStart makes targets tell, with an event.FileStart, when they are about
+// to run the instruction at a file offset of the file at path, and wait there
+// for ReleaseHeld, for HoldTime at the longest, where HoldsExecs says that they can.
+func (t *Tracer) WatchStart(path string, offset uint64) (*Attachment, error) {
+	at, err := t.attachHold(&t.start, bpf.PhasetraceProgFileStart, path, offset)
+	if err != nil {
+		return nil, fmt.Errorf("watch a file's start: %w", err)
+	}
+	return at, nil
+}
+
+// attachHold puts a program in which targets wait under an instruction of a
+// file, for all processes: whoever is not to wait is through at once, and
+// attaching for one process would not outlive an exec of one of its threads.
+func (t *Tracer) attachHold(prog **ebpf.Program, name, path string, offset uint64) (*Attachment, error) {
 	ex, err := link.OpenExecutable(path)
 	if err != nil {
-		return nil, fmt.Errorf("hold new programs: %w", err)
+		return nil, err
 	}
-	if t.hold == nil {
+	if *prog == nil {
 		programs, _, err := t.loadPrograms(func(p *ebpf.ProgramSpec) error {
 			t.asMarker(p)
 			return nil
-		}, bpf.PhasetraceProgExecHold)
+		}, name)
 		if err != nil {
 			return nil, err
 		}
-		t.hold = programs[bpf.PhasetraceProgExecHold]
+		*prog = programs[name]
 	}
-	// Whoever is not to wait is through at once, and attaching for one process
-	// would not outlive an exec of one of its threads.
-	l, err := t.attachOne(ex, 0, t.hold, boundSite{Site: probe.Site{Offset: offset}})
+	l, err := t.attachOne(ex, 0, *prog, boundSite{Site: probe.Site{Offset: offset}})
 	if err != nil {
-		return nil, fmt.Errorf("hold new programs: %w", explainAttach(err))
+		return nil, explainAttach(err)
 	}
 	return t.attached.keep(&Attachment{links: []link.Link{l}}), nil
 }
@@ -59,32 +79,42 @@ func (t *Tracer) HoldExecs(path string, offset uint64) (*Attachment, error) {
 // Held reports whether a process is to wait after exec, even if it has not begun
 // to. pid is in phasetrace's own PID namespace.
 func (t *Tracer) Held(pid int) bool {
-	var key bpf.PhasetraceExeKey
-	return t.maps[bpf.PhasetraceMapHeld].Lookup(uint32(pid), &key) == nil
+	var held bpf.PhasetraceHeldExec
+	return t.maps[bpf.PhasetraceMapHeld].Lookup(uint32(pid), &held) == nil
 }
 
-// Waiting reports whether a process has begun to wait after exec and still
-// does: then it has run no instruction of its own. pid is in phasetrace's own
-// PID namespace.
+// Waiting reports whether a process has begun to wait and still does: after
+// exec, with no instruction run of its own, or at a file's start. pid is in
+// phasetrace's own PID namespace.
 func (t *Tracer) Waiting(pid int) bool {
-	var key bpf.PhasetraceExeKey
-	err := t.maps[bpf.PhasetraceMapHeld].Lookup(uint32(pid), &key)
-	return err == nil && key.Waiting != 0
+	var held bpf.PhasetraceHeldExec
+	err := t.maps[bpf.PhasetraceMapHeld].Lookup(uint32(pid), &held)
+	return err == nil && held.Waiting != 0
 }
 
-// ReleaseExec lets a process go on that waits after exec. pid is in phasetrace's
-// own PID namespace. known: the file has been looked at, and processes that run
-// it later need not wait. It is not an error if nobody waits.
+// ReleaseExec lets a process go on that waits after exec; not one that waits at a
+// file's start. pid is in phasetrace's own PID namespace. known: the file has
+// been looked at, and processes that run it later need not wait. It is not an
+// error if nobody waits.
 func (t *Tracer) ReleaseExec(pid int, f event.File, known bool) error {
-	var errs []error
+	key := exeKey(f)
 	if known {
-		key := bpf.PhasetraceExeKey{Ino: f.Inode, Dev: f.Device}
-		errs = append(errs, t.maps[bpf.PhasetraceMapKnownFiles].Put(key, uint8(1)))
+		if err := t.maps[bpf.PhasetraceMapKnownFiles].Put(key, uint8(1)); err != nil {
+			return fmt.Errorf("let process %d go on: %w", pid, err)
+		}
 	}
-	if err := t.maps[bpf.PhasetraceMapHeld].Delete(uint32(pid)); !errors.Is(err, ebpf.ErrKeyNotExist) {
-		errs = append(errs, err)
+	var held bpf.PhasetraceHeldExec
+	if err := t.maps[bpf.PhasetraceMapHeld].Lookup(uint32(pid), &held); err == nil && held.File != key {
+		return nil
 	}
-	if err := errors.Join(errs...); err != nil {
+	return t.ReleaseHeld(pid)
+}
+
+// ReleaseHeld lets a process go on wherever it waits. pid is in phasetrace's own PID
+// namespace. It is no error when it does not wait.
+func (t *Tracer) ReleaseHeld(pid int) error {
+	err := t.maps[bpf.PhasetraceMapHeld].Delete(uint32(pid))
+	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 		return fmt.Errorf("let process %d go on: %w", pid, err)
 	}
 	return nil
@@ -94,5 +124,13 @@ func (t *Tracer) ReleaseExec(pid int, f event.File, known bool) error {
 // known.
 func (t *Tracer) ForgetExec(f event.File) {
 	// Nothing can be done about an error; at worst nobody waits.
-	_ = t.maps[bpf.PhasetraceMapKnownFiles].Delete(bpf.PhasetraceExeKey{Ino: f.Inode, Dev: f.Device})
+	_ = t.maps[bpf.PhasetraceMapKnownFiles].Delete(exeKey(f))
+}
+
+func fileOf(k bpf.PhasetraceExeKey) event.File {
+	return event.File{Device: k.Dev, Generation: k.Generation, Inode: k.Ino, Changed: k.Changed, Size: k.Size}
+}
+
+func exeKey(f event.File) bpf.PhasetraceExeKey {
+	return bpf.PhasetraceExeKey{Ino: f.Inode, Dev: f.Device, Generation: f.Generation, Changed: f.Changed, Size: f.Size}
 }

@@ -4,8 +4,12 @@ package loader_test
 
 import (
 	"debug/elf"
+	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -15,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/phasetrace/phasetrace/internal/fixture"
+	"github.com/phasetrace/phasetrace/internal/fixture/hangfs"
 	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/testenv"
 )
@@ -90,6 +95,18 @@ func startExec(t *testing.T, tr *loader.Tracer, file string) *fixture.Proc {
 	return p
 }
 
+// timeExec runs exec.c, and returns how long it took to run itself again.
+func timeExec(t *testing.T, tr *loader.Tracer, file string) time.Duration {
+	t.Helper()
+	p := startExec(t, tr, file)
+	began := time.Now()
+	p.WriteLine("go")
+	p.ReadLine()
+	took := time.Since(began)
+	p.WaitOK()
+	return took
+}
+
 // Nobody lets the program go: it goes on by itself, as it would after the
 // tracer was killed or stopped, and nobody waits for that file again.
 func TestHoldEndsByItself(t *testing.T) {
@@ -100,12 +117,7 @@ func TestHoldEndsByItself(t *testing.T) {
 	}
 	var took [2]time.Duration
 	for i := range took {
-		p := startExec(t, tr, file)
-		began := time.Now()
-		p.WriteLine("go")
-		p.ReadLine()
-		took[i] = time.Since(began)
-		p.WaitOK()
+		took[i] = timeExec(t, tr, file)
 	}
 	t.Logf("first %v, then %v", took[0], took[1])
 	if took[0] < loader.HoldTime {
@@ -176,7 +188,7 @@ func TestHoldDiesWhenKilled(t *testing.T) {
 	}
 	p := startExec(t, tr, file)
 	p.WriteLine("go")
-	ran := awaitExec(t, tr)
+	ran := awaitEvent[event.Exec](t, tr)
 	began := time.Now()
 	p.Signal(syscall.SIGKILL)
 	if p.Wait() == nil {
@@ -197,7 +209,7 @@ func TestHoldRelease(t *testing.T) {
 	}
 	p := startExec(t, tr, file)
 	p.WriteLine("go")
-	ran := awaitExec(t, tr)
+	ran := awaitEvent[event.Exec](t, tr)
 	t.Logf("waiting: %v", tr.Waiting(p.Pid()))
 	if err := tr.ReleaseExec(p.Pid(), ran.File, true); err != nil {
 		t.Fatal(err)
@@ -213,16 +225,16 @@ func TestHoldRelease(t *testing.T) {
 	again.WaitOK()
 }
 
-// awaitExec reads until a program has run another and returns a copy of the event.
-func awaitExec(t *testing.T, tr *loader.Tracer) event.Exec {
+// awaitEvent reads until an event of a type comes and returns a copy of it.
+func awaitEvent[E any](t *testing.T, tr *loader.Tracer) E {
 	t.Helper()
-	var found *event.Exec
+	var found *E
 	for deadline := time.Now().Add(time.Minute); found == nil; {
 		if time.Now().After(deadline) {
-			t.Fatal("no exec was told of")
+			t.Fatalf("no %T", found)
 		}
 		_, err := tr.Read(time.Now().Add(10*time.Millisecond), func(ev event.Event) {
-			if ev, ok := ev.(*event.Exec); ok && found == nil {
+			if ev, ok := any(ev).(*E); ok && found == nil {
 				copied := *ev
 				found = &copied
 			}
@@ -232,4 +244,209 @@ func awaitExec(t *testing.T, tr *loader.Tracer) event.Exec {
 		}
 	}
 	return *found
+}
+
+// A file that was looked at is another one after it was written over, or removed
+// and made anew under the same inode number: who runs it waits again.
+func TestHoldRebuiltFile(t *testing.T) {
+	file := fixture.Build(t, "exec.c")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr := holder(t, file)
+	if tr == nil {
+		return
+	}
+	for _, rebuild := range []struct {
+		name string
+		how  func(t *testing.T, file string, text []byte) (sameInode bool)
+	}{{"written over", writeOver}, {"made anew", makeAnew}} {
+		known := lookedAt(t, tr, file)
+		if took := timeExec(t, tr, file); took >= loader.HoldTime {
+			t.Logf("a known file: it went on after %v", took) // a busy machine
+		}
+		awaitEvent[event.Exec](t, tr)
+		if !rebuild.how(t, file, text) {
+			t.Logf("%s: this file system does not use the inode again", rebuild.name)
+		}
+		took := timeExec(t, tr, file)
+		if took < loader.HoldTime {
+			t.Errorf("%s: it went on after %v, though nobody has looked at it", rebuild.name, took)
+		}
+		if now := awaitEvent[event.Exec](t, tr).File; now == known {
+			t.Errorf("%s: the file is %+v as before", rebuild.name, now)
+		}
+	}
+}
+
+// lookedAt runs a file as one that has been looked at from then on.
+func lookedAt(t *testing.T, tr *loader.Tracer, file string) event.File {
+	t.Helper()
+	p := startExec(t, tr, file)
+	p.WriteLine("go")
+	ran := awaitEvent[event.Exec](t, tr)
+	if err := tr.ReleaseExec(p.Pid(), ran.File, true); err != nil {
+		t.Fatal(err)
+	}
+	p.ReadLine()
+	p.WaitOK()
+	return ran.File
+}
+
+// writeOver writes a file without making a new one.
+func writeOver(t *testing.T, file string, text []byte) bool {
+	t.Helper()
+	if err := os.WriteFile(file, text, 0o755); err != nil { // no linker has it open: ETXTBSY otherwise
+		t.Fatal(err)
+	}
+	return true
+}
+
+// makeAnew removes a file and makes another, with the same inode number if the
+// file system gives it away soon.
+func makeAnew(t *testing.T, file string, text []byte) bool {
+	t.Helper()
+	before := inodeOf(t, file)
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 64 {
+		made := file + strconv.Itoa(i)
+		if err := os.WriteFile(made, text, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if inodeOf(t, made) == before || i == 63 {
+			if err := os.Rename(made, file); err != nil {
+				t.Fatal(err)
+			}
+			break
+		}
+	}
+	return inodeOf(t, file) == before
+}
+
+func inodeOf(t *testing.T, file string) uint64 {
+	t.Helper()
+	var st unix.Stat_t
+	if err := unix.Stat(file, &st); err != nil {
+		t.Fatal(err)
+	}
+	return st.Ino
+}
+
+// entryOf returns the file offset of a program's entry.
+func entryOf(t *testing.T, file string) uint64 {
+	t.Helper()
+	f, err := elf.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_LOAD && f.Entry >= p.Vaddr && f.Entry < p.Vaddr+p.Filesz {
+			return f.Entry - p.Vaddr + p.Off
+		}
+	}
+	t.Fatalf("%s: no segment holds its entry", file)
+	return 0
+}
+
+// starter returns a tracer that watches the start of exec.c, a program of it
+// that has not executed itself yet, and its file.
+func starter(t *testing.T) (*loader.Tracer, *fixture.Proc, string) {
+	t.Helper()
+	testenv.BPF(t)
+	tr, err := loader.Open(loader.Options{Without: testenv.Without(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { tr.Close() })
+	file := fixture.Build(t, "exec.c")
+	if _, err := tr.WatchStart(file, entryOf(t, file)); err != nil {
+		t.Fatal(err)
+	}
+	return tr, startExec(t, tr, file), file
+}
+
+// Who reaches a file's first code tells so and waits to be let go; other
+// processes pass.
+func TestFileStart(t *testing.T) {
+	tr, p, file := starter(t)
+	stranger := fixture.Start(t, file)
+	stranger.Expect("ready")
+	stranger.WriteLine("go")
+	stranger.WaitOK()
+	p.WriteLine("go")
+	ev := awaitEvent[event.FileStart](t, tr)
+	if ev.Who.ViewPID != p.Pid() {
+		t.Errorf("process %d has started, want %d", ev.Who.ViewPID, p.Pid())
+	}
+	if tr.HoldsExecs() {
+		// Letting go after an exec is not for it.
+		if err := tr.ReleaseExec(p.Pid(), event.File{Device: 1, Inode: 1}, false); err != nil {
+			t.Error(err)
+		}
+		if !tr.Waiting(p.Pid()) {
+			t.Log("not waiting any more: the machine stood still")
+		}
+	}
+	if err := tr.ReleaseHeld(p.Pid()); err != nil {
+		t.Fatal(err)
+	}
+	if tr.Waiting(p.Pid()) {
+		t.Error("it waits although it was let go")
+	}
+	p.ReadLine()
+	p.WaitOK()
+	if err := tr.ReleaseHeld(p.Pid()); err != nil {
+		t.Errorf("release after the end: %v", err)
+	}
+}
+
+// Nobody lets it go: it goes on by itself, and waits the next time again.
+func TestFileStartEndsByItself(t *testing.T) {
+	tr, p, file := starter(t)
+	if !tr.HoldsExecs() {
+		t.Log("nothing can wait where BPF programs may not fault memory in")
+		return
+	}
+	for range 2 {
+		began := time.Now()
+		p.WriteLine("go")
+		p.ReadLine()
+		if took := time.Since(began); took < loader.HoldTime {
+			t.Errorf("it went on after %v, nobody let it", took)
+		}
+		p.WaitOK()
+		p = startExec(t, tr, file)
+	}
+}
+
+// A program that runs the linker's first instruction by itself, and has put a page
+// that does not come where its stack was, waits no longer than any other.
+func TestHoldOfFakedStart(t *testing.T) {
+	file := fixture.Build(t, "exec.c")
+	tr := holder(t, file)
+	if tr == nil {
+		return
+	}
+	linker, offset := linkerOf(t, file)
+	fs := hangfs.Mount(t, map[string][]byte{"page": make([]byte, 1<<16)})
+	defer fs.Answer()
+	p := fixture.Start(t, fixture.Build(t, "fakestart.c", "-static"), linker, fmt.Sprint(offset), filepath.Join(fs.Dir, "page"))
+	p.Expect("ready")
+	if err := tr.AddTarget(p.Pid()); err != nil {
+		t.Fatal(err)
+	}
+	fs.Hang(hangfs.Read)
+	began := time.Now()
+	p.WriteLine("go")
+	p.Expect("start")
+	if p.Wait() == nil {
+		t.Error("it has not run what the kernel runs once")
+	}
+	if took := time.Since(began); took < loader.HoldTime {
+		t.Errorf("it ended after %v: it did not wait", took)
+	}
 }

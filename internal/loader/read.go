@@ -71,11 +71,15 @@ func (t *Tracer) readBell() error {
 }
 
 // Drain hands over everything unread and returns when nothing is left. Call
-// it after Detach.
+// it after Detach; after one that was given up it hands over what there is now.
 func (t *Tracer) Drain(handle func(event.Event)) error {
 	t.handle = handle
 	if t.rings != nil {
-		if err := t.rings.drain(t.deliverFn); err != nil {
+		drain := t.rings.drain
+		if t.held {
+			drain = t.rings.drainNow
+		}
+		if err := drain(t.deliverFn); err != nil {
 			return fmt.Errorf("drain the rings: %w", err)
 		}
 		return nil
@@ -84,7 +88,7 @@ func (t *Tracer) Drain(handle func(event.Event)) error {
 		return fmt.Errorf("drain the ring buffer: %w", err)
 	}
 	t.reader.SetDeadline(time.Time{})
-	for {
+	for left := t.reader.BufferSize(); left > 0 || !t.held; left -= len(t.record.RawSample) {
 		err := t.reader.ReadInto(&t.record)
 		if errors.Is(err, ringbuf.ErrFlushed) {
 			return nil
@@ -97,6 +101,7 @@ func (t *Tracer) Drain(handle func(event.Event)) error {
 		}
 		t.deliver(t.record.RawSample)
 	}
+	return nil
 }
 
 // deliver decodes one record and hands it over.

@@ -24,6 +24,7 @@ var records = [...]recordType{
 	bpf.PhasetraceRecordTypeRECORD_EXEC:         record("exec", "exec_record", (*decoder).execed),
 	bpf.PhasetraceRecordTypeRECORD_FORK:         record("fork", "fork_record", (*decoder).forked),
 	bpf.PhasetraceRecordTypeRECORD_LIBRARY:      record("library", "library_record", (*decoder).libraryChanged),
+	bpf.PhasetraceRecordTypeRECORD_FILE_START:   record("file_start", "file_start_record", (*decoder).fileStarted),
 }
 
 // recordType is one type of record. The generated struct is the only source of

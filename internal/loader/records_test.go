@@ -111,6 +111,7 @@ func TestStructsAreThoseOfThePrograms(t *testing.T) {
 		"ring_header": reflect.TypeFor[bpf.PhasetraceRingHeader](),
 		"loss_key":    reflect.TypeFor[bpf.PhasetraceLossKey](),
 		"exe_key":     reflect.TypeFor[bpf.PhasetraceExeKey](),
+		"held_exec":   reflect.TypeFor[bpf.PhasetraceHeldExec](),
 	}
 	for _, r := range records {
 		if r.decode != nil {

@@ -164,6 +164,12 @@ func (r *rings) drain(handle func([]byte)) error {
 	}
 }
 
+// drainNow hands out what there is when it is called: there are producers still.
+func (r *rings) drainNow(handle func([]byte)) error {
+	_, err := r.merge(math.MaxInt64, math.MaxInt, handle)
+	return err
+}
+
 func (r *rings) merge(until int64, most int, handle func([]byte)) (n int, err error) {
 	for i := range r.rings {
 		r.rings[i].begin(until)

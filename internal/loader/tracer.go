@@ -63,8 +63,11 @@ type Tracer struct {
 	bindings map[siteSpec]binding
 	library  *ebpf.Program
 	hold     *ebpf.Program
-	rings    *rings          // nil: everything comes through reader
-	reader   *ringbuf.Reader // the bell, where there are rings
+	start    *ebpf.Program
+	held     bool                          // DetachWithin has returned early
+	removing atomic.Pointer[chan struct{}] // closed when the last DetachWithin is over
+	rings    *rings                        // nil: everything comes through reader
+	reader   *ringbuf.Reader               // the bell, where there are rings
 	record   ringbuf.Record
 	shapes   atomic.Pointer[shapes] // of the sites that there are
 	learning sync.Mutex             // held to change shapes
@@ -122,6 +125,7 @@ func (t *Tracer) load() error {
 		bpf.PhasetraceVarRingBytes:       uint32(layout.bytes),
 		bpf.PhasetraceVarRingCount:       uint32(layout.count),
 		bpf.PhasetraceVarStoresInOrder:   boolByte(runtime.GOARCH == "amd64"),
+		bpf.PhasetraceVarOnArm64:         boolByte(runtime.GOARCH == "arm64"),
 		bpf.PhasetraceVarWakeBytes:       t.wakeBytes(layout),
 	})
 	if err != nil {
@@ -272,23 +276,32 @@ func (t *Tracer) AddTarget(pid int) error {
 	return nil
 }
 
-// Close detaches what is attached and frees everything. What is unread in the
-// ring buffer is lost: Detach and Drain first.
+// Close detaches what is attached, unless DetachWithin has given that up, and
+// frees everything. What is unread in the ring buffer is lost: Detach and Drain
+// first.
 func (t *Tracer) Close() error {
-	errs := []error{t.Detach(nil)}
+	var errs []error
+	if t.held {
+		t.detachRest()
+	} else {
+		errs = append(errs, t.Detach(nil))
+	}
 	if t.reader != nil {
 		errs = append(errs, t.reader.Close())
 	}
 	if t.rings != nil {
 		errs = append(errs, t.rings.close())
 	}
+	t.lives.Lock()
 	for _, p := range t.programs {
 		errs = append(errs, p.Close())
 	}
+	t.programs = nil
+	t.lives.Unlock()
 	for _, m := range t.maps {
 		errs = append(errs, m.Close())
 	}
-	t.programs, t.maps = nil, nil
+	t.maps = nil
 	if err := errors.Join(errs...); err != nil && !errors.Is(err, os.ErrClosed) {
 		return fmt.Errorf("close the tracer: %w", err)
 	}

@@ -3,24 +3,27 @@
 package loader
 
 import (
+	"sync"
+
 	"github.com/cilium/ebpf/features"
 	"golang.org/x/sys/unix"
 )
 
-// LearnKernelVersion makes programs of probes loadable in a process with file
-// capabilities. With each of them cilium/ebpf passes the kernel's version, which it
-// reads once, from this process's own memory; the kernel does not let a process
-// read that if it is not dumpable (proc(5)), as those with file capabilities are.
-// So this one is dumpable for the time of the read. That opens it to nobody with
-// fewer capabilities (cap_ptrace_access_check, security/commoncap.c).
-func LearnKernelVersion() {
-	const dumpable = 1 // SUID_DUMP_USER, include/linux/sched/coredump.h
-	was, err := unix.PrctlRetInt(unix.PR_GET_DUMPABLE, 0, 0, 0, 0)
-	if err != nil || was == dumpable {
-		return
+// LearnKernel must come before anything of the library that loads programs. It
+// makes that know the kernel's version, which it reads once, from
+// /proc/self/mem. That file belongs to root in a process that runs a file with
+// capabilities, or any other that is not dumpable; so this process is, for a
+// moment at its start. A user's other processes gain nothing by it: whoever looks
+// into a process needs all the capabilities that it has (cap_ptrace_access_check,
+// security/commoncap.c).
+func LearnKernel() { learnKernel() }
+
+var learnKernel = sync.OnceFunc(func() {
+	const no, yes = 0, 1
+	if is, err := unix.PrctlRetInt(unix.PR_GET_DUMPABLE, 0, 0, 0, 0); err == nil && is != yes {
+		if unix.Prctl(unix.PR_SET_DUMPABLE, yes, 0, 0, 0) == nil {
+			defer unix.Prctl(unix.PR_SET_DUMPABLE, no, 0, 0, 0)
+		}
 	}
-	if unix.Prctl(unix.PR_SET_DUMPABLE, dumpable, 0, 0, 0) == nil {
-		_, _ = features.LinuxVersionCode() // loading says what is wrong
-		_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
-	}
-}
+	_, _ = features.LinuxVersionCode() // an error comes again where the version is needed
+})

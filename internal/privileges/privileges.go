@@ -48,7 +48,15 @@ func Reduce(n Needs) error {
 		has, err := now.GetFlag(cap.Permitted, v)
 		return err == nil && has // an error: the kernel does not know it
 	}
-	for _, v := range n.keep(held) {
+	return set(kept, n.keep(held))
+}
+
+// Drop gives up all capabilities, for a process that only waits for another.
+func Drop() error { return set(cap.NewSet(), nil) }
+
+// set makes the capabilities of every thread those of a set and some more.
+func set(kept *cap.Set, more []cap.Value) error {
+	for _, v := range more {
 		if err := errors.Join(kept.SetFlag(cap.Permitted, true, v), kept.SetFlag(cap.Effective, true, v)); err != nil {
 			return fmt.Errorf("give up privileges: keep %v: %w", v, err)
 		}

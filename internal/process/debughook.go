@@ -21,55 +21,83 @@ const (
 	debugSize      = 40 // struct r_debug of link.h, on 64 bits
 )
 
-// DebuggerHook returns the function that a process's dynamic linker calls when
-// its list of libraries changes, as it announces to debuggers (r_brk, found
-// through DT_DEBUG of the executable): the module that holds it, one of those
-// given, and the offset in its file. The linker does so once it has loaded the
-// program, not before. The end of the context ends the wait for memory that does
-// not arrive.
-func (p *Process) DebuggerHook(ctx context.Context, modules []Module) (*Module, uint64, error) {
-	aux, err := p.auxv()
-	if err != nil {
-		return nil, 0, err
-	}
-	address, err := await.Do(ctx, func(context.Context) (uint64, error) { return p.debugHook(aux) }, nil)
-	if err != nil {
-		return nil, 0, fmt.Errorf("debugger hook of process %d: %w", p.PID, err)
-	}
-	m := moduleAt(modules, address)
-	if m == nil {
-		return nil, 0, fmt.Errorf("debugger hook of process %d: it is in no file", p.PID)
-	}
-	for _, at := range m.Mappings {
-		if at.Executable() && address >= at.Start && address < at.End {
-			return m, address - at.Start + at.Offset, nil
-		}
-	}
-	return nil, 0, fmt.Errorf("debugger hook of process %d: it is no code", p.PID)
+// Hook is the function that a dynamic linker calls when its list of libraries
+// changes.
+type Hook struct {
+	Module *Module // that holds it
+	Offset uint64  // in its file
+	// List is how far behind the function the list is in memory (struct r_debug of
+	// link.h); 0 when it does not belong to the same file.
+	List int64
 }
 
-// debugHook reads r_brk in the process's memory.
-func (p *Process) debugHook(aux map[uint64]uint64) (uint64, error) {
+// DebuggerHook returns the function that a process's dynamic linker calls when
+// its list of libraries changes, as it tells debuggers (r_brk, which DT_DEBUG of
+// the executable leads to). Its module is one of those given. The linker only
+// tells once it has loaded the program. A context that is over ends the wait for
+// memory that does not come in.
+func (p *Process) DebuggerHook(ctx context.Context, modules []Module) (Hook, error) {
+	aux, err := p.auxv()
+	if err != nil {
+		return Hook{}, err
+	}
+	told, err := await.Do(ctx, func(context.Context) (debug, error) { return p.debugHook(aux) }, nil)
+	if err != nil {
+		return Hook{}, fmt.Errorf("debugger hook of process %d: %w", p.PID, err)
+	}
+	m := moduleAt(modules, told.hook)
+	if m == nil {
+		return Hook{}, fmt.Errorf("debugger hook of process %d: it is in no file", p.PID)
+	}
+	for _, at := range m.Mappings {
+		if !at.Executable() || told.hook < at.Start || told.hook >= at.End {
+			continue
+		}
+		h := Hook{Module: m, Offset: told.hook - at.Start + at.Offset}
+		if m.extendsTo(told.list) && (moduleAt(modules, told.list) == nil || moduleAt(modules, told.list) == m) {
+			h.List = int64(told.list - told.hook)
+		}
+		return h, nil
+	}
+	return Hook{}, fmt.Errorf("debugger hook of process %d: it is no code", p.PID)
+}
+
+// maxZeroed bounds the data behind a dynamic linker's mappings that its file does
+// not have, as it is zero at first.
+const maxZeroed = 1 << 20
+
+// extendsTo reports whether an address is among a module's mappings or just
+// behind them.
+func (m *Module) extendsTo(address uint64) bool {
+	return address >= m.Mappings[0].Start && address < m.Mappings[len(m.Mappings)-1].End+maxZeroed
+}
+
+// debug is what a linker tells debuggers, as addresses in the process.
+type debug struct{ list, hook uint64 }
+
+// debugHook reads it in the process's memory.
+func (p *Process) debugHook(aux map[uint64]uint64) (debug, error) {
 	mem, err := p.openMemory("mem")
 	if err != nil {
-		return 0, err
+		return debug{}, err
 	}
 	defer mem.Close()
 	dynamic, err := dynamicSection(mem, aux[auxPhdr], aux[auxPhnum])
 	if err != nil {
-		return 0, err
+		return debug{}, err
 	}
 	for ; len(dynamic) >= 16; dynamic = dynamic[16:] {
 		if elf.DynTag(binary.LittleEndian.Uint64(dynamic)) != elf.DT_DEBUG {
 			continue
 		}
-		debug, err := memory(mem, binary.LittleEndian.Uint64(dynamic[8:]), debugSize)
+		list := binary.LittleEndian.Uint64(dynamic[8:])
+		b, err := memory(mem, list, debugSize)
 		if err != nil {
-			return 0, fmt.Errorf("the linker has not said yet: %w", err)
+			return debug{}, fmt.Errorf("the linker has not said yet: %w", err)
 		}
-		return binary.LittleEndian.Uint64(debug[16:]), nil
+		return debug{list, binary.LittleEndian.Uint64(b[16:])}, nil
 	}
-	return 0, errors.New("the executable has no place for it (DT_DEBUG)")
+	return debug{}, errors.New("the executable has no place for it (DT_DEBUG)")
 }
 
 // dynamicSection reads the executable's dynamic section, found by its program

@@ -88,6 +88,12 @@ func holds(capability string) bool {
 
 func isPermission(err error) bool { return errors.Is(err, os.ErrPermission) }
 
+// OutOfFiles reports whether an error means that no more files can be open, in
+// this process or on the machine.
+func OutOfFiles(err error) bool {
+	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE)
+}
+
 // isGone reports whether an error of a /proc access means that the process or
 // thread has ended. procfs says ENOENT for a new look-up and ESRCH for one
 // through a directory that is already open.

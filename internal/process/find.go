@@ -89,6 +89,10 @@ func (f *finder) module(mf mappedFile) (m Module, ok bool, err error) {
 		if errors.Is(err, ErrNotRegular) && (c.certain || mappedID(id) == mf.id) {
 			return m, false, nil // a device that holds code, not a program
 		}
+		if OutOfFiles(err) {
+			m.Err = fmt.Errorf("open the mapped file %q: %w", m.Path, err)
+			return m, true, nil
+		}
 		if err != nil {
 			if isPermission(err) && !c.certain {
 				refused = err

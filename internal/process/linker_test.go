@@ -111,15 +111,16 @@ func TestDebuggerHook(t *testing.T) {
 		held, release := startHeld(t, Command{Args: []string{path}})
 		p := attach(t, held.PID)
 		all, _ := modules(t, p)
-		if m, _, err := p.DebuggerHook(t.Context(), all); err == nil {
-			t.Errorf("%s: told of before the linker ran: %+v", name, m)
+		if h, err := p.DebuggerHook(t.Context(), all); err == nil {
+			t.Errorf("%s: told of before the linker ran: %+v", name, h)
 		}
 		release()
 		all, _ = modules(t, p)
-		m, offset, err := p.DebuggerHook(t.Context(), all)
+		h, err := p.DebuggerHook(t.Context(), all)
 		if err != nil {
 			t.Fatal(err)
 		}
+		m, offset := h.Module, h.Offset
 		f, err := m.Open()
 		if err != nil {
 			t.Fatal(err)
@@ -129,18 +130,21 @@ func TestDebuggerHook(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want, err := usdt.FindFunctions(f, st.Size(), "_dl_debug_state")
+		want, err := usdt.FindFunctions(f, st.Size(), "_dl_debug_state", "_r_debug")
 		if l, err := p.Linker(all, readELF); err != nil || l.Module != m {
 			t.Errorf("%s: hook in %+v, linker %+v, %v", name, m, l, err)
 		}
 		if err != nil || offset == 0 || offset != want.Named["_dl_debug_state"] {
 			t.Errorf("%s: hook at offset %#x of %s, %v; want %#x", name, offset, m.Path, err, want.Named)
 		}
+		if list := int64(want.Addresses["_r_debug"] - want.Addresses["_dl_debug_state"]); h.List != list || list == 0 {
+			t.Errorf("%s: the list is %#x behind the hook, want %#x", name, h.List, list)
+		}
 	}
 	static := attach(t, run(t, exec.Command(fixture(t, "fixture.static"))).pid)
 	all, _ := modules(t, static)
-	if m, _, err := static.DebuggerHook(t.Context(), all); err == nil {
-		t.Errorf("a static program: %+v", m)
+	if h, err := static.DebuggerHook(t.Context(), all); err == nil {
+		t.Errorf("a static program: %+v", h)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -33,6 +34,18 @@ type Module struct {
 	Mappings []Mapping // all mappings of the file, by address, also those that hold no code
 
 	file fileID // of the opened file, as stat shows it
+}
+
+// Copies returns how often the process has the code of the file mapped: more
+// than once when it has loaded the file anew, as with dlmopen.
+func (m *Module) Copies() int {
+	var bases []uint64
+	for _, x := range m.Mappings {
+		if base := x.Start - x.Offset; x.Executable() && !slices.Contains(bases, base) {
+			bases = append(bases, base)
+		}
+	}
+	return len(bases)
 }
 
 // fileID is what stat says about a file.
@@ -102,6 +115,21 @@ func (p *Process) modulesSince(earlier []Module) (added, current []Module, stale
 		}
 	}
 	return added, current, find.stale, cut
+}
+
+// Module returns the module of a file that memory maps show like this, as it is
+// mapped now; false when it is not, or not with code.
+func (p *Process) Module(dev, inode uint64) (m Module, ok bool, err error) {
+	files, err := p.mappedFiles()
+	for _, f := range files {
+		if f.id == (mappedID{dev, inode}) {
+			return (&finder{p: p}).module(f)
+		}
+	}
+	if errors.Is(err, ErrTruncated) {
+		err = nil
+	}
+	return Module{}, false, err
 }
 
 func overlaps(a, b []Mapping) bool {

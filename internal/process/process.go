@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"strconv"
 	"sync"
@@ -66,7 +67,7 @@ func Open(pid int) (*Process, error) {
 }
 
 func open(pid int) (*Process, error) {
-	if pid <= 0 {
+	if pid <= 0 || pid > math.MaxInt32 { // the kernel would take what is left of it
 		return nil, ErrNoProcess
 	}
 	dir, err := openProcDir(pid)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -38,7 +39,7 @@ func TestOpen(t *testing.T) {
 }
 
 func TestOpenRefuses(t *testing.T) {
-	for _, pid := range []int{0, -1, 1 << 30} {
+	for _, pid := range []int{0, -1, 1 << 30, 1<<32 + 1, 1<<32 + os.Getpid(), math.MaxInt} {
 		if _, err := Open(pid); !errors.Is(err, ErrNoProcess) {
 			t.Errorf("Open(%d): %v", pid, err)
 		}

@@ -36,6 +36,7 @@ type rootDir struct {
 	dirs    map[string]*searchDir // that there are, by path
 	handles int
 	lookups int
+	starved error // no file could be opened any more
 
 	mu      sync.Mutex
 	current string // what is being looked at
@@ -88,7 +89,7 @@ func (r *rootDir) over() error {
 	if r.lookups >= maxLookups || len(r.dirs) > maxDirs {
 		return errTooMany
 	}
-	return r.ctx.Err()
+	return errors.Join(r.starved, r.ctx.Err())
 }
 
 // openat looks a name up, as O_PATH and flags: neither a pipe nor a device can
@@ -101,7 +102,11 @@ func (r *rootDir) openat(fd int, name, path string, flags, resolve uint64) (int,
 	r.at(path)
 	fd, err := openRetry(fd, name, &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC | flags, Resolve: resolve})
 	if err != nil {
-		return -1, &os.PathError{Op: "open", Path: path, Err: err}
+		err = &os.PathError{Op: "open", Path: path, Err: err}
+		if OutOfFiles(err) {
+			r.starved = fmt.Errorf("%w (%w)", err, ErrTruncated)
+		}
+		return -1, err
 	}
 	return fd, nil
 }

@@ -38,16 +38,16 @@ func (w *watcher) add(ctx context.Context, in Target) error {
 	}
 	proc, err := process.Open(pid)
 	if err != nil {
-		return err // names the process
+		return withRemedy(err) // names the process
 	}
 	starting := in.Spawned != nil
 	v, err := w.look(ctx, request{proc: proc, starting: starting, ahead: heldTime})
 	if err != nil {
 		proc.Close()
-		return fmt.Errorf("process %d: %w", pid, err)
+		return fmt.Errorf("process %d: %w", pid, withRemedy(err))
 	}
 	defer v.close()
-	t := &target{pid: pid, proc: proc, started: proc.StartTime, reach: newReach()}
+	t := &target{pid: pid, proc: proc, started: proc.StartTime, reach: newReach(), spawning: in.Spawned != nil}
 	if err := w.addSeen(ctx, t, v, in); err != nil {
 		delete(w.targets, pid)
 		if w.tracer != nil {
@@ -103,20 +103,32 @@ func (w *watcher) mayComeLater(v *view) bool {
 		return true
 	}
 	if v.starting && v.linker.watchable() {
-		w.say("no USDT markers in the program yet; watching the libraries it loads")
+		why := "no USDT markers in the program yet"
+		if len(w.plan.leftOff(v.open)) > 0 {
+			why = "nothing in the program is traced by default"
+		}
+		w.say("%s; watching the libraries it loads", why)
 		return true
 	}
 	return false
 }
 
 func (w *watcher) noMarkers(l *looked) error {
-	return &NoMarkersError{Files: l.names, Skipped: l.skipped, Pairs: w.cfg.Pairs, Refused: w.plan.refused}
+	return &NoMarkersError{
+		Files: l.names, Skipped: l.skipped, Pairs: w.cfg.Pairs, Refused: w.plan.refused, LeftOff: w.plan.leftOff(l.open),
+	}
 }
 
 // letGo lets held programs run.
 func (w *watcher) letGo() error {
 	var errs []error
 	for _, s := range w.spawned {
+		if t := w.targets[s.PID]; t != nil {
+			t.spawning = false
+			if t.counters.since != 0 {
+				t.counters.since = clock.Monotonic() // it begins now
+			}
+		}
 		errs = append(errs, s.Release())
 	}
 	w.spawned = nil
@@ -151,6 +163,7 @@ func (w *watcher) attachedMessage() string {
 	if w.attached.sites == 0 {
 		return fmt.Sprintf("watching %s, with nothing to attach to yet, in %s", list(who), took)
 	}
+	files, sites := w.attachedNow()
 	return fmt.Sprintf("attached to %s: %s, %s in %s, in %s", list(who),
-		count(len(w.plan.pairs), "pair"), count(w.attached.sites, "site"), count(w.attached.files, "file"), took)
+		count(len(w.plan.pairs), "pair"), count(sites, "site"), count(files, "file"), took)
 }

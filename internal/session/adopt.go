@@ -4,6 +4,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"os"
 
 	"github.com/phasetrace/phasetrace/internal/process"
@@ -38,12 +39,17 @@ func (w *watcher) adopt(ctx context.Context, pid int) error {
 // adoptChild makes one process a target; false: it is none of ours, or over.
 func (w *watcher) adoptChild(ctx context.Context, pid int) (bool, error) {
 	proc, err := process.Open(pid)
+	if errors.Is(err, process.ErrKernelThread) {
+		return false, nil
+	}
 	if err != nil {
-		return false, nil // a kernel thread, or ended meanwhile
+		w.warnOf(pid, w.notLooked(err))
+		return false, nil
 	}
 	defer proc.Close()
 	v, err := w.look(ctx, request{proc: proc})
 	if err != nil {
+		w.warnOf(pid, w.notLooked(err))
 		return false, ctx.Err()
 	}
 	defer v.close()

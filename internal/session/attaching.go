@@ -9,6 +9,7 @@ import (
 
 	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/probe"
+	"github.com/phasetrace/phasetrace/internal/process"
 )
 
 // attachTo plans and attaches what a look has found and what is not attached for
@@ -20,12 +21,23 @@ func (w *watcher) attachTo(t *target, v *view) error {
 	if err != nil {
 		return err
 	}
+	if len(pairs) == 0 {
+		w.tellLeftOff(v.open)
+	}
+	t.counters.looked = v.at
+	postponed := false
 	for _, f := range v.open {
 		w.use(t, f.file)
-		if err := w.attachFile(t, f, pairs); err != nil {
+		if f.module != nil {
+			f.semaphores.mapped = mappedID{f.module.Dev, f.module.Inode}
+		}
+		later, err := w.attachFile(t, f, pairs)
+		if err != nil {
 			return err
 		}
+		postponed = postponed || later
 	}
+	w.settle(t, v, postponed)
 	w.leaveOld(t, v)
 	w.watchLibraries(t, v)
 	return nil
@@ -70,28 +82,94 @@ func (w *watcher) wants(pairs []*pair, id uint32) bool {
 	return slices.ContainsFunc(pairs, func(p *pair) bool { return s.pair == p || slices.Contains(s.over, p) })
 }
 
-// attachFile attaches the sites of a file that pairs use.
-func (w *watcher) attachFile(t *target, f openFile, pairs []*pair) error {
+// attachFile attaches the sites of a file that pairs use. postponed: the process
+// has it mapped, but it is too early.
+func (w *watcher) attachFile(t *target, f openFile, pairs []*pair) (postponed bool, err error) {
 	reach, pid := w.reachOf(t)
 	var todo []probe.Site
 	for _, p := range f.plan {
 		if !reach.sites[p.ID] && w.wants(pairs, p.ID) {
-			reach.sites[p.ID] = true
 			todo = append(todo, p)
 		}
 	}
 	if len(todo) == 0 {
-		return nil
+		return false, nil
 	}
+	if f.semaphores.shadowed {
+		w.watchStart(f)
+	}
+	if t.counters.ahead[f.file] {
+		return true, nil
+	}
+	if !f.raisable(todo) {
+		return w.postpone(t, f, todo)
+	}
+	for _, p := range todo {
+		reach.sites[p.ID] = true
+	}
+	w.warnMoved(t, f, todo)
 	w.core.attaching(todo)
 	at, failed, err := w.tracer.Attach(pid, f.attachPath(), todo)
 	if err != nil {
 		w.core.attached(pid, todo)
-		return err
+		w.attached.untold += len(todo) // the error tells of all
+		return false, err
 	}
 	reach.files[f.file] = append(reach.files[f.file], at)
 	f.attachments++
-	return w.attachedSites(pid, f.file, todo, failed)
+	for _, e := range failed {
+		reach.bare[e.Site] = true
+	}
+	failed = append(failed, w.uncounted(reach, f.file, at.Uncounted())...)
+	f.semaphores.attached(todo, reach.bare)
+	return false, w.attachedSites(pid, f.file, todo, failed)
+}
+
+// warnMoved warns of sites that cannot fire in a process: their code is not what
+// it runs any more.
+func (w *watcher) warnMoved(t *target, f openFile, sites []probe.Site) {
+	if f.module == nil {
+		return // it is not mapped yet
+	}
+	moved := 0
+	for _, s := range sites {
+		if !slices.ContainsFunc(f.module.Mappings, func(m process.Mapping) bool {
+			return m.Executable() && s.Offset >= m.Offset && s.Offset-m.Offset < m.End-m.Start
+		}) {
+			moved++
+		}
+	}
+	if moved > 0 {
+		w.plan.warnings.add(fmt.Sprintf("%s of %s cannot fire in process %d: it has moved that code to other memory, such as huge pages",
+			count(moved, "site"), f.path, t.pid))
+	}
+}
+
+// uncounted warns of sites that another tracer's probes share, and returns those
+// whose markers stay disabled: as long as that tracer does not enable them they
+// are as good as not attached, and nobody is to be blamed for that.
+func (w *watcher) uncounted(reach *reach, f *file, sites []loader.Uncounted) (dead []loader.SiteError) {
+	counter := make(map[uint32]uint64)
+	for _, p := range f.plan {
+		counter[p.ID] = p.RefCtr
+	}
+	for _, u := range sites {
+		reach.bare[u.Site] = true
+	}
+	for _, u := range sites {
+		raised := slices.ContainsFunc(f.plan, func(p probe.Site) bool {
+			return p.RefCtr == counter[u.Site] && reach.sites[p.ID] && !reach.bare[p.ID]
+		})
+		if !raised {
+			dead = append(dead, loader.SiteError{Site: u.Site, Err: fmt.Errorf(
+				"%s has a probe here that does not enable the marker, and keeps others from enabling it: it does not fire unless that tracer sees to it; end that tracer and start again", u.By)})
+			continue
+		}
+		s := w.plan.sites[u.Site]
+		w.plan.warnings.add(fmt.Sprintf("%s:%s at %s+%#x: %s has a probe here that does not enable the marker; it fires while it is attached at another place, too",
+			s.Provider, s.Probe, f.path, s.Offset, u.By))
+	}
+	return dead
 }
 
 // attachedSites records what has been attached.
@@ -101,9 +179,7 @@ func (w *watcher) attachedSites(pid int, f *file, sites []probe.Site, failed []l
 	for _, e := range failed {
 		bad[e.Site] = true
 		s := w.plan.sites[e.Site]
-		w.attached.failures++
-		w.attached.failed = append(w.attached.failed,
-			fmt.Sprintf("%s:%s at %s+%#x: %v", s.Provider, s.Probe, f.path, s.Offset, e.Err))
+		w.notAttached(fmt.Sprintf("%s:%s at %s+%#x: %v", s.Provider, s.Probe, f.path, s.Offset, e.Err))
 		if errors.Is(e.Err, loader.ErrPermission) {
 			return e.Err
 		}
@@ -115,6 +191,42 @@ func (w *watcher) attachedSites(pid int, f *file, sites []probe.Site, failed []l
 	}
 	w.core.enters(w.plan.enters(sites))
 	w.attached.sites += len(sites) - len(failed)
-	w.attached.files++
 	return w.mode.sitesChanged(&w.plan)
+}
+
+// notAttached notes a site that could not be attached, and warns of it. The same
+// site of another process is no news.
+func (w *watcher) notAttached(what string) {
+	w.plan.warnings.add(what)
+	switch {
+	case w.attached.failures[what]:
+	case len(w.attached.failures) < maxWarnings:
+		w.attached.failures[what] = true
+	default:
+		w.attached.untold++
+	}
+}
+
+// attachedNow counts the files that are attached, and the sites in them, each
+// once for however many processes.
+func (w *watcher) attachedNow() (files, sites int) {
+	seen := make(map[*file]bool)
+	for _, t := range w.targets {
+		for f := range t.files {
+			if seen[f] {
+				continue
+			}
+			seen[f] = true
+			before := sites
+			for _, s := range f.plan {
+				if w.plan.sites[s.ID].attached {
+					sites++
+				}
+			}
+			if sites > before {
+				files++
+			}
+		}
+	}
+	return files, sites
 }

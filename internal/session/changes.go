@@ -20,20 +20,32 @@ type change struct {
 	pid   int
 	since int64 // of the event that told of it
 	exec  bool
+	start bool // a watched file is about to run its first code
+	again bool // nobody told: an earlier look was too early
+	// stoppable: it waits, or may wait, on its main thread.
+	stoppable bool
 	// replaced: the thread that ran exec was not the main one and has taken its
 	// place; probes that were attached for the process are gone with the old.
 	replaced bool
 	file     event.File // of an exec: to let the process go on
 	halted   bool       // it has been stopped
+	// overtaken are the programs that the process has run before, since the last
+	// look.
+	overtaken []event.File
 }
+
+// maxOvertaken bounds the programs that one process runs between two looks.
+const maxOvertaken = 1 << 10
 
 // changeOf returns the change that an event tells of, if it does.
 func changeOf(ev event.Event) (c change, ok bool) {
 	switch ev := ev.(type) {
 	case *event.Library:
 		c = change{pid: ev.Who.ViewPID, since: ev.Time}
+	case *event.FileStart:
+		c = change{pid: ev.Who.ViewPID, since: ev.Time, start: true, stoppable: ev.TID == ev.PID}
 	case *event.Exec:
-		c = change{pid: ev.Who.ViewPID, since: ev.Time, exec: true, replaced: ev.FormerTID != ev.TID, file: ev.File}
+		c = change{pid: ev.Who.ViewPID, since: ev.Time, exec: true, stoppable: true, replaced: ev.FormerTID != ev.TID, file: ev.File}
 	}
 	return c, c.pid != 0 // a process without an id here cannot be looked at
 }
@@ -51,9 +63,14 @@ func (l *changes) add(c change) {
 	for i := range l.list {
 		if old := &l.list[i]; old.pid == c.pid {
 			if c.exec {
-				c.replaced = c.replaced || old.replaced
+				c.replaced, c.halted = c.replaced || old.replaced, c.halted || old.halted
+				if c.overtaken = old.overtaken; old.exec && len(c.overtaken) < maxOvertaken {
+					c.overtaken = append(c.overtaken, old.file)
+				}
 				*old = c // what came before is gone
+				return
 			}
+			old.start, old.halted = old.start || c.start, old.halted || c.halted
 			return
 		}
 	}
@@ -68,10 +85,10 @@ func (l *changes) next() (first change, same []change, ok bool) {
 	if len(l.list) == 0 {
 		return change{}, nil, false
 	}
-	i := max(slices.IndexFunc(l.list, func(c change) bool { return c.exec }), 0)
+	i := max(slices.IndexFunc(l.list, func(c change) bool { return c.exec || c.start }), 0)
 	first = l.list[i]
 	l.list = slices.DeleteFunc(slices.Delete(l.list, i, i+1), func(c change) bool {
-		if !first.exec || !c.exec || c.file != first.file {
+		if !first.exec || !c.exec || c.file != first.file || c.start {
 			return false
 		}
 		same = append(same, c)
@@ -86,14 +103,15 @@ func (w *watcher) changed(c change) {
 		w.changes.add(c)
 		w.inbox.post(w.followAll)
 	}
-	if !c.exec || w.halter == nil {
+	if w.halter == nil {
 		note()
 		return
 	}
-	go func() {
-		c.halted = w.halt(c)
+	// All in their order: a file's start comes after the exec of its program.
+	w.halting.post(func() {
+		c.halted = c.stoppable && w.halt(c)
 		note()
-	}()
+	})
 }
 
 // halt stops a program that waits in the kernel, where it uses up its CPU and
@@ -109,24 +127,35 @@ func (w *watcher) halt(c change) bool {
 		w.halter.Release(c.pid)
 		return false
 	}
-	if err := w.tracer.ReleaseExec(c.pid, c.file, false); err != nil {
+	if err := w.unhold(c, false); err != nil {
 		w.halter.Release(c.pid)
 		return false
 	}
 	return true
 }
 
-// waits reports whether a program that ran exec has waited until now.
-func (w *watcher) waits(c change) bool {
-	if c.halted {
-		return w.halter.Halted(c.pid)
+// unhold lets a program go on that waits in the kernel.
+func (w *watcher) unhold(c change, seen bool) error {
+	if c.start {
+		return w.tracer.ReleaseHeld(c.pid)
 	}
-	return w.tracer.Waiting(c.pid)
+	return w.tracer.ReleaseExec(c.pid, c.file, seen)
+}
+
+// waits reports whether a program has waited until now.
+func (w *watcher) waits(pid int) bool {
+	return w.tracer.Waiting(pid) || w.halter != nil && w.halter.Halted(pid)
 }
 
 // letRun resumes a program that waits, in whichever way.
 func (w *watcher) letRun(c change, seen bool) error {
-	err := w.tracer.ReleaseExec(c.pid, c.file, seen)
+	var err error
+	if c.exec {
+		err = w.tracer.ReleaseExec(c.pid, c.file, seen)
+	}
+	if c.start {
+		err = errors.Join(err, w.tracer.ReleaseHeld(c.pid))
+	}
 	if c.halted {
 		w.halter.Release(c.pid)
 	}
@@ -143,9 +172,7 @@ func (w *watcher) followAll() {
 				continue
 			}
 			// It uses the CPU that looking at the others needs.
-			if err := w.letRun(c, true); err != nil {
-				w.say("warning: process %d: %v", c.pid, err)
-			}
+			w.warnOf(c.pid, w.letRun(c, true))
 		}
 		for _, c := range same {
 			w.followOne(c)
@@ -158,10 +185,27 @@ func (w *watcher) followAll() {
 // the others that run the same file.
 func (w *watcher) followOne(c change) bool {
 	seen, err := w.follow(c)
-	if err != nil {
-		w.say("warning: process %d: %v", c.pid, err)
-	}
+	w.warnOf(c.pid, err)
 	return seen
+}
+
+// warnOf warns of what went wrong at a process, if anything did.
+func (w *watcher) warnOf(pid int, err error) {
+	if err != nil {
+		w.plan.warnings.add(fmt.Sprintf("process %d: %v", pid, err))
+	}
+}
+
+// leaveChanges counts the programs that nobody gets to look at any more, where
+// that is not done with what is attached.
+func (w *watcher) leaveChanges() {
+	for first, same, ok := w.changes.next(); ok; first, same, ok = w.changes.next() {
+		for _, c := range append(same, first) {
+			if t := w.targets[c.pid]; t != nil && t.counters.passes && (c.exec || c.start) {
+				w.shortfall.off += 1 + len(c.overtaken)
+			}
+		}
+	}
 }
 
 // maxKnown bounds the executables that are known to have been looked at.
@@ -171,15 +215,24 @@ const maxKnown = 1 << 16
 // waits for that. seen is as in followOne.
 func (w *watcher) follow(c change) (seen bool, err error) {
 	seen, err = w.followChange(c)
-	if c.exec {
+	if !seen && err == nil && c.exec && w.known[c.file] == 0 {
+		w.shortfall.missedExecs++ // it has ended
+	}
+	switch {
+	case c.exec:
 		err = errors.Join(err, w.releaseExec(c, seen))
+	case c.start:
+		if !seen {
+			w.shortfall.off++
+		}
+		err = errors.Join(err, w.letRun(c, seen))
 	}
 	t := w.targets[c.pid]
 	return seen && (t == nil || !t.direct), err
 }
 
 // releaseExec lets a process go on that ran exec. seen: its file has been looked
-// at; if it has not, now or earlier, its markers may have been missed.
+// at.
 func (w *watcher) releaseExec(c change, seen bool) error {
 	t := w.targets[c.pid]
 	if seen && t != nil && t.direct { // the file is the linker's, and says nothing of the program's
@@ -187,12 +240,17 @@ func (w *watcher) releaseExec(c change, seen bool) error {
 	}
 	since, known := w.known[c.file]
 	switch {
-	case !seen && !known:
-		w.shortfall.missedExecs++
-	case known && since > c.since && !w.waits(c): // attached for another, and too late for this one
+	case seen && t != nil && t.counters.passes && len(w.passing) < maxKnown:
+		w.passing[c.file] = true // the next that runs it may be missed too
+	case known && since > c.since && !w.waits(c.pid): // attached for another, and too late for this one
 		w.shortfall.lateExecs.add(elapsed(c.since, since))
 	case seen && !known && len(w.known) < maxKnown:
 		w.known[c.file] = clock.Monotonic()
+	}
+	for _, f := range c.overtaken {
+		if w.passing[f] {
+			w.shortfall.missedExecs++
+		}
 	}
 	if seen && t != nil {
 		for f := range t.files {
@@ -206,11 +264,11 @@ func (w *watcher) releaseExec(c change, seen bool) error {
 }
 
 // followChange attaches to what a process has mapped now. seen: its files were
-// read, which is too late when it has ended; then its own record tells.
+// read. Neither seen nor an error: it has ended, as its own record tells.
 func (w *watcher) followChange(c change) (seen bool, err error) {
 	t, proc, err := w.openChanged(c)
 	if err != nil {
-		return false, nil // it has ended
+		return false, w.notLooked(err)
 	}
 	if t.proc == nil {
 		defer proc.Close()
@@ -222,12 +280,8 @@ func (w *watcher) followChange(c change) (seen bool, err error) {
 	ctx, cancel := context.WithTimeout(w.ctx, lookTime)
 	defer cancel()
 	v, err := w.look(ctx, r)
-	switch {
-	case errors.Is(err, errLookTime):
-		w.shortfall.slowLooks++
-		return false, fmt.Errorf("look for markers: %w: those in its files are not traced", err)
-	case err != nil:
-		return false, nil // it has ended
+	if err != nil {
+		return false, w.notLooked(err)
 	}
 	defer v.close()
 	if !c.exec && v.replaced && !t.execDue {
@@ -241,8 +295,23 @@ func (w *watcher) followChange(c change) (seen bool, err error) {
 	if t.execDue = false; c.replaced {
 		w.detachAll(t)
 	}
+	w.atStart(t, v, c)
 	err = w.attachChange(t, v, c)
 	return t.unread == 0 || !process.Gone(c.pid, proc.StartTime), err
+}
+
+// notLooked counts a look at a process that failed, and returns why; nil when the
+// process has ended.
+func (w *watcher) notLooked(err error) error {
+	switch {
+	case errors.Is(err, process.ErrNoProcess), errors.Is(err, context.Canceled):
+		return nil
+	case errors.Is(err, errLookTime):
+		w.shortfall.slowLooks++
+	default:
+		w.shortfall.failedLooks++
+	}
+	return fmt.Errorf("look for markers: %w: those in its files are not traced", withRemedy(err))
 }
 
 // openChanged returns the target of a change, and a handle on it.
@@ -266,15 +335,22 @@ func (w *watcher) openChanged(c change) (*target, *process.Process, error) {
 func (w *watcher) attachChange(t *target, v *view, c change) error {
 	before := w.attached.sites
 	err := w.attachTo(t, v)
-	n := w.attached.sites - before
+	n, after := w.attached.sites-before, elapsed(c.since, clock.Monotonic())
 	if n == 0 {
+		if t.counters.moved && !w.waits(c.pid) {
+			w.shortfall.lateStarts.add(after)
+		}
 		return err
 	}
-	after := elapsed(c.since, clock.Monotonic())
 	what := fmt.Sprintf("attached %d more sites in process %d, ", n, c.pid)
-	switch {
-	case c.exec && w.waits(c):
+	switch waits := w.waits(c.pid); {
+	case waits && c.exec:
 		what += fmt.Sprintf("which waited %v for it at its first instruction", roundTime(after))
+	case waits:
+		what += fmt.Sprintf("which waited %v for it at a file's first instruction", roundTime(after))
+	case c.start || c.again:
+		what += fmt.Sprintf("%v after it started a file", roundTime(after))
+		w.shortfall.lateStarts.add(after)
 	case c.exec:
 		what += fmt.Sprintf("%v after it ran another program", roundTime(after))
 		w.shortfall.lateExecs.add(after)

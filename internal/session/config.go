@@ -48,6 +48,9 @@ type Config struct {
 	// Advice says what the user can do about something that Message tells of, as a
 	// clause such as "name the file with --library"; "" for nothing. It may be nil.
 	Advice func(Topic) string
+	// LeftOff is told of pairs that are traced only when they are asked for, when
+	// a process has no others: once of each pair, from any goroutine. It may be nil.
+	LeftOff func([]usdt.PairSpec)
 	// Message tells the user something on the way, from any goroutine; it must
 	// not be nil.
 	Message func(string)

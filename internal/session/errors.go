@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/phasetrace/phasetrace/internal/loader"
+	"github.com/phasetrace/phasetrace/internal/process"
 	"github.com/phasetrace/phasetrace/internal/usdt"
 )
 
@@ -26,6 +28,7 @@ type NoMarkersError struct {
 	// Refused are the sites that were left alone because this kernel cannot
 	// probe their nops safely.
 	Refused int
+	LeftOff []usdt.PairSpec // pairs that are there, and traced only when they are asked for
 }
 
 // Error names what was looked at.
@@ -35,13 +38,16 @@ func (e *NoMarkersError) Error() string {
 	if e.Refused > 0 {
 		fmt.Fprintf(&b, "%s left alone because this kernel cannot probe their nops safely: ", count(e.Refused, "site"))
 	}
-	if len(e.Pairs) > 0 {
+	switch {
+	case len(e.Pairs) > 0:
 		names := make([]string, len(e.Pairs))
 		for i, p := range e.Pairs {
 			names[i] = p.String()
 		}
 		fmt.Fprintf(&b, "none of the probes of %s in ", strings.Join(names, ", "))
-	} else {
+	case len(e.LeftOff) > 0:
+		b.WriteString("none by default in ")
+	default:
 		b.WriteString("looked at ")
 	}
 	b.WriteString(list(e.Files))
@@ -64,6 +70,14 @@ func (e *LibraryError) Error() string { return e.Err.Error() }
 
 // Unwrap returns the cause.
 func (e *LibraryError) Unwrap() error { return e.Err }
+
+// withRemedy adds what to do when no more files could be open.
+func withRemedy(err error) error {
+	if process.OutOfFiles(err) {
+		return fmt.Errorf("%w: %w", err, loader.ErrFiles)
+	}
+	return err
+}
 
 // list names a few things and counts the rest.
 func list(names []string) string {

@@ -59,6 +59,7 @@ type file struct {
 	pinned      bool         // the user named it
 	retired     bool
 	execs       map[event.File]bool // under which programs need not wait for it
+	semaphores  semaphores
 }
 
 // use is what a site is to a pair.
@@ -94,6 +95,7 @@ type files struct {
 type openFile struct {
 	*file
 	handle *os.File
+	module *process.Module // of the process that is looked at; nil if it has not mapped the file
 }
 
 // attachPath names the open file for the kernel.
@@ -118,13 +120,14 @@ func (fs *files) read(path string, open func() (*os.File, error)) (openFile, err
 		return openFile{}, errors.Join(fmt.Errorf("read %s: %w: not a regular file", path, usdt.ErrNotELF), h.Close())
 	}
 	if f := fs.find(id); f != nil {
-		return openFile{f, h}, nil
+		return openFile{file: f, handle: h}, nil
 	}
 	parsed, err := usdt.Read(io.NewSectionReader(h, 0, st.Size()), st.Size())
 	if err != nil {
 		return openFile{}, errors.Join(fmt.Errorf("read %s: %w", path, err), h.Close())
 	}
-	return openFile{fs.remember(&file{id: id, path: path, elf: parsed}), h}, nil
+	f := &file{id: id, path: path, elf: parsed, semaphores: semaphoresOf(parsed)}
+	return openFile{file: fs.remember(f), handle: h}, nil
 }
 
 func (fs *files) find(id fileID) *file {
@@ -173,6 +176,7 @@ type looked struct {
 	skipped []string   // files that could not be read, and why
 	unread  []string   // of skipped: those that may hold markers
 	late    []string   // of skipped: those that are read once they are mapped
+	starved error      // no file could be opened any more
 }
 
 func (l *looked) close() {
@@ -195,6 +199,7 @@ func (fs *files) look(ctx context.Context, modules []process.Module) looked {
 			continue
 		}
 		f, err := fs.read(m.Path, m.Open)
+		f.module = m
 		l.add(f, err)
 	}
 	return l
@@ -265,6 +270,9 @@ func (l *looked) add(f openFile, err error) {
 // has no markers to miss.
 func (l *looked) skip(err error) {
 	l.skipped = append(l.skipped, err.Error())
+	if process.OutOfFiles(err) && l.starved == nil {
+		l.starved = err
+	}
 	if !errors.Is(err, usdt.ErrNotELF) && !errors.Is(err, usdt.ErrUnsupportedELF) {
 		l.unread = append(l.unread, err.Error())
 	}

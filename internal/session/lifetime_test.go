@@ -5,13 +5,16 @@ package session
 import (
 	"context"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/phasetrace/phasetrace/internal/fixture"
+	"github.com/phasetrace/phasetrace/internal/process"
 	"github.com/phasetrace/phasetrace/internal/stream"
 	"github.com/phasetrace/phasetrace/internal/testenv"
 )
@@ -210,4 +213,42 @@ func TestRemoveInsidePhase(t *testing.T) {
 	other.Kill()
 	p.Kill()
 	tr.wait()
+}
+
+// Followed programs that run on keep nothing open in the session.
+func TestFollowedKeepNothingOpen(t *testing.T) {
+	const some, more = 5, 25
+	sleep, err := exec.LookPath("sleep")
+	if err == nil {
+		sleep, err = filepath.EvalSymlinks(sleep)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := fixture.StartCmd(t, exec.Command("sh", "-c", `echo ready; while read n; do for i in $(seq $n); do sleep 1000 & all="$all $!"; done; done; kill $all; wait`))
+	p.Expect("ready")
+	tr := attach(t, []int{p.Pid()}, Config{Follow: true})
+	w := tr.session.watcher
+	var files [2]int
+	for i, n := range []int{some, more} {
+		p.WriteLine(strconv.Itoa(n))
+		eventually(t, "the look at each program", func() bool {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			looked := 0
+			for _, t := range w.targets {
+				if m := process.Main(t.modules); m != nil && m.Path == sleep {
+					looked++
+				}
+			}
+			return looked == some+i*more
+		})
+		files[i], _ = openFiles(t)
+	}
+	p.CloseStdin()
+	p.WaitOK()
+	tr.wait()
+	if files[1] > files[0] {
+		t.Errorf("%d files are open with %d programs, %d with %d", files[0], some, files[1], some+more)
+	}
 }

@@ -9,6 +9,8 @@ import (
 	"io"
 	"os"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/process"
 	"github.com/phasetrace/phasetrace/internal/usdt"
@@ -19,6 +21,9 @@ const (
 	// their list of libraries changes (glibc and musl alike). A program that is
 	// statically linked with glibc has it as well, for its dlopen.
 	debuggerHook = "_dl_debug_state"
+	// objectList is the list that they show debuggers: glibc's, and the address of
+	// musl's.
+	objectList, objectListPointer = "_r_debug", "_dl_debug_addr"
 	// dlopenText is in every program that is statically linked with a glibc that can
 	// load libraries (elf/dl-open.c).
 	dlopenText = "invalid mode for dlopen()"
@@ -40,6 +45,7 @@ type linker struct {
 // linkerCode is what a linker's file says.
 type linkerCode struct {
 	usdt.Functions
+	objects   loader.ObjectList
 	unnoticed bool // a static program that may load libraries without debuggerHook
 	err       error
 }
@@ -83,15 +89,27 @@ func (w *watcher) linkerOf(ctx context.Context, proc *process.Process, modules [
 // askHook looks for what is called by the process itself, where the linker's
 // file does not name it.
 func (l *linker) askHook(ctx context.Context, proc *process.Process, modules []process.Module) {
-	m, offset, err := proc.DebuggerHook(ctx, modules)
+	h, err := proc.DebuggerHook(ctx, modules)
 	if err == nil {
-		l.hook, err = m.Open()
+		l.hook, err = h.Module.Open()
 	}
 	if err != nil {
 		l.err = fmt.Errorf("%s has no function %s, and tells of no other (%w)", l.path, debuggerHook, err)
 		return
 	}
-	l.Named = map[string]uint64{debuggerHook: offset} // not the cache's own map
+	l.Named = map[string]uint64{debuggerHook: h.Offset} // not the cache's own map
+	l.objects = loader.ObjectList{Known: h.List != 0, Distance: h.List}
+}
+
+// objectsOf says where the list of objects is, as a linker's file names it.
+func objectsOf(f *usdt.Functions) loader.ObjectList {
+	hook, ok := f.Addresses[debuggerHook]
+	list, known := f.Addresses[objectList]
+	if !known {
+		list, known = f.Addresses[objectListPointer]
+	}
+	_, pointer := f.Addresses[objectListPointer]
+	return loader.ObjectList{Known: ok && known, Distance: int64(list - hook), Pointer: pointer}
 }
 
 // watchable reports whether libraries that are loaded later are noticed.
@@ -114,7 +132,8 @@ func (fs *files) linkerCode(id fileID, h *os.File, static bool) linkerCode {
 		return linkerCode{err: err}
 	}
 	in := io.NewSectionReader(h, 0, st.Size())
-	code.Functions, code.err = usdt.FindFunctions(in, st.Size(), debuggerHook)
+	code.Functions, code.err = usdt.FindFunctions(in, st.Size(), debuggerHook, objectList, objectListPointer)
+	code.objects = objectsOf(&code.Functions)
 	if code.err == nil && static && code.Named[debuggerHook] == 0 {
 		code.unnoticed, code.err = usdt.HasText(in, st.Size(), dlopenText)
 	}
@@ -135,7 +154,7 @@ func (w *watcher) watchLibraries(t *target, v *view) {
 		t.direct = l.direct
 		err = errors.Join(w.watchHook(t, l), w.holdIn(l))
 	}
-	if err != nil && !process.Gone(t.pid, 0) {
+	if err != nil && !errors.Is(err, process.ErrNoProcess) && !errors.Is(err, unix.ESRCH) && !process.Gone(t.pid, 0) {
 		w.say("warning: programs and libraries that process %d runs from now on may be seen late or not at all: %v%s", t.pid, err, w.cfg.advice(TopicLibrary))
 	}
 }
@@ -151,7 +170,7 @@ func (w *watcher) watchHook(t *target, l *linker) (err error) {
 	case l.err != nil:
 		err = l.err
 	case l.watchable():
-		at, err = w.tracer.WatchLibraries(pid, fdPath(l.hook, l.handle), l.Named[debuggerHook])
+		at, err = w.tracer.WatchLibraries(pid, fdPath(l.hook, l.handle), l.Named[debuggerHook], l.objects)
 	case l.unnoticed:
 		w.plan.warnings.add(fmt.Sprintf("%s is statically linked and stripped: libraries that it loads by itself (dlopen) are not noticed%s", l.path, w.cfg.advice(TopicLibrary)))
 	}

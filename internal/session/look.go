@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/phasetrace/phasetrace/internal/await"
+	"github.com/phasetrace/phasetrace/internal/clock"
 	"github.com/phasetrace/phasetrace/internal/engine"
 	"github.com/phasetrace/phasetrace/internal/process"
 )
@@ -30,6 +31,8 @@ var errLookTime = errors.New("its files did not answer in time")
 // has it.
 type view struct {
 	looked
+	proc      *process.Process // the caller's
+	at        int64            // when it began
 	modules   []process.Module // all that are mapped now
 	added     int              // of them: not known from the last look
 	linker    *linker          // nil: not known, or nothing that could have markers
@@ -72,7 +75,7 @@ func (w *watcher) look(ctx context.Context, r request) (*view, error) {
 // see reads what there is to see of a process. It changes nothing but the cache
 // of files.
 func (w *watcher) see(ctx context.Context, r request) (*view, error) {
-	v := &view{starting: r.starting}
+	v := &view{proc: r.proc, at: clock.Monotonic(), starting: r.starting}
 	_ = r.proc.Refresh() // if it has ended, the next line finds out
 	added, modules, err := r.proc.ModulesSince(r.earlier)
 	v.cut = errors.Is(err, process.ErrTruncated)
@@ -95,7 +98,7 @@ func (w *watcher) see(ctx context.Context, r request) (*view, error) {
 	if !v.gone {
 		v.linker, v.linkerErr = w.linkerOf(ctx, r.proc, modules)
 	}
-	if err := ctx.Err(); err != nil {
+	if err := errors.Join(v.starved, ctx.Err()); err != nil {
 		v.close()
 		return nil, err
 	}
@@ -146,6 +149,9 @@ func (w *watcher) lookAhead(ctx context.Context, l *looked, r request) {
 	libs, err := search.ResolveLibraries(searching, r.proc.Exe)
 	if err != nil {
 		l.skipped = append(l.skipped, err.Error())
+	}
+	if process.OutOfFiles(err) {
+		l.starved = err
 	}
 	if gaveUp := new(process.SearchTimeError); errors.As(err, &gaveUp) && ctx.Err() == nil || errors.Is(err, process.ErrTruncated) {
 		l.late = append(l.late, err.Error())

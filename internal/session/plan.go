@@ -28,6 +28,7 @@ type plan struct {
 	rewriting loader.Rewriting
 	refused   int // sites left alone because of it
 	past      past
+	told      map[string]bool // pairs that are left off, by their text
 }
 
 // lane is a lane's name, and how many pairs are on it.
@@ -40,6 +41,7 @@ func newPlan(cfg *Config, core *core, m mode) plan {
 	return plan{
 		cfg: cfg, core: core, mode: m, rewriting: loader.NopRewriting(),
 		bySpec: make(map[string]*pair), sites: make(map[uint32]*site), resets: make(map[resetSite]*site),
+		told: make(map[string]bool),
 	}
 }
 
@@ -68,6 +70,40 @@ func (c *plan) add(open []openFile) ([]*pair, error) {
 	}
 	c.linkResets()
 	return pairs, nil
+}
+
+// leftOff returns the pairs that files have and that are traced only when they
+// are asked for.
+func (c *plan) leftOff(open []openFile) []usdt.PairSpec {
+	var out []usdt.PairSpec
+	if len(c.cfg.Pairs) > 0 {
+		return nil // the user has chosen
+	}
+	for _, ch := range usdt.Choose(sitesOf(open).sites, nil) {
+		if !ch.Chosen && !ch.Pair.DefaultOn && len(ch.EnterSites) > 0 && len(ch.ExitSites) > 0 {
+			out = append(out, ch.Pair)
+		}
+	}
+	return out
+}
+
+// tellLeftOff tells, once of each, of the pairs that the files of a process have,
+// when none of them is traced.
+func (w *watcher) tellLeftOff(open []openFile) {
+	if w.cfg.LeftOff == nil {
+		return
+	}
+	fresh := slices.DeleteFunc(w.plan.leftOff(open), func(p usdt.PairSpec) bool {
+		id := p.String()
+		told := w.plan.told[id]
+		if len(w.plan.told) < maxWarnings {
+			w.plan.told[id] = true
+		}
+		return told
+	})
+	if len(fresh) > 0 {
+		w.cfg.LeftOff(fresh)
+	}
 }
 
 func (c *plan) addSites(p *pair, effect probe.Effect, indexes []int, all *allSites) {

@@ -56,6 +56,7 @@ func (s *Session) read() error {
 			locked = true
 		}
 		s.core.handle(ev)
+		s.trapped.note(ev)
 		if c, ok := changeOf(ev); ok {
 			s.describe(c)
 			s.watcher.changed(c)
@@ -69,6 +70,7 @@ func (s *Session) read() error {
 		read = s.core.last // more is unread
 	}
 	gone, sinkErr := s.core.done(now, read)
+	s.trapped.tell(s.cfg.Message)
 	for _, e := range gone {
 		s.watcher.inbox.post(func() { s.watcher.gone(e) })
 	}
@@ -88,19 +90,28 @@ func (s *Session) describe(c change) {
 	}
 }
 
-// finish detaches, drains and sums up.
-func (s *Session) finish(reason string) (*stream.Summary, error) {
-	w := s.watcher
-	w.mu.Lock()
-	defer w.mu.Unlock()
+// finish detaches, drains and sums up. stopped is closed when the watcher's
+// goroutine has returned.
+func (s *Session) finish(reason string, stopped <-chan struct{}) (*stream.Summary, error) {
+	w, deadline := s.watcher, time.Now().Add(endTime)
 	s.core.detaching(clock.Monotonic())
-	errs := []error{s.mode.detaching(clock.Monotonic()), w.tracer.Detach(s.detachProgress())}
-	errs = append(errs, w.tracer.Drain(s.drained))
+	errs := []error{s.mode.detaching(clock.Monotonic())}
+	quiet := s.quiet(stopped, deadline)
+	if quiet {
+		defer w.mu.Unlock()
+	}
+	held, err := s.detach(deadline)
+	errs = append(errs, err, w.tracer.Drain(s.drained))
+	s.trapped.tell(s.cfg.Message)
 	now := clock.Monotonic()
 	errs = append(errs, s.mode.finish(&w.plan))
 	sum, err := s.close(reason, now)
 	errs = append(errs, err)
-	s.finalNotes(sum)
+	sum.Notes = append(sum.Notes, held...)
+	if quiet {
+		w.leaveChanges()
+		s.finalNotes(sum)
+	}
 	return sum, errors.Join(append(errs, s.core.out.finish(sum))...)
 }
 
@@ -111,6 +122,7 @@ func (s *Session) drained(ev event.Event) {
 	s.core.engine.Begin()
 	s.core.handle(ev)
 	s.core.engine.End()
+	s.trapped.note(ev)
 }
 
 // close ends everything that is open and sums up.

@@ -37,9 +37,11 @@ func (w *watcher) retireUnused(f *file) {
 		return
 	}
 	f.retired = true
+	w.unwatchStart(f)
 	w.files.forget(f)
 	for k := range f.execs { // processes that run it must wait again
 		delete(w.known, k)
+		delete(w.passing, k)
 		w.tracer.ForgetExec(k)
 	}
 	var ids []uint32

@@ -6,10 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"runtime"
 	"slices"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -17,6 +18,7 @@ import (
 	"github.com/phasetrace/phasetrace/internal/clock"
 	"github.com/phasetrace/phasetrace/internal/engine"
 	"github.com/phasetrace/phasetrace/internal/figures"
+	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/process"
 	"github.com/phasetrace/phasetrace/internal/stream"
 )
@@ -29,7 +31,10 @@ type Session struct {
 	core      *core
 	watcher   *watcher
 	describer describer
-	started   int64 // ns, CLOCK_MONOTONIC; 0 before Run
+	started   int64       // ns, CLOCK_MONOTONIC; 0 before Run
+	trapped   trapped     // Run's
+	stuck     atomic.Bool // the watcher hangs in the kernel
+	detaching atomic.Pointer[loader.Tracer]
 }
 
 // rssCounters is how many of the kernel's counters make up the resident set.
@@ -66,13 +71,16 @@ func Open(cfg Config) (*Session, error) {
 }
 
 // Add looks at a process and attaches to it. A *NoMarkersError says that there is
-// nothing to trace in it; the session is as it was before.
+// nothing to trace in it; the session is as it was before. When the context is over
+// it returns soon, even if the kernel does not.
 func (s *Session) Add(ctx context.Context, t Target) error {
 	w := s.watcher
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	defer w.report()
-	return w.add(ctx, t)
+	return s.bounded(ctx, func() error {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		defer w.report()
+		return w.add(ctx, t)
+	})
 }
 
 // Remove stops tracing a process, which goes on. Its probes are removed in the
@@ -85,17 +93,37 @@ func (s *Session) Remove(pid int) error {
 }
 
 // Close removes every probe and frees everything. It may be called more than
-// once, and not while Run runs.
+// once, but not while Run runs. What hangs in the kernel is freed when the call
+// returns; until then the process cannot end.
 func (s *Session) Close() error {
-	w := s.watcher
+	w, done := s.watcher, make(chan error, 1)
 	w.cancel()
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	go func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		done <- w.free()
+	}()
+	if s.stuck.Load() {
+		return nil // Add or Run has told
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(endTime):
+		return errHeld
+	}
+}
+
+// free removes every probe and frees everything.
+func (w *watcher) free() error {
 	if w.halter != nil {
 		w.halter.Close()
 	}
 	var err error
 	if w.tracer != nil {
+		if w.tracer.Links() > 0 {
+			w.settleAll() // it failed, or never ran
+		}
 		err = w.tracer.Close()
 	}
 	for _, t := range w.targets {
@@ -118,22 +146,24 @@ func (s *Session) Snapshot() *stream.Summary {
 
 // Run reads until the context ends, the targets end or the duration is over, and
 // returns the summary. Whatever ends it, what was recorded until then is drained
-// and written. The error is for what kept it from tracing or writing.
+// and written, without waiting for what hangs in the kernel. The error is for what
+// kept it from tracing or writing.
 func (s *Session) Run(ctx context.Context) (*stream.Summary, error) {
 	w := s.watcher
 	if err := s.begin(); err != nil {
 		return nil, err
 	}
-	stop := make(chan struct{})
-	var watching sync.WaitGroup
-	watching.Go(func() { w.run(stop) })
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		w.run(stop)
+	}()
 	s.core.setRunning(true)
 	reason, err := s.loop(ctx)
 	s.core.setRunning(false)
 	close(stop)
 	w.cancel() // a look that is under way ends
-	watching.Wait()
-	sum, endErr := s.finish(reason)
+	sum, endErr := s.finish(reason, stopped)
 	return sum, errors.Join(err, endErr)
 }
 
@@ -145,8 +175,8 @@ func (s *Session) begin() error {
 	if w.tracer == nil {
 		return fmt.Errorf("%w: no target was added", ErrNoMarkers)
 	}
-	if len(w.plan.sites) > 0 && w.attached.sites == 0 {
-		return fmt.Errorf("attach: no site could be attached: %s", list(w.attached.failed))
+	if len(w.plan.sites) > 0 && w.attached.sites+w.attached.postponed == 0 {
+		return fmt.Errorf("attach: no site could be attached: %s", list(slices.Collect(maps.Keys(w.attached.failures))))
 	}
 	if err := s.mode.begin(); err != nil {
 		return err

@@ -11,10 +11,12 @@ import (
 
 // shortfall counts what the watcher could not do as promised.
 type shortfall struct {
-	lateExecs, lateLibraries delay
-	missedExecs              uint64 // programs that ended before they could be looked at
-	slowLooks                uint64 // looks that took too long
-	unread                   int    // files of living processes that could not be read
+	lateExecs, lateLibraries, lateStarts delay
+	missedExecs                          uint64 // programs that ended before they could be looked at
+	slowLooks                            uint64 // looks that took too long
+	failedLooks                          uint64 // looks that failed at a living process
+	unread                               int    // files of living processes that could not be read
+	off                                  int    // files whose markers stay off in a process
 }
 
 // delay counts files that were attached after they had been mapped.
@@ -34,7 +36,11 @@ func (t *shortfall) notes() []stream.Note {
 	for _, n := range []struct {
 		d    delay
 		what string
-	}{{t.lateExecs, "programs run by exec"}, {t.lateLibraries, "libraries loaded while tracing"}} {
+	}{
+		{t.lateExecs, "programs run by exec"},
+		{t.lateLibraries, "libraries loaded while tracing"},
+		{t.lateStarts, "files whose markers the kernel could not enable before they had been relocated"},
+	} {
 		if n.d.times > 0 {
 			out = append(out, stream.Note{
 				What:  fmt.Sprintf("%s that were attached up to %v after they were mapped: their markers before are missing", n.what, roundTime(n.d.worst)),
@@ -45,6 +51,8 @@ func (t *shortfall) notes() []stream.Note {
 	return append(out, present(
 		stream.Note{What: "programs run by exec that ended before they could be looked at", Count: t.missedExecs},
 		stream.Note{What: "looks for markers that were given up because a file did not answer in time", Count: t.slowLooks},
+		stream.Note{What: "looks for markers that failed: markers of those programs, if any, are not traced", Count: t.failedLooks},
+		stream.Note{What: "files whose markers the kernel did not enable in a process", Count: uint64(t.off)},
 		stream.Note{What: "files that could not be read: markers in them, if any, are not traced", Count: uint64(t.unread)},
 	)...)
 }

@@ -77,3 +77,23 @@ func TestDeadSites(t *testing.T) {
 		t.Errorf("notes %v, want %q once", sum.Notes, want)
 	}
 }
+
+// A file that several processes run counts once.
+func TestSitesOfManyProcesses(t *testing.T) {
+	file := fixture.Build(t, "sites.c", "-DSITES=100")
+	var pids []int
+	for range 3 {
+		p := fixture.Start(t, file)
+		p.Expect("ready")
+		pids = append(pids, p.Pid())
+	}
+	tr := attach(t, pids, Config{})
+	w := tr.session.watcher
+	w.mu.Lock()
+	said := w.attachedMessage()
+	w.mu.Unlock()
+	tr.stop()
+	if !strings.Contains(said, ": 1 pair, 200 sites in 1 file, ") {
+		t.Errorf("said %q; want 200 sites in 1 file", said)
+	}
+}

@@ -21,6 +21,9 @@ type target struct {
 	unread  int            // files that the last look could not read
 	execDue bool           // a look has shown another program, whose exec no event has told of
 	direct  bool           // its executable is a dynamic linker, which was told what to run
+	// spawning: it is held until Run.
+	spawning bool
+	counters counters
 }
 
 // reach is what probes cover so far: of one process, or with Config.Follow of
@@ -28,12 +31,13 @@ type target struct {
 type reach struct {
 	files   map[*file][]*loader.Attachment
 	sites   map[uint32]bool // that are attached, or could not be
+	bare    map[uint32]bool // of them: those whose markers' counters are not raised there
 	linkers map[fileID]*loader.Attachment
 }
 
 func newReach() reach {
 	return reach{
-		files: make(map[*file][]*loader.Attachment), sites: make(map[uint32]bool),
+		files: make(map[*file][]*loader.Attachment), sites: make(map[uint32]bool), bare: make(map[uint32]bool),
 		linkers: make(map[fileID]*loader.Attachment),
 	}
 }
@@ -87,6 +91,9 @@ func (w *watcher) detachAll(t *target) {
 
 // detach removes attachments of a file.
 func (w *watcher) detach(f *file, attachments []*loader.Attachment) {
+	if len(attachments) > 0 {
+		w.settleLast(f)
+	}
 	for _, at := range attachments {
 		w.tracer.Release(at, func() {
 			w.inbox.post(func() {

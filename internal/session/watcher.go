@@ -33,6 +33,7 @@ type watcher struct {
 	shared  reach                // with Config.Follow: of every process
 	holding map[fileID]bool      // dynamic linkers in which new programs wait
 	known   map[event.File]int64 // since when their markers are attached, ns CLOCK_MONOTONIC
+	passing map[event.File]bool  // executables of which every process has to be looked at
 	idle    []*file              // that no target uses, the longest idle first
 	spawned []*process.Spawned   // that wait for Run
 	loaded  int64                // when the programs began to be loaded
@@ -42,14 +43,16 @@ type watcher struct {
 	halter    *process.Halter // nil: programs wait in the kernel
 
 	inbox   inbox
+	halting inbox // of the goroutine that stops programs
 	changes changes
 }
 
 // attachedCount sums up what has been attached.
 type attachedCount struct {
-	sites, files int
-	failures     int
-	failed       []string // failures that have not been reported yet
+	sites     int             // counted again for each process that they are attached for
+	postponed int             // times that a file was not attached because it was too early
+	failures  map[string]bool // sites that could not be attached, and why
+	untold    int             // failures that are not in there
 }
 
 // inbox holds tasks for the watcher's goroutine. Posting never waits.
@@ -81,7 +84,9 @@ func newWatcher(cfg *Config, core *core, m mode) *watcher {
 	w := &watcher{
 		cfg: cfg, core: core, mode: m, targets: make(map[int]*target), shared: newReach(),
 		holding: make(map[fileID]bool), known: make(map[event.File]int64),
-		inbox: inbox{wake: make(chan struct{}, 1)},
+		passing: make(map[event.File]bool),
+		inbox:   inbox{wake: make(chan struct{}, 1)}, halting: inbox{wake: make(chan struct{}, 1)},
+		attached: attachedCount{failures: make(map[string]bool)},
 	}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	w.plan = newPlan(cfg, core, m)
@@ -121,6 +126,20 @@ func (w *watcher) run(stop <-chan struct{}) {
 	}
 }
 
+// runHalting stops programs, one after the other, until no look is of use any more.
+func (w *watcher) runHalting() {
+	for {
+		select {
+		case <-w.ctx.Done():
+			return
+		case <-w.halting.wake:
+			for _, task := range w.halting.take() {
+				task()
+			}
+		}
+	}
+}
+
 // say tells the user something.
 func (w *watcher) say(format string, args ...any) { w.cfg.Message(fmt.Sprintf(format, args...)) }
 
@@ -144,6 +163,7 @@ func (w *watcher) load() error {
 	w.tracer = t
 	if w.cfg.Follow && t.HoldsExecs() {
 		w.halter = process.NewHalter(haltTime)
+		go w.runHalting()
 	}
 	w.mode.use(t)
 	return nil
@@ -171,6 +191,7 @@ func (w *watcher) gone(e ending) {
 		return // or its id is another process's by now
 	}
 	delete(w.targets, e.pid)
+	t.counters.end(&w.shortfall)
 	w.release(t)
 }
 
@@ -179,8 +200,4 @@ func (w *watcher) report() {
 	for _, text := range w.plan.warnings.fresh() {
 		w.say("warning: %s", text)
 	}
-	for _, text := range w.attached.failed {
-		w.say("warning: %s", text)
-	}
-	w.attached.failed = nil
 }

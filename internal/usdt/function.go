@@ -13,10 +13,13 @@ import (
 type Functions struct {
 	Entry uint64            // of the entry point; 0 if the file has none
 	Named map[string]uint64 // of the requested functions that exist
+	// Addresses are those of the requested symbols that exist, of functions and of
+	// data, before the load bias.
+	Addresses map[string]uint64
 }
 
-// FindFunctions looks for functions by name in the symbol tables of an ELF file,
-// and for its entry point. A name that stands for several functions does not
+// FindFunctions looks for functions, and data, by name in the symbol tables of an
+// ELF file, and for its entry point. A name that stands for several does not
 // count. Like [Read] it is bounded, and fails in the same cases.
 func FindFunctions(r io.ReaderAt, size int64, names ...string) (f Functions, err error) {
 	defer func() {
@@ -35,11 +38,12 @@ func FindFunctions(r io.ReaderAt, size int64, names ...string) (f Functions, err
 		_, _ = table.want(name)
 	}
 	table.load(im)
-	f.Named = make(map[string]uint64)
+	f.Named, f.Addresses = make(map[string]uint64), make(map[string]uint64)
 	for name, s := range table.wanted {
 		if !s.found || s.ambiguous {
 			continue
 		}
+		f.Addresses[name] = s.addr
 		if at, ok := im.offset(s.addr, 1, code); ok {
 			f.Named[name] = at
 		}

@@ -23,7 +23,10 @@ func TestFindFunctions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(Functions{Named: map[string]uint64{"one": codeAt}}, f); diff != "" {
+	if diff := cmp.Diff(Functions{
+		Named:     map[string]uint64{"one": codeAt},
+		Addresses: map[string]uint64{"one": codeBase + codeAt, "data": dataBase + dataAt},
+	}, f); diff != "" {
 		t.Errorf("want (-), got (+): one function, an ambiguous name, a variable, an undefined name, no entry point\n%s", diff)
 	}
 	if _, err := FindFunctions(strings.NewReader("#!/bin/sh"), 9, "one"); !errors.Is(err, ErrNotELF) {

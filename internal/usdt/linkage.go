@@ -19,7 +19,7 @@ const pageSize = 4096
 
 // dynamic is what we need of a dynamic section.
 type dynamic struct {
-	strtab, flags1          uint64
+	strtab, flags1, init    uint64
 	needed                  []uint64 // offsets into the string table
 	soname, rpath, runpath  uint64
 	hasSoname, hasR, hasRun bool
@@ -88,6 +88,7 @@ func readLinkage(im *image, f *File, p *problems) {
 	f.PIE = !im.fixed() && (elf.DynFlag1(d.flags1)&elf.DF_1_PIE != 0 || f.Interp != "" && !d.hasSoname)
 	f.Shared = !im.fixed() && !f.PIE
 	f.Static = !f.Shared && f.Interp == ""
+	f.Start = im.start(f, d.init)
 }
 
 func parseDynamic(b []byte) (d dynamic) {
@@ -98,6 +99,8 @@ func parseDynamic(b []byte) (d dynamic) {
 			return d
 		case elf.DT_STRTAB:
 			d.strtab = v
+		case elf.DT_INIT:
+			d.init = v
 		case elf.DT_FLAGS_1:
 			d.flags1 = v
 		case elf.DT_SONAME:

@@ -62,7 +62,7 @@ func align4(n uint64) uint64 { return (n + 3) &^ 3 }
 // several in a file whose linker kept section groups apart. It also returns
 // the indices of the sites whose arguments name symbols.
 func readSites(f *image, table *symbolTable, p *problems) (sites []Site, symbolic []int) {
-	r := siteReader{f: f, base: f.sdtBase(), table: table, p: p}
+	r := siteReader{f: f, base: f.sdtBase(), code: f.code(), table: table, p: p}
 	if len(f.sections) == 0 {
 		p.add("", "the file has no section headers: its probes, if it has any, cannot be found")
 	}
@@ -97,6 +97,7 @@ func (f *image) sdtBase() uint64 {
 type siteReader struct {
 	f        *image
 	base     uint64
+	code     codeRanges
 	table    *symbolTable
 	p        *problems
 	sites    []Site
@@ -179,9 +180,12 @@ func (s *Site) probe() string { return s.Provider + ":" + s.Name }
 
 // place finds the file offsets of a site and the instruction there.
 func (r *siteReader) place(s *Site) bool {
+	if r.code.dropped(s.Location) {
+		return false // nothing is lost with code that is not there
+	}
 	var ok bool
 	executable := func(f elf.ProgFlag) bool { return f&elf.PF_X != 0 }
-	if s.Offset, ok = r.f.offset(s.Location, 1, executable); !ok {
+	if s.Offset, ok = r.f.offset(s.Location, 1, executable); !ok || !r.code.hold(s.Location) {
 		r.p.add(s.probe(), "skip a site at %#x: not in executable code of the file", s.Location)
 		return false
 	}
@@ -191,6 +195,7 @@ func (r *siteReader) place(s *Site) bool {
 			r.p.add(s.probe(), "semaphore at %#x is not in the data of the file: the probe at %#x cannot be enabled",
 				s.Semaphore, s.Location)
 		}
+		s.Shadowed = ok && r.f.shadowed(s.Semaphore, s.RefCtr)
 	}
 	s.Nop = r.f.nop(s.Offset)
 	return true

@@ -236,3 +236,31 @@ func TestStrings(t *testing.T) {
 		t.Errorf("error of %d bytes", len(msg))
 	}
 }
+
+// TestReadCode: where section headers name the code, a location outside it is
+// none, and one below it is what the linker left of a function it dropped.
+func TestReadCode(t *testing.T) {
+	const at = codeBase + codeAt
+	code := func(addr, size uint64) testSection {
+		return testSection{".text", elf.Section64{Type: uint32(elf.SHT_PROGBITS), Addr: addr, Size: size,
+			Flags: uint64(elf.SHF_ALLOC | elf.SHF_EXECINSTR)}, nil}
+	}
+	for name, test := range map[string]struct {
+		sections []testSection
+		problems int
+		sites    int
+	}{
+		"no section of code": {nil, 0, 1},
+		"in one":             {[]testSection{code(at-8, 16)}, 0, 1},
+		"in the second":      {[]testSection{code(at, 1), code(at-16, 16)}, 0, 1},
+		"dropped":            {[]testSection{code(at+1, 16)}, 0, 0},
+		"between":            {[]testSection{code(at+1, 16), code(at-16, 16)}, 1, 0},
+		"behind":             {[]testSection{code(at-16, 16), code(at-16, 8)}, 1, 0},
+		"of no size":         {[]testSection{code(at, 0), code(at-16, math.MaxUint64)}, 0, 1},
+	} {
+		f, err := readBytes((&testELF{notes: sdtNote(at, 0, 0, "p", "n", ""), sections: test.sections}).bytes())
+		if err != nil || len(f.Sites) != test.sites || len(f.Problems) != test.problems {
+			t.Errorf("%s: %+v, error %v; want %d sites, %d problems", name, f, err, test.sites, test.problems)
+		}
+	}
+}

@@ -25,6 +25,11 @@ type Site struct {
 	// is set and RefCtr is 0, the semaphore has no place in the file: the
 	// probe can never fire, and a Problem says so.
 	RefCtr uint64
+	// Shadowed: a process can map the page of the file that holds the semaphore
+	// at a second place too, writable until the dynamic linker has relocated the
+	// file (RELRO, as lld and mold lay it out). Until then Linux raises the
+	// semaphore there, where the program does not read it.
+	Shadowed bool
 	// ArgText is the argument string of the note; empty where it was implausibly
 	// long, which a Problem reports.
 	ArgText string
@@ -78,6 +83,11 @@ type File struct {
 	RPath, RunPath []string
 	// Interp is the dynamic loader that the file asks for, empty for none.
 	Interp string
+	// Start is the file offset of an instruction that runs when the file has been
+	// relocated and its RELRO write-protected, before any marker of its own code:
+	// a program's entry, a library's initialiser (DT_INIT), and in a program
+	// without a dynamic loader that of its C library. 0 for none.
+	Start uint64
 	// Constant are the addresses, before the load bias, of what is mapped from
 	// the file and cannot be written.
 	Constant []Range

@@ -54,13 +54,11 @@ var runSets = []string{"-O0", "-O2", "-O2 -flto"}
 func eachRun(t *testing.T, compilers []compiler, source, want string, more ...string) {
 	t.Helper()
 	for _, c := range native(compilers) {
-		lto := c.canLTO(t)
 		for _, set := range runSets {
-			if set == "-O2 -flto" && !lto {
-				continue
-			}
 			t.Run(c.String()+" "+set, func(t *testing.T) {
-				got := trace(t, c, append(append([]string{source}, more...), split(set)...)...)
+				flags := c.flags(set)
+				c.needLinker(t, flags)
+				got := trace(t, c, append(append([]string{source}, more...), flags...)...)
 				if diff := cmp.Diff(strings.Split(strings.TrimSpace(want), "\n"), got); diff != "" {
 					t.Errorf("lines differ (-want +got):\n%s", diff)
 				}

@@ -9,8 +9,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/phasetrace/phasetrace/internal/testenv"
 )
 
 var warnings = []string{"-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Wsign-conversion",
@@ -25,8 +28,9 @@ type compiler struct {
 	arch  string // as runtime.GOARCH
 }
 
-// find returns the compilers of that names that are installed, the first of
-// which must be: cc and c++ are what users have.
+// find returns the compilers of those names that are installed, the first of
+// which must be: cc and c++ are what users have. One that is missing is a
+// subtest that is skipped.
 func find(t *testing.T, names ...string) []compiler {
 	t.Helper()
 	var found []compiler
@@ -37,7 +41,7 @@ func find(t *testing.T, names ...string) []compiler {
 			if i == 0 {
 				t.Fatalf("no %s: install a C and a C++ compiler", name)
 			}
-			t.Logf("not installed, not tried: %s", name)
+			t.Run(name, func(t *testing.T) { testenv.Require(t, false, "no "+name+": install it") })
 			continue
 		}
 		if real, err := filepath.EvalSymlinks(path); err == nil && seen[real] {
@@ -101,40 +105,64 @@ func (c compiler) try(out string, args ...string) (string, error) {
 	return string(text), err
 }
 
-// canLTO says whether this compiler links with -flto here: clang needs a
-// linker or a plugin that may be missing.
-func (c compiler) canLTO(t *testing.T) bool {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "lto.c")
-	if err := os.WriteFile(file, []byte("int main(void) { return 0; }\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	_, err := c.try(filepath.Join(t.TempDir(), "out"), "-x", "c", file, "-flto")
-	if err != nil && !c.clang {
-		t.Fatalf("%s cannot link with -flto: %v", c, err)
-	}
-	return err == nil
-}
-
 func split(flags string) []string { return strings.Fields(flags) }
 
-// hasLinker says whether the linker that flags ask for is there.
-func (c compiler) hasLinker(flags []string) bool {
+// flags are a set's for this compiler. clang links what it optimises at link
+// time with its own linker: GNU ld needs a plugin for that.
+func (c compiler) flags(set string) []string {
+	flags := split(set)
+	if c.clang && slices.Contains(flags, "-flto") {
+		flags = append(flags, "-fuse-ld=lld")
+	}
+	return flags
+}
+
+// linker is what flags ask for by -fuse-ld, "" for the compiler's default.
+func linker(flags []string) string {
 	for _, f := range flags {
 		if name, ok := strings.CutPrefix(f, "-fuse-ld="); ok {
-			if strings.Contains(c.String(), "aarch64") {
-				name = "aarch64-linux-gnu-" + name
-			}
-			paths := []string{"ld." + name, strings.Replace(name, "gold", "ld.gold", 1), name}
-			for _, p := range paths {
-				if _, err := exec.LookPath(p); err == nil {
-					return true
-				}
-			}
-			return false
+			return name
 		}
 	}
-	return true
+	return ""
+}
+
+// forArch are flags that let a cross compiler find a linker that serves all
+// architectures under one name; gcc looks for one with its own prefix.
+func (c compiler) forArch(t *testing.T, flags []string) []string {
+	t.Helper()
+	name := linker(flags)
+	if c.arch == runtime.GOARCH || name != "lld" && name != "mold" {
+		return nil
+	}
+	path, err := exec.LookPath("ld." + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.Symlink(path, filepath.Join(dir, "ld."+name)); err != nil {
+		t.Fatal(err)
+	}
+	return []string{"-B" + dir}
+}
+
+// needLinker skips a test whose flags ask for a linker that is missing.
+func (c compiler) needLinker(t *testing.T, flags []string) {
+	t.Helper()
+	name := linker(flags)
+	if name == "" {
+		return
+	}
+	program := "ld." + name
+	if c.arch == "arm64" && runtime.GOARCH != "arm64" && name == "gold" {
+		program = "aarch64-linux-gnu-ld.gold"
+	}
+	_, err := exec.LookPath(program)
+	pkg := name
+	if name == "gold" {
+		pkg = "binutils"
+	}
+	testenv.Require(t, err == nil, "no "+program+": install "+pkg)
 }
 
 // snippet writes a source file that includes the header and returns its path.

@@ -41,13 +41,12 @@ func TestCompilesWithoutWarnings(t *testing.T) {
 
 func tryFlagSets(t *testing.T, c compiler, base, sets []string) {
 	t.Helper()
-	lto := c.canLTO(t)
 	for _, set := range sets {
-		if set == "-O2 -flto" && !lto {
-			t.Logf("%s cannot link with -flto here: not tried", c)
-			continue
-		}
-		c.run(t, append(append([]string{}, base...), split(set)...)...)
+		t.Run(c.String()+" "+set, func(t *testing.T) {
+			flags := c.flags(set)
+			c.needLinker(t, flags)
+			c.run(t, append(append([]string{}, base...), flags...)...)
+		})
 	}
 }
 

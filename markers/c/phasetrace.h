@@ -134,6 +134,20 @@ struct phasetrace_process_state phasetrace_process = {0, -1};
 #endif
 
 /*
+ * The section that tells tracers how far prelink has moved a file. Only notes
+ * refer to it, which lld's --gc-sections does not count: it is marked to be
+ * retained ("R") where the assembler knows that, GNU as from 2.36 and clang's
+ * own from 13. .gasversion. is defined by every GNU as, and by no other.
+ */
+#define PHASETRACE_BASE_(flags) \
+	".pushsection .stapsdt.base,\"" flags "\",\"progbits\",.stapsdt.base,comdat\n"
+#if defined(__clang__) && __clang_major__ >= 13
+#define PHASETRACE_BASE_NOT_GAS_ PHASETRACE_BASE_("aGR")
+#else
+#define PHASETRACE_BASE_NOT_GAS_ PHASETRACE_BASE_("aG")
+#endif
+
+/*
  * A site: the nops, and a note that describes them. The note's section joins
  * the group of the code around it ("?"), so both are kept or folded together.
  */
@@ -149,7 +163,15 @@ struct phasetrace_process_state phasetrace_process = {0, -1};
 	"994:.balign 4\n"                                                          \
 	".popsection\n"                                                            \
 	".ifndef _.stapsdt.base\n"                                                 \
-	".pushsection .stapsdt.base,\"aG\",\"progbits\",.stapsdt.base,comdat\n"    \
+	".ifndef .gasversion.\n"                                                   \
+	PHASETRACE_BASE_NOT_GAS_                                                   \
+	".else\n"                                                                  \
+	".if .gasversion. >= 23600\n"                                              \
+	PHASETRACE_BASE_("aGR")                                                    \
+	".else\n"                                                                  \
+	PHASETRACE_BASE_("aG")                                                     \
+	".endif\n"                                                                 \
+	".endif\n"                                                                 \
 	".weak _.stapsdt.base\n"                                                   \
 	".hidden _.stapsdt.base\n"                                                 \
 	"_.stapsdt.base:.space 1\n"                                                \
