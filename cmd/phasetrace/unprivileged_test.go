@@ -3,7 +3,6 @@
 package main
 
 import (
-	"encoding/binary"
 	"os"
 	"os/exec"
 	"strconv"
@@ -11,10 +10,7 @@ import (
 	"syscall"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/phasetrace/phasetrace/internal/fixture"
-	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/testenv"
 )
 
@@ -56,55 +52,6 @@ func TestUnprivileged(t *testing.T) {
 			c.proc.ReadAll()
 			c.proc.WaitOK()
 		})
-	}
-}
-
-// The three capabilities that the documentation names are enough as those of the
-// file, too: a process that has its capabilities from there is not dumpable.
-func TestFileCapabilities(t *testing.T) {
-	testenv.BPF(t)
-	testenv.Require(t, os.Geteuid() == 0, "only root can give a file capabilities")
-	features, err := loader.DetectFeatures(testenv.Without(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	capabilities := []int{unix.CAP_BPF, unix.CAP_PERFMON, unix.CAP_SYS_PTRACE}
-	if !features.UprobeMulti { // perf events need it
-		capabilities = append(capabilities, unix.CAP_SYS_ADMIN)
-	}
-	const nobody = 65534
-	program := reachable(t, exec.Command(fixture.Build(t, "phases.c"))).Path
-	cmd := reachable(t, exec.Command("/proc/self/exe", "run", "--gpu", "off", "--format", "summary", "--", program, "1", "2", "5", "0"))
-	cmd.Args[0] = "phasetrace"
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
-	giveCapabilities(t, cmd.Path, capabilities...)
-	cmd.Stdin = strings.NewReader("go\n")
-	out, err := cmd.CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "20 boundaries of 20 records") {
-		t.Errorf("%v; want 20 boundaries:\n%s", err, out)
-	}
-}
-
-// giveCapabilities makes capabilities permitted and effective for whoever runs a
-// file, as setcap does (struct vfs_cap_data, include/uapi/linux/capability.h).
-func giveCapabilities(t *testing.T, path string, capabilities ...int) {
-	t.Helper()
-	var fs unix.Statfs_t
-	if err := unix.Statfs(path, &fs); err != nil {
-		t.Fatal(err)
-	}
-	testenv.Require(t, fs.Flags&unix.ST_NOSUID == 0, "the folder for temporary files is mounted nosuid")
-	var permitted uint64
-	for _, c := range capabilities {
-		permitted |= 1 << c
-	}
-	const revision2, effective = 0x02000000, 1
-	data := make([]byte, 20) // then inheritable ones: none
-	binary.LittleEndian.PutUint32(data, revision2|effective)
-	binary.LittleEndian.PutUint32(data[4:], uint32(permitted))
-	binary.LittleEndian.PutUint32(data[12:], uint32(permitted>>32))
-	if err := unix.Setxattr(path, "security.capability", data, 0); err != nil {
-		testenv.Require(t, false, "the file system does not keep capabilities: "+err.Error())
 	}
 }
 
