@@ -13,7 +13,7 @@ func newDoctor(s *streams) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "doctor [-p PID]",
-		Short: "Say what works here, what does not, and what to do about it",
+		Short: "Show what works here, what does not, and what to do about it",
 		Long: `Doctor tries what a trace needs of this machine and, with -p, of one process:
 kernel features, privileges, settings, GPUs, the nops under the markers, and
 probes that cannot fire. It changes nothing. Its exit status is 0 when tracing
@@ -31,8 +31,8 @@ would work, else 1.`,
 		},
 	}
 	f := cmd.Flags()
-	f.IntVarP(&o.PID, "pid", "p", 0, "process to look at as well")
-	f.StringVar(&o.NVMLLibrary, "nvml-library", "", "path of libnvidia-ml.so.1 (default: the usual places)")
+	f.IntVarP(&o.PID, "pid", "p", 0, "also look at process `PID`")
+	f.StringVar(&o.NVMLLibrary, "nvml-library", "", "`FILE` to load as libnvidia-ml.so.1 (default: the usual places)")
 	f.BoolVar(&asJSON, "json", false, "write JSON")
 	f.SortFlags = false
 	return cmd

@@ -59,25 +59,25 @@ const (
 func (o *traceOptions) register(f *pflag.FlagSet, which int) {
 	o.flags = f
 	if which == traceFlags {
-		f.StringArrayVarP(&o.pids, "pid", "p", nil, "process to trace; repeatable")
+		f.StringArrayVarP(&o.pids, "pid", "p", nil, "trace process `PID`; repeatable")
 	}
 	f.BoolVarP(&o.follow, "follow", "f", false, "trace children too, from their first instruction")
-	f.StringArrayVar(&o.pairs, "pair", nil, "trace these markers instead of the default choice: PROVIDER:ENTER/EXIT[,EXIT…][;name=…][;attr.KEY=argN[:TYPE]][;lane=NAME][;key=argN][;reentrant=false]; repeatable")
-	f.StringArrayVar(&o.libraries, "library", nil, "file with markers that is not loaded yet; repeatable")
-	f.DurationVarP(&o.duration, "duration", "d", 0, "stop after this time, such as 10s")
-	f.StringArrayVarP(&o.outputs, "output", "o", nil, "file to write to, or - for standard output, which is the default; repeatable")
-	f.StringVar(&o.format, "format", "", "text, jsonl or summary (default: jsonl for a file that ends in .jsonl, .ndjson or .json, else text); with several outputs, that of standard output")
-	f.StringVar(&o.sessionID, "session-id", "", "name of the session in scope ids (default: a fresh one)")
-	f.IntVar(&o.rank, "rank", 0, "rank of the processes (default: from the marker, else from RANK, OMPI_COMM_WORLD_RANK, PMI_RANK or SLURM_PROCID, else 0)")
-	f.StringVar(&o.gpu, "gpu", "auto", "memory of NVIDIA GPUs: auto, off or require")
-	f.StringVar(&o.nvmlLibrary, "nvml-library", "", "path of libnvidia-ml.so.1 (default: the usual places)")
-	f.DurationVar(&o.gpuInterval, "gpu-interval", 0, "time between reads of GPU memory while no phase boundary happens (default 100ms)")
-	f.StringVar(&o.onViolation, "on-violation", "unwind", "after a break of strict nesting: unwind the stack, or reject the exit")
-	f.BoolVar(&o.aggregate, "aggregate", false, "for phases too frequent to record: count them in the kernel, by path, and show only the summary")
+	f.StringArrayVar(&o.pairs, "pair", nil, "trace the markers of `SPEC` instead of the default choice: PROVIDER:ENTER/EXIT[,EXIT…][;name=…][;attr.KEY=argN[:TYPE]][;lane=NAME][;key=argN][;reentrant=false]; repeatable")
+	f.StringArrayVar(&o.libraries, "library", nil, "`FILE` with markers that the program has not loaded yet; repeatable")
+	f.DurationVarP(&o.duration, "duration", "d", 0, "stop after `TIME`, such as 10s")
+	f.StringArrayVarP(&o.outputs, "output", "o", nil, "`FILE` to write to, or - for standard output, which is the default; repeatable")
+	f.StringVar(&o.format, "format", "", "`FORMAT` of the output: text, jsonl or summary (default: jsonl for files ending in .jsonl, .ndjson or .json, else text); with several outputs, for standard output only")
+	f.StringVar(&o.sessionID, "session-id", "", "`NAME` of the session in scope ids (default: a new one)")
+	f.IntVar(&o.rank, "rank", 0, "`RANK` of the processes (default: from the marker, else from RANK, OMPI_COMM_WORLD_RANK, PMI_RANK or SLURM_PROCID, else 0)")
+	f.StringVar(&o.gpu, "gpu", "auto", "read the memory of NVIDIA GPUs; `MODE` is auto, off or require")
+	f.StringVar(&o.nvmlLibrary, "nvml-library", "", "`FILE` to load as libnvidia-ml.so.1 (default: the usual places)")
+	f.DurationVar(&o.gpuInterval, "gpu-interval", 0, "`TIME` between reads of GPU memory while no phase boundary happens (default 100ms)")
+	f.StringVar(&o.onViolation, "on-violation", "unwind", "`POLICY` when nesting is violated: unwind the stack, or reject the exit")
+	f.BoolVar(&o.aggregate, "aggregate", false, "count phases in the kernel, for phases too frequent to record, and show only the summary")
 	f.BoolVar(&o.strict, "strict", false, "exit with 3 when nesting was violated, with 4 when records were lost or not written")
-	f.StringVar(&o.readyFile, "ready-file", "", "file to create once every probe is attached; it must not exist, be empty, or be left from an earlier trace")
-	f.StringVar(&o.ringSize, "ring-size", "", fmt.Sprintf("size of the ring buffers of all CPUs together, such as 64M (default %dM, more on machines of many CPUs)", loader.DefaultRingBytes>>20))
-	f.BoolVar(&o.unsafeNops, "unsafe-nops", false, "attach also to markers on five-byte nops where the kernel rewrites those unsafely: the program may crash")
+	f.StringVar(&o.readyFile, "ready-file", "", "`FILE` to create once every probe is attached; it must not exist, unless it is empty or left from an earlier trace")
+	f.StringVar(&o.ringSize, "ring-size", "", fmt.Sprintf("`SIZE` of all CPUs' ring buffers together, such as 64M (default %dM, more on machines with many CPUs)", loader.DefaultRingBytes>>20))
+	f.BoolVar(&o.unsafeNops, "unsafe-nops", false, "also attach to markers on five-byte nops where this kernel rewrites them unsafely: the program may crash")
 	f.SortFlags = false
 }
 

@@ -32,17 +32,17 @@ func newList(s *streams) *cobra.Command {
 		Short: "Show USDT probes, their arguments, and the pairs they form",
 		Long: `List shows the USDT probes of a running process or of files: each site with
 its offset, semaphore, kind of nop and arguments, the pair it belongs to, and
-which pairs a trace would take and why. Several files are looked at as if one
-program had them all. Files need no privileges.`,
+which pairs a trace would take and why. Several files are treated as if one
+program had loaded them all. Files need no privileges.`,
 		Example: "  phasetrace list /usr/lib/postgresql/15/bin/postgres\n  sudo phasetrace list -p 4242 --pairs\n  phasetrace list --json ./train",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return list(cmd.Flags().Changed("pid"), &o, args, s)
 		},
 	}
 	f := cmd.Flags()
-	f.IntVarP(&o.pid, "pid", "p", 0, "process whose files to look at")
+	f.IntVarP(&o.pid, "pid", "p", 0, "look at the files of process `PID`")
 	f.BoolVar(&o.pairsOnly, "pairs", false, "only the pairs, not every site")
-	f.StringArrayVar(&o.pairs, "pair", nil, "show what a trace with this --pair would take; repeatable")
+	f.StringArrayVar(&o.pairs, "pair", nil, "show what a trace with --pair `SPEC` would take; repeatable")
 	f.BoolVar(&o.json, "json", false, "write JSON")
 	f.SortFlags = false
 	return cmd

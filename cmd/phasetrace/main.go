@@ -3,8 +3,8 @@
 //go:build !mkdocs
 
 // Command phasetrace turns the USDT markers of a running, unmodified program
-// into strictly nested phases and tells for every phase boundary what the
-// GPU's memory was. This package is the command line only.
+// into strictly nested phases and reports the GPU's memory at every phase
+// boundary. This package is the command line only.
 package main
 
 import "os"

@@ -100,8 +100,8 @@ func (s *streams) execute(ctx context.Context, args []string) int {
 }
 
 const rootLong = `phasetrace attaches to a running, unmodified program, turns its paired USDT
-markers into strictly nested phases with real thread ids, and tells for every
-phase boundary what the GPU's memory was.
+markers into strictly nested phases with real thread ids, and reports the GPU's
+memory at every phase boundary.
 
   sudo phasetrace -p PID             attach and stream until Ctrl-C
   sudo phasetrace run -- CMD ARG…    start a command and trace it from its start

@@ -30,6 +30,7 @@ var rules = []rule{
 	{"bpf", []string{"internal/", "cmd/"}, "phases and the names of pairs: the programs know sites and threads only"},
 	{"internal/clock", []string{"bpf", "internal/", "cmd/", "github.com/"}, "what the times are of"},
 	{"internal/await", []string{"bpf", "internal/", "cmd/", "github.com/"}, "what the call does"},
+	{"internal/apart", []string{"bpf", "internal/", "cmd/", "github.com/"}, "what the work is"},
 	{"internal/probe", []string{"bpf", "internal/", "cmd/", "github.com/"}, "ELF and BPF: it is pure"},
 	{"internal/usdt", slices.Concat(kernel, vendor, upper, []string{"internal/process", "internal/engine"}), "BPF, NVML and `/proc`: the same file gives the same result on every machine"},
 	{"internal/process", slices.Concat(kernel, vendor, upper, []string{"internal/usdt", "internal/probe", "internal/engine"}), "BPF and markers: it knows processes, not what is traced in them"},
