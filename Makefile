@@ -15,7 +15,7 @@ export CGO_CFLAGS  ?= -O2 -g -Wno-deprecated-declarations
 
 MULTIARCH := $(shell $(CC) -print-multiarch 2>/dev/null)
 
-.PHONY: build help demo test test-race bench generate check-generated lint structure fuzz soak hostile gpu-check test-kernels dist clean
+.PHONY: build help demo test test-race bench generate check-generated lint structure fuzz soak soak-rebuild hostile gpu-check test-kernels dist clean
 
 build: ## compile ./phasetrace
 	$(GO) build -o phasetrace ./cmd/phasetrace
@@ -75,6 +75,10 @@ gpu-check: build ## check traced GPU memory against a known program (needs an NV
 SOAKTIME ?= 10m
 soak: ## attach and detach for SOAKTIME (10m) while the traced program checks itself
 	$(GO) test -run '^TestSoak$$' -v -count 1 -timeout 0 ./internal/session -soak $(SOAKTIME)
+
+REBUILDS ?= 200
+soak-rebuild: ## overwrite a program and a library in place REBUILDS times while others run and load them
+	$(GO) test -run '^TestRebuiltUnderLoad$$' -v -count 1 -timeout 0 ./internal/session -rebuilds $(REBUILDS)
 
 HOSTILETIME ?= 10m
 hostile: ## trace hostile programs for HOSTILETIME (10m) and report peak memory

@@ -28,7 +28,8 @@ func TestPrivilegesGivenUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := uint64(1<<unix.CAP_BPF | 1<<unix.CAP_PERFMON | 1<<unix.CAP_SYS_PTRACE | 1<<unix.CAP_DAC_READ_SEARCH | 1<<unix.CAP_CHECKPOINT_RESTORE)
+	want := uint64(1<<unix.CAP_BPF | 1<<unix.CAP_PERFMON | 1<<unix.CAP_SYS_PTRACE | 1<<unix.CAP_DAC_READ_SEARCH | 1<<unix.CAP_CHECKPOINT_RESTORE |
+		1<<unix.CAP_LEASE)
 	if !features.UprobeMulti {
 		want |= 1 << unix.CAP_SYS_ADMIN
 	}

@@ -48,6 +48,7 @@ var rules = []rule{
 	{"internal/output/file", []string{"internal/stream", "internal/recorder"}, "formats and records"},
 	{"internal/output/human", []string{"bpf", "internal/", "cmd/"}, "phases and records"},
 	{"internal/output/schema", []string{"bpf", "internal/", "cmd/"}, "the code that writes lines"},
+	{"internal/lease", slices.Concat(kernel, vendor, hosts, upper, []string{"internal/engine", "internal/stream"}), "what files are needed for"},
 	{"internal/privileges", []string{"bpf", "internal/", "cmd/", "github.com/"}, "tracing"},
 	{"internal/doctor", []string{"internal/session", "internal/engine", "internal/stream"}, "the session"},
 	{"internal/inspect", slices.Concat(kernel, vendor, []string{"internal/session", "internal/engine", "internal/stream"}), "BPF, NVML and the session"},

@@ -31,10 +31,11 @@ func judgePrivileges(s surroundings, needAdmin bool) []Check {
 		}
 		cs = append(cs, c)
 	}
-	const grant = "run as root, or: setcap cap_bpf,cap_perfmon,cap_sys_ptrace+ep on the phasetrace file"
+	const grant = "run as root, or: setcap cap_bpf,cap_perfmon,cap_sys_ptrace,cap_lease+ep on the phasetrace file"
 	add(unix.CAP_BPF, "CAP_BPF", true, "load BPF programs and maps", grant)
 	add(unix.CAP_PERFMON, "CAP_PERFMON", true, "attach probes and read the memory of programs", grant)
 	add(unix.CAP_SYS_PTRACE, "CAP_SYS_PTRACE", false, "look at processes of other users, and at those that hide from their own", grant)
+	add(unix.CAP_LEASE, "CAP_LEASE", false, "make whoever overwrites another user's file wait until its probes are out", grant)
 	forAdmin := ""
 	if needAdmin {
 		forAdmin = "run as root, or give CAP_SYS_ADMIN as well: without uprobe_multi, probes need it"

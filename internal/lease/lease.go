@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -122,6 +124,20 @@ func (k *Keeper) Close() {
 		close(k.done)
 	}
 	k.wait.Wait()
+}
+
+// BreakTime is how long the kernel makes writers wait before it takes a lease away;
+// 0: for ever, or it cannot be told.
+func BreakTime() time.Duration {
+	text, err := os.ReadFile("/proc/sys/fs/lease-break-time")
+	if err != nil {
+		return 0
+	}
+	seconds, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil || seconds < 0 {
+		return 0
+	}
+	return time.Duration(seconds) * time.Second
 }
 
 // run finds out for whom writers wait.

@@ -124,7 +124,7 @@ func TestOthersDoNotWait(t *testing.T) {
 	k, f := newKeeper(t), makeFile(t, t.TempDir())
 	_, broken := take(t, k, f)
 	other := filepath.Join(t.TempDir(), "other")
-	for _, change := range []struct {
+	for _, step := range []struct {
 		name string
 		do   func() error
 	}{
@@ -132,17 +132,13 @@ func TestOthersDoNotWait(t *testing.T) {
 		{"chmod", func() error { return os.Chmod(f.Name(), 0o755) }},
 		{"times", func() error { return os.Chtimes(f.Name(), time.Now(), time.Now()) }},
 		{"link", func() error { return os.Link(f.Name(), other) }},
-		{"rename", func() error { return os.Rename(other, f.Name()+".2") }},
-		{"replace", func() error {
-			if err := os.WriteFile(other, []byte("new"), 0o644); err != nil {
-				return err
-			}
-			return os.Rename(other, f.Name()+".2")
-		}},
-		{"remove", func() error { return os.Remove(f.Name()) }},
+		{"unlink", func() error { return os.Remove(other) }},
+		{"rename", func() error { return os.Rename(f.Name(), other) }},
+		{"replace", func() error { return os.WriteFile(f.Name(), []byte("new"), 0o644) }},
+		{"replace by name", func() error { return os.Rename(f.Name(), other) }},
 	} {
-		if err := change.do(); err != nil {
-			t.Errorf("%s: %v", change.name, err)
+		if err := step.do(); err != nil {
+			t.Errorf("%s: %v", step.name, err)
 		}
 	}
 	k.look()

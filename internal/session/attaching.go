@@ -118,6 +118,7 @@ func (w *watcher) attachFile(t *target, f openFile, pairs []*pair) (postponed bo
 		reach.sites[p.ID] = true
 	}
 	w.warnMoved(t, f, todo)
+	w.warnSlow(f.file, len(todo))
 	w.core.attaching(todo)
 	var failed []loader.SiteError
 	at, err := g.attach(todo, func() (at *loader.Attachment, err error) {

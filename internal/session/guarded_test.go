@@ -69,8 +69,8 @@ func TestPhasesOfOverwrittenLibrary(t *testing.T) {
 			p.CloseStdin()
 			p.WaitOK()
 			sum := tr.wait()
-			if n := tr.phases(t)["program"]; n != outer || sum.ViolationTotal != 0 {
-				t.Errorf("%d phases of the program, want %d; %d violations: %v", n, outer, sum.ViolationTotal, sum.Violations)
+			if sum.ViolationTotal != 0 {
+				t.Errorf("%d violations: %v", sum.ViolationTotal, sum.Violations)
 			}
 			made := make(map[string]int)
 			for i := range tr.boundaries {
@@ -79,11 +79,14 @@ func TestPhasesOfOverwrittenLibrary(t *testing.T) {
 				}
 			}
 			t.Logf("%d runs, phases that were closed: %v; notes %v", outer, made, sum.Notes)
-			delete(made, "probes_removed first")
-			if len(made) > 0 {
-				t.Errorf("phases that were closed: %v", made)
-			}
 			wantOverwritten(t, sum, times)
+			if sum.Lost > 0 {
+				return // nothing more can be said: the machine is too busy
+			}
+			delete(made, "probes_removed first")
+			if n := tr.phases(t)["program"]; n != outer || len(made) > 0 {
+				t.Errorf("%d phases of the program, want %d; phases that were closed: %v", n, outer, made)
+			}
 		})
 	}
 }
@@ -307,6 +310,40 @@ func TestWithoutLeases(t *testing.T) {
 	sum := tr.wait()
 	if seen := tr.phases(t); seen[first.Name] != rounds || seen[second.Name] != rounds || said.count("CAP_LEASE") != 1 {
 		t.Errorf("phases %v, want %d of each version; said %q", seen, rounds, said.all)
+	}
+	wantOverwritten(t, sum, 1)
+}
+
+// A dynamic linker is a file like others: what makes it tell of libraries is out
+// while somebody writes to it, and back after that.
+func TestLinkerOverwritten(t *testing.T) {
+	linker := filepath.Join(t.TempDir(), "linker")
+	fixture.Overwrite(t, linker, systemLinker(t))
+	library := fixture.Build(t, "libphase.c", asLibrary...)
+	p := fixture.Start(t, withCompiler(t, "", "dlopen.c", "-ldl", "-Wl,--dynamic-linker="+linker), library)
+	p.Expect("ready")
+	said := newMessages()
+	tr := attach(t, []int{p.Pid()}, Config{Message: said.add})
+	tracer := tr.session.watcher.tracer
+	before := tracer.Links()
+	w := openForWriting(t, linker)
+	if n := tracer.Links(); n >= before {
+		t.Errorf("the linker is open for writing, and %d of %d links are there", n, before)
+	}
+	w.Close()
+	for end := time.Now().Add(30 * time.Second); tracer.Links() < before && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+	p.WriteLine("load")
+	p.Expect("loaded")
+	said.await(t, "after a library was mapped", 1)
+	p.WriteLine("library 10")
+	p.ReadLine()
+	p.CloseStdin()
+	p.WaitOK()
+	sum := tr.wait()
+	if n := tr.phases(t)["library"]; n != 10 {
+		t.Errorf("%d phases, want 10", n)
 	}
 	wantOverwritten(t, sum, 1)
 }

@@ -78,6 +78,19 @@ func (w *watcher) guardFile(t *target, h *os.File, path string) (*guard, error) 
 	return g, nil
 }
 
+// removalTime is about how long the kernel takes to remove a site without
+// uprobe_multi.
+const removalTime = 100 * time.Millisecond
+
+// warnSlow warns of a file whose probes take longer to remove than writers wait.
+func (w *watcher) warnSlow(f *file, sites int) {
+	takes, wait := time.Duration(sites)*removalTime, lease.BreakTime()
+	if !w.tracer.Features().UprobeMulti && wait > 0 && takes > wait/2 {
+		w.plan.warnings.add(fmt.Sprintf("%s: %s of it take about %v to remove on this kernel, and who writes to it waits %v: programs that run it may crash should it be written to in place while it is traced; replace it by renaming instead",
+			f.path, count(sites, "site"), takes, wait))
+	}
+}
+
 // unguard lets go of a file that no probe is in.
 func (w *watcher) unguard(f *file, g *guard) {
 	g.free()
