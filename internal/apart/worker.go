@@ -5,6 +5,7 @@ package apart
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"sync/atomic"
 	"syscall"
 
@@ -32,6 +33,8 @@ func Inside() *Worker {
 	}
 	unix.CloseOnExec(w.orders)
 	unix.CloseOnExec(w.status)
+	// Else it is called exe, as the file it was started by. It is only a name.
+	_ = os.WriteFile("/proc/self/comm", []byte(filepath.Base(os.Args[0])), 0)
 	go w.listen()
 	return w
 }

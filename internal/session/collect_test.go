@@ -65,6 +65,7 @@ type tracing struct {
 	cancel  context.CancelFunc
 	done    chan error
 	session *Session
+	targets []Target
 }
 
 // attach starts a session of processes and returns when every probe is in place.
@@ -83,7 +84,7 @@ func targetsOf(pids []int) (out []Target) {
 func attachTargets(t testing.TB, targets []Target, c Config) *tracing {
 	t.Helper()
 	testenv.BPF(t)
-	tr := &tracing{collector: &collector{}, t: t, done: make(chan error, 1)}
+	tr := &tracing{collector: &collector{}, t: t, done: make(chan error, 1), targets: targets}
 	ready := make(chan struct{})
 	c.Sink = tr.collector
 	forced := testenv.Without(t)
@@ -145,6 +146,9 @@ func (tr *tracing) wait() *stream.Summary {
 	tr.t.Helper()
 	if err := <-tr.done; err != nil {
 		tr.t.Fatalf("the session failed: %v", err)
+	}
+	for _, target := range tr.targets {
+		mustBeClean(tr.t, target.PID)
 	}
 	return tr.summary
 }

@@ -101,8 +101,9 @@ func (s *Session) detach(deadline time.Time) ([]stream.Note, error) {
 // time.
 func (s *Session) Settle() {
 	s.watcher.mu.Lock() // what attaches has it
+	t := s.detaching.Load()
 	s.watcher.mu.Unlock()
-	if t := s.detaching.Load(); t != nil {
+	if t != nil {
 		t.AwaitRemoval()
 	}
 }
