@@ -115,7 +115,7 @@ func (b *books) closeThread(th *thread, time int64, why stream.Reason) {
 		ln := &th.lanes[i]
 		for _, st := range ln.stacks {
 			if why == stream.ReasonThreadExit {
-				b.overNamed(st) // it is an error if another thread exits them
+				b.overNamed(st, time) // it is an error if another thread exits them
 			}
 			b.closeAbove(st, 0, time, th.ending(ln, why))
 		}
@@ -144,11 +144,11 @@ func (b *books) expectNamed(ln *lane, st *recorder.Stack, i int) {
 	}
 }
 
-// overNamed remembers that the scopes of a stack that have tokens are over.
-func (b *books) overNamed(st *recorder.Stack) {
+// overNamed remembers that the scopes of a stack that have tokens are over, at a time.
+func (b *books) overNamed(st *recorder.Stack, time int64) {
 	for i := range st.Depth() {
 		if sc := b.scopes.at(st, i); sc.user != 0 {
-			sc.thread.process.exits.over(endedScope{sc.pair, sc.user, 64})
+			sc.thread.process.exits.over(endedScope{sc.pair, sc.user, 64, time})
 		}
 	}
 }

@@ -40,6 +40,7 @@ type endedScope struct {
 	pair  *Pair
 	value uint64
 	bits  uint8
+	time  int64 // when it ended
 }
 
 // expect remembers a scope. The oldest of the process is forgotten when there
@@ -90,13 +91,13 @@ func (m *exitMemory) over(e endedScope) {
 	m.next++
 }
 
-// knows reports whether such a scope ended recently.
+// knows reports whether such a scope ended recently, and not before e did.
 func (m *exitMemory) knows(e endedScope) bool {
 	if m.ended == nil {
 		return false
 	}
 	for i := range m.ended {
-		if o := &m.ended[i]; o.pair == e.pair && sameKey(o.value, o.bits, e.value, e.bits) {
+		if o := &m.ended[i]; o.pair == e.pair && o.time >= e.time && sameKey(o.value, o.bits, e.value, e.bits) {
 			return true
 		}
 	}

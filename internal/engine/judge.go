@@ -246,9 +246,10 @@ func (j *judge) unmatched(th *thread, ln *lane, s *Site, ev *event.Marker) verdi
 			return verdict{act: actExpected}
 		}
 		// A second exit, or one after its thread's end; unless it may be of a scope
-		// whose enter was lost: a library that is loaded again gives the same tokens.
+		// whose enter was lost, or of one from before the site was attached: a library
+		// that is loaded again gives the same tokens.
 		lost := ln.unsure || j.scopes.find(ln, (*scope).standIn) != nil || j.losses.untraceable()
-		if !lost && th.process.exits.knows(endedScope{s.Pair, user, 64}) {
+		if !lost && th.process.exits.knows(endedScope{s.Pair, user, 64, th.process.gate(s).time}) {
 			return verdict{act: actBlame}
 		}
 	}

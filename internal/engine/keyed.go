@@ -38,7 +38,7 @@ func (j *judge) keyedExit(th *thread, s *Site, ev *event.Marker) verdict {
 	case s.Pair.noEnter:
 		return orphan(stream.OrphanEnterNotAttached)
 	}
-	ended := th.process.exits.knows(endedScope{s.Pair, ev.Values[s.Key].Int, s.keyBits()})
+	ended := th.process.exits.knows(endedScope{s.Pair, ev.Values[s.Key].Int, s.keyBits(), 0})
 	early := j.tasks.ranBefore(th.process, th.process.gate(s).boot)
 	switch {
 	case early && !ended:
@@ -119,7 +119,7 @@ func (r *keyedRepairer) exit(th *thread, s *Site, ev *event.Marker, v verdict) {
 		if th != v.scope.thread {
 			end.by = th
 		}
-		th.process.exits.over(endedScope{s.Pair, v.scope.keyed.value, v.scope.keyed.bits})
+		th.process.exits.over(endedScope{s.Pair, v.scope.keyed.value, v.scope.keyed.bits, ev.Time})
 		r.close(v.scope, end)
 	case actOverflow:
 		r.keys.overflow--

@@ -104,7 +104,7 @@ func (r *repairer) end(ln *lane, s *Site, ev *event.Marker, v verdict) {
 		ln.overflow = 0
 	}
 	if s.Token != None {
-		sc.thread.process.exits.over(endedScope{s.Pair, ev.Values[s.Token].Int, 64})
+		sc.thread.process.exits.over(endedScope{s.Pair, ev.Values[s.Token].Int, 64, ev.Time})
 	}
 	top := r.close(sc, ending{time: ev.Time, marker: &s.Marker, why: why, record: ev})
 	if top != nil && top.over != stream.ReasonNone || ln.count.owed > 0 {
