@@ -16,6 +16,7 @@ import (
 
 	"github.com/phasetrace/phasetrace/internal/fixture"
 	"github.com/phasetrace/phasetrace/internal/fixture/hangfs"
+	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/recorder"
 	"github.com/phasetrace/phasetrace/internal/stream"
 	"github.com/phasetrace/phasetrace/internal/testenv"
@@ -91,39 +92,50 @@ func TestPhasesOfOverwrittenLibrary(t *testing.T) {
 	}
 }
 
-// How long a writer waits.
+// Once a writer has a file open, no breakpoint of it is left and no semaphore is
+// raised, in any process and whoever linked it.
 func TestWriterWaitsForProbes(t *testing.T) {
 	testenv.BPF(t)
-	for _, m := range modes {
-		if m.name != "native" && m.name != "no-uprobe-multi" {
-			continue
-		}
-		t.Run(m.name, func(t *testing.T) {
-			library := placed(t, versions(t, true, fixture.Versions[0])[0])
-			p := startReload(t, library)
-			p.WriteLine("load")
-			p.Expect("loaded")
-			said := newMessages()
-			tr := attach(t, []int{p.Pid()}, Config{Message: said.add, Without: m.without})
-			before := tr.session.watcher.tracer.Links()
-			var waits []time.Duration
-			for i := range 10 {
-				began := time.Now()
-				f := openForWriting(t, library)
-				waits = append(waits, time.Since(began).Round(100*time.Microsecond))
-				if n := tr.session.watcher.tracer.Links(); n >= before {
-					t.Errorf("the library is open for writing, and %d of %d links are there", n, before)
-				}
-				f.Close()
-				said.await(t, attachedAgain, i+1)
+	for _, linker := range linkers {
+		for _, m := range modes {
+			if m.name != "native" && m.name != "no-uprobe-multi" {
+				continue
 			}
-			t.Logf("waited %v", waits)
-			tr.stop()
-			openForWriting(t, library).Close()
-			p.CloseStdin()
-			p.WaitOK()
-		})
+			t.Run(linker+"/"+m.name, func(t *testing.T) {
+				writerWaits(t, placed(t, linked(t, linker, "libversion.c", fixture.Versions[0].Library()...)), m.without)
+			})
+		}
 	}
+}
+
+func writerWaits(t *testing.T, library string, without loader.Without) {
+	p := startReload(t, library)
+	p.WriteLine("load")
+	p.Expect("loaded")
+	state := look(t, p.Pid(), library)
+	said := newMessages()
+	tr := attach(t, []int{p.Pid()}, Config{Message: said.add, Without: without})
+	before := tr.session.watcher.tracer.Links()
+	var waits []time.Duration
+	for i := range 5 {
+		began := time.Now()
+		f := openForWriting(t, library)
+		waits = append(waits, time.Since(began).Round(100*time.Microsecond))
+		if n := tr.session.watcher.tracer.Links(); n >= before {
+			t.Errorf("the library is open for writing, and %d of %d links are there", n, before)
+		}
+		if !state.gone() {
+			t.Error("the library is open for writing, and a probe is left in the program")
+		}
+		f.Close()
+		said.await(t, attachedAgain, i+1)
+	}
+	t.Logf("waited %v", waits)
+	tr.stop()
+	state.mustBeGone()
+	openForWriting(t, library).Close()
+	p.CloseStdin()
+	p.WaitOK()
 }
 
 // A library that somebody has open for writing is not attached to, which is told,

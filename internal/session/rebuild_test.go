@@ -13,8 +13,6 @@ import (
 	"syscall"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/phasetrace/phasetrace/internal/fixture"
 	"github.com/phasetrace/phasetrace/internal/testenv"
 )
@@ -123,10 +121,9 @@ func TestRebuiltUnderLoad(t *testing.T) {
 	y := &yard{t: t, programs: versions(t, false, fixture.Versions...), builds: versions(t, true, fixture.Versions...),
 		stop: make(chan struct{}), traced: make(map[string]int), programRun: make(map[string]int), current: fixture.Versions[0]}
 	y.program, y.library = placed(t, y.programs[0]), placed(t, y.builds[0])
-	leaks := watchLeaks(t)
+	kernel := watchKernel(t, y.program, y.library)
 	sh, reload, other := startShell(t), startReload(t, y.library, "around"), startReload(t, y.library)
 	said := newMessages()
-	defer func() { t.Log(strings.Join(said.all, "\n")) }()
 	tr := attach(t, []int{sh.Pid(), reload.Pid()}, Config{Follow: true, Message: said.add})
 	var wg sync.WaitGroup
 	y.work(&wg, func() { y.runTraced(sh) })
@@ -151,7 +148,7 @@ func TestRebuiltUnderLoad(t *testing.T) {
 		t.Errorf("%d violations, the first: %v", sum.ViolationTotal, sum.Violations[0].First.Err)
 	}
 	t.Logf("%d rebuilds; runs of the program by version %v; notes %v", *rebuilds, y.programRun, sum.Notes)
-	leaks()
+	kernel.checkLog()
 }
 
 // account holds what was traced against what was run.
@@ -168,35 +165,5 @@ func (y *yard) account(tr *tracing, told bool) {
 	y.t.Logf("traced %d of %d phases", traced, all)
 	if traced == 0 {
 		y.t.Error("nothing was traced")
-	}
-}
-
-// watchLeaks returns what fails the test if the kernel has said since that it
-// could not take a probe out again. Where its messages cannot be read it does
-// nothing.
-func watchLeaks(t *testing.T) func() {
-	fd, err := unix.Open("/dev/kmsg", unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if err == nil {
-		_, err = unix.Seek(fd, 0, unix.SEEK_END)
-	}
-	if err != nil {
-		t.Logf("the kernel's messages cannot be read: %v", err)
-		return func() {}
-	}
-	return func() {
-		defer unix.Close(fd)
-		buf := make([]byte, 1<<13)
-		for {
-			n, err := unix.Read(fd, buf)
-			if err == unix.EPIPE {
-				continue // messages were overwritten
-			}
-			if err != nil {
-				return
-			}
-			if text := string(buf[:n]); strings.Contains(text, "leaking uprobe") && strings.Contains(text, "session.test") {
-				t.Errorf("the kernel says: %s", text)
-			}
-		}
 	}
 }

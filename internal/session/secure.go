@@ -24,6 +24,9 @@ func (w *watcher) secure(t *target, f openFile, pid int) (*guard, error) {
 			w.outdated(old)
 		}
 	}
+	if g := f.guard.Load(); g != nil && g.keeps() {
+		return g, nil
+	}
 	g, err := w.guardFile(t, f.handle, f.path)
 	if err != nil {
 		return nil, err
@@ -67,8 +70,12 @@ func (w *watcher) guardFile(t *target, h *os.File, path string) (*guard, error) 
 		return nil, errLater // what comes of that looks at the process again
 	case errors.Is(err, lease.ErrWriter):
 		w.plan.warnings.add(fmt.Sprintf("%s is open for writing: its markers are traced once that is over", path))
-		w.shortfall.overwritten.add(0)
-		return nil, w.later(t, h, path)
+		waiting := len(w.pending)
+		err = w.later(t, h, path)
+		if len(w.pending) > waiting { // else it is counted already
+			w.shortfall.overwritten.add(0)
+		}
+		return nil, err
 	case err != nil:
 		return nil, err
 	}
