@@ -4,6 +4,7 @@ package loader_test
 
 import (
 	"debug/elf"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -443,8 +444,9 @@ func TestHoldOfFakedStart(t *testing.T) {
 	began := time.Now()
 	p.WriteLine("go")
 	p.Expect("start")
-	if p.Wait() == nil {
-		t.Error("it has not run what the kernel runs once")
+	var exit *exec.ExitError
+	if err := p.Wait(); !errors.As(err, &exit) || exit.ExitCode() != 7 {
+		t.Errorf("it ended with %v, want status 7: it has not run the linker's first instruction", err)
 	}
 	if took := time.Since(began); took < loader.HoldTime {
 		t.Errorf("it ended after %v: it did not wait", took)

@@ -35,12 +35,16 @@ func TestNameThatDoesNotCome(t *testing.T) {
 	for _, how := range []string{"fault", "file"} {
 		for name, c := range map[string]Config{"": {}, ", followed": {Follow: true}, ", counted": {Count: true}} {
 			t.Run(how+name, func(t *testing.T) {
-				fs, path := hangingPage(t)
-				defer fs.Answer()
-				p := fixture.Start(t, file, how, path)
+				hang, args := func() {}, []string{how}
+				if how == "file" {
+					fs, path := hangingPage(t)
+					defer fs.Answer()
+					hang, args = func() { fs.Hang(hangfs.Read) }, append(args, path)
+				}
+				p := fixture.Start(t, file, args...)
 				p.Expect("ready")
 				tr := attach(t, []int{p.Pid()}, c)
-				fs.Hang(hangfs.Read)
+				hang()
 				p.WriteLine("go")
 				p.Expect("hit")
 				p.Expect("through traced")
