@@ -5,6 +5,8 @@ package session
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -146,6 +148,9 @@ func (tr *tracing) wait() *stream.Summary {
 	tr.t.Helper()
 	if err := <-tr.done; err != nil {
 		tr.t.Fatalf("the session failed: %v", err)
+	}
+	if tr.session.stuck.Load() || slices.ContainsFunc(tr.summary.Notes, func(n stream.Note) bool { return strings.HasPrefix(n.What, heldProbes) }) {
+		return tr.summary // the kernel has not removed all; who looks into the program may wait, too
 	}
 	for _, target := range tr.targets {
 		mustBeClean(tr.t, target.PID)
