@@ -2,8 +2,9 @@
 /*
  * Execs of files that nobody has looked at yet. At its first instruction, in
  * the dynamic linker, the new program waits until user space has attached to
- * it, and never longer than hold_time: nothing stops it, its parent sees
- * nothing, and no death of the tracer can leave it waiting.
+ * it, and never longer than hold_time: its parent sees nothing, and no death of
+ * the tracer can leave it waiting. User space may stop it meanwhile, which ends
+ * the loop.
  *
  * The same goes for files with semaphores that cannot be raised before their
  * dynamic linker has relocated them: they wait at their own first code.
