@@ -41,7 +41,9 @@ type view struct {
 	gone      bool // it has ended, or has nothing mapped any more
 	replaced  bool // it runs another program than at the last look
 	starting  bool
-	cut       bool // more files are mapped than are looked at
+	cut       bool     // more files are mapped than are looked at
+	loaded    []*file  // that request.added names
+	lost      []string // of these names: those of which the file could not be read
 }
 
 // request says what to look at.
@@ -50,6 +52,7 @@ type request struct {
 	earlier  []process.Module
 	starting bool          // its libraries are not mapped yet: look for those it will load
 	ahead    time.Duration // no longer than this
+	added    []string      // libraries that it has loaded since the last look
 }
 
 func (v *view) close() {
@@ -91,6 +94,7 @@ func (w *watcher) see(ctx context.Context, r request) (*view, error) {
 	for _, path := range w.cfg.Libraries {
 		w.files.lookPath(&v.looked, path, path)
 	}
+	w.lookAdded(ctx, v, r.added)
 	if len(v.unread) > 0 && over(r.proc, modules) {
 		v.unread = nil // that is why they could not be read
 	}
