@@ -33,6 +33,7 @@ type change struct {
 	// look.
 	overtaken []event.File
 	rewritten *pending // the file because of which the process is looked at again
+	added     added
 }
 
 // maxOvertaken bounds the programs that one process runs between two looks.
@@ -68,9 +69,11 @@ func (l *changes) add(c change) {
 				if c.overtaken = old.overtaken; old.exec && len(c.overtaken) < maxOvertaken {
 					c.overtaken = append(c.overtaken, old.file)
 				}
+				c.added.join(old.added)
 				*old = c // what came before is gone
 				return
 			}
+			old.added.join(c.added)
 			old.start, old.halted = old.start || c.start, old.halted || c.halted
 			return
 		}
@@ -104,7 +107,7 @@ func (w *watcher) changed(c change) {
 		w.changes.add(c)
 		w.inbox.post(w.followAll)
 	}
-	if w.halter == nil {
+	if w.halter == nil || !c.exec && !c.start {
 		note()
 		return
 	}
@@ -205,6 +208,12 @@ func (w *watcher) leaveChanges() {
 			if t := w.targets[c.pid]; t != nil && t.counters.passes && (c.exec || c.start) {
 				w.shortfall.off += 1 + len(c.overtaken)
 			}
+			if !process.Gone(c.pid, 0) {
+				continue
+			}
+			if w.endedWith(c); c.exec && w.known[c.file] == 0 {
+				w.shortfall.missedExecs++
+			}
 		}
 	}
 }
@@ -216,6 +225,9 @@ const maxKnown = 1 << 16
 // waits for that. seen is as in followOne.
 func (w *watcher) follow(c change) (seen bool, err error) {
 	seen, err = w.followChange(c)
+	if !seen && err == nil && process.Gone(c.pid, 0) {
+		w.endedWith(c)
+	}
 	if !seen && err == nil && c.exec && w.known[c.file] == 0 {
 		w.shortfall.missedExecs++ // it has ended
 	}
@@ -274,7 +286,7 @@ func (w *watcher) followChange(c change) (seen bool, err error) {
 	if t.proc == nil {
 		defer proc.Close()
 	}
-	r := request{proc: proc, earlier: t.modules, starting: c.exec, ahead: aheadTime, also: c.rewritten}
+	r := request{proc: proc, earlier: t.modules, starting: c.exec, ahead: aheadTime, also: c.rewritten, added: c.added.names}
 	if c.exec {
 		r.earlier = nil
 	}
@@ -297,7 +309,10 @@ func (w *watcher) followChange(c change) (seen bool, err error) {
 		w.detachAll(t)
 	}
 	w.atStart(t, v, c)
+	w.shares(t, proc)
+	passed := w.passed(t, v)
 	err = w.attachChange(t, v, c)
+	w.tellPassed(passed, v)
 	return !v.later && (t.unread == 0 || !process.Gone(c.pid, proc.StartTime)), err
 }
 
@@ -345,6 +360,8 @@ func (w *watcher) attachChange(t *target, v *view, c change) error {
 	}
 	what := fmt.Sprintf("attached %d more sites in process %d, ", n, c.pid)
 	switch waits := w.waits(c.pid); {
+	case v.added == 0 && len(v.loaded) > 0:
+		what = fmt.Sprintf("attached %d more sites in libraries that process %d may load again", n, c.pid)
 	case waits && c.exec:
 		what += fmt.Sprintf("which waited %v for it at its first instruction", roundTime(after))
 	case waits:

@@ -41,8 +41,10 @@ type view struct {
 	gone      bool // it has ended, or has nothing mapped any more
 	replaced  bool // it runs another program than at the last look
 	starting  bool
-	cut       bool // more files are mapped than are looked at
-	later     bool // some file cannot be attached to yet
+	cut       bool     // more files are mapped than are looked at
+	later     bool     // some file cannot be attached to yet
+	loaded    []*file  // that request.added names
+	lost      []string // of these names: those of which the file could not be read
 }
 
 // request says what to look at.
@@ -52,6 +54,7 @@ type request struct {
 	starting bool          // its libraries are not mapped yet: look for those it will load
 	ahead    time.Duration // no longer than this
 	also     *pending      // a file that it used, and may use again; nil for none
+	added    []string      // libraries that it has loaded since the last look
 }
 
 func (v *view) close() {
@@ -96,6 +99,7 @@ func (w *watcher) see(ctx context.Context, r request) (*view, error) {
 	if p := r.also; p != nil {
 		w.files.lookOpen(&v.looked, p.path, p.file)
 	}
+	w.lookAdded(ctx, v, r.added)
 	if len(v.unread) > 0 && over(r.proc, modules) {
 		v.unread = nil // that is why they could not be read
 	}

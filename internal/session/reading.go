@@ -57,7 +57,7 @@ func (s *Session) read() error {
 		}
 		s.core.handle(ev)
 		s.trapped.note(ev)
-		if c, ok := changeOf(ev); ok {
+		if c, ok := s.naming.changeOf(ev); ok {
 			s.describe(c)
 			s.watcher.changed(c)
 		}
@@ -128,6 +128,9 @@ func (s *Session) drained(ev event.Event) {
 	s.core.handle(ev)
 	s.core.engine.End()
 	s.trapped.note(ev)
+	if c, ok := s.naming.changeOf(ev); ok {
+		s.watcher.changes.add(c)
+	}
 }
 
 // close ends everything that is open and sums up.

@@ -31,8 +31,9 @@ type Session struct {
 	core      *core
 	watcher   *watcher
 	describer describer
-	started   int64       // ns, CLOCK_MONOTONIC; 0 before Run
-	trapped   trapped     // Run's
+	started   int64   // ns, CLOCK_MONOTONIC; 0 before Run
+	trapped   trapped // Run's, as is the next
+	naming    naming
 	stuck     atomic.Bool // the watcher hangs in the kernel
 	detaching atomic.Pointer[loader.Tracer]
 }

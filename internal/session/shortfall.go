@@ -17,6 +17,8 @@ type shortfall struct {
 	slowLooks                            uint64 // looks that took too long
 	failedLooks                          uint64 // looks that failed at a living process
 	unread                               int    // files of living processes that could not be read
+	passed                               int    // libraries that were gone before they could be looked at
+	unnamed                              int    // processes that ended before it was known what they had loaded
 	off                                  int    // files whose markers stay off in a process
 }
 
@@ -58,6 +60,8 @@ func (t *shortfall) notes() []stream.Note {
 	}
 	return append(out, present(
 		stream.Note{What: "programs run by exec that ended before they could be looked at", Count: t.missedExecs},
+		stream.Note{What: "libraries that were gone before they could be looked at: their markers are missing", Count: uint64(t.passed)},
+		stream.Note{What: "processes that ended before the libraries they had just loaded could be looked at", Count: uint64(t.unnamed)},
 		stream.Note{What: "looks for markers that were given up because a file did not answer in time", Count: t.slowLooks},
 		stream.Note{What: "looks for markers that failed: markers of those programs, if any, are not traced", Count: t.failedLooks},
 		stream.Note{What: "files whose markers the kernel did not enable in a process", Count: uint64(t.off)},

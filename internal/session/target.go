@@ -20,6 +20,7 @@ type target struct {
 	files   map[*file]bool // with sites, that it uses
 	unread  int            // files that the last look could not read
 	execDue bool           // a look has shown another program, whose exec no event has told of
+	foreign bool           // the same names mean other files to it than to us
 	direct  bool           // its executable is a dynamic linker, which was told what to run
 	// spawning: it is held until Run.
 	spawning bool

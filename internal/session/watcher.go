@@ -43,6 +43,7 @@ type watcher struct {
 	spawned []*process.Spawned   // that wait for Run
 	loaded  int64                // when the programs began to be loaded
 
+	foreign   bool // as target.foreign, for some target
 	attached  attachedCount
 	shortfall shortfall
 	halter    *process.Halter // nil: programs wait in the kernel

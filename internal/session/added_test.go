@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package session
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/phasetrace/phasetrace/internal/fixture"
+	"github.com/phasetrace/phasetrace/internal/stream"
+)
+
+// noteOf returns how often a summary notes something.
+func noteOf(sum *stream.Summary, what string) (n uint64) {
+	for _, note := range sum.Notes {
+		if strings.HasPrefix(note.What, what) {
+			n += note.Count
+		}
+	}
+	return n
+}
+
+const (
+	passedNote  = "libraries that were gone before they could be looked at"
+	passedTopic = "name it"
+)
+
+func adviseLibrary(topic Topic) string {
+	if topic == TopicLibrary {
+		return passedTopic
+	}
+	return ""
+}
+
+// hideFrom keeps the watcher from looking while do runs.
+func hideFrom(tr *tracing, do func()) {
+	w := tr.session.watcher
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	do()
+}
+
+// A library that is loaded, used and unloaded before anybody looks is named, with
+// the remedy, and is traced the next time it is loaded.
+func TestLibraryGoneBeforeLook(t *testing.T) {
+	for _, follow := range []bool{false, true} {
+		for _, cc := range []string{"", "musl-gcc"} {
+			t.Run(fmt.Sprintf("follow=%v %s", follow, cc), func(t *testing.T) {
+				library := fixture.Build(t, "libphase.c", asLibrary...)
+				p := fixture.Start(t, withCompiler(t, cc, "dlopen.c", "-ldl"), library)
+				p.Expect("ready")
+				told := newMessages()
+				tr := attach(t, []int{p.Pid()}, Config{Follow: follow, Message: told.add, Advice: adviseLibrary})
+				order := func(line string) { p.WriteLine(line); p.ReadLine() }
+				if cc == "" { // musl never unloads
+					hideFrom(tr, func() { order("load"); order("library 5"); order("unload") })
+					said := told.await(t, library+" was loaded and unloaded before it could be looked at", 1)
+					if !strings.HasSuffix(said, "; "+passedTopic) {
+						t.Errorf("said %q, without the remedy", said)
+					}
+					order("load")
+					order("library 3")
+				} else {
+					order("load")
+					told.await(t, lateLibrary, 1)
+					order("library 3")
+				}
+				p.CloseStdin()
+				p.WaitOK()
+				sum := tr.wait()
+				want := uint64(1)
+				if cc != "" {
+					want = 0
+				}
+				if n := noteOf(sum, passedNote); n != want || properScopes(tr.boundaries, "library") != 3 {
+					t.Errorf("%d libraries are noted, %d phases traced; want %d and 3: %v", n, properScopes(tr.boundaries, "library"), want, sum.Notes)
+				}
+			})
+		}
+	}
+}
+
+// The same when the process ends before anybody looks.
+func TestEndsWithLibrary(t *testing.T) {
+	for _, follow := range []bool{false, true} {
+		for _, cc := range []string{"", "musl-gcc"} {
+			t.Run(fmt.Sprintf("follow=%v %s", follow, cc), func(t *testing.T) {
+				library := fixture.Build(t, "libphase.c", asLibrary...)
+				p := fixture.Start(t, withCompiler(t, cc, "dlopen.c", "-ldl"), library)
+				p.Expect("ready")
+				told := newMessages()
+				tr := attach(t, []int{p.Pid()}, Config{Follow: follow, Message: told.add, Advice: adviseLibrary})
+				hideFrom(tr, func() {
+					p.WriteLine("load")
+					p.ReadLine()
+					p.WriteLine("library 5")
+					p.ReadLine()
+					p.CloseStdin()
+					p.WaitOK()
+				})
+				sum := tr.wait()
+				said := told.await(t, library+" was loaded by a process that ended before it could be looked at", 1)
+				if n := noteOf(sum, passedNote); n != 1 || !strings.HasSuffix(said, "; "+passedTopic) {
+					t.Errorf("%d libraries are noted, said %q", n, said)
+				}
+			})
+		}
+	}
+}
+
+// A library that is gone from the file system too is told of by name, and one
+// without markers is not told of at all.
+func TestLibraryGoneForGood(t *testing.T) {
+	library, plain := fixture.Build(t, "libphase.c", asLibrary...), fixture.Build(t, "libphase.c", append(asLibrary, "-DPHASETRACE_DISABLE")...)
+	for _, c := range []struct {
+		library string
+		remove  bool
+		want    int
+	}{{library, true, 1}, {plain, false, 0}} {
+		p := fixture.Start(t, fixture.Build(t, "dlopen.c", "-ldl"), c.library)
+		p.Expect("ready")
+		told := newMessages()
+		tr := attach(t, []int{p.Pid()}, Config{Message: told.add, Advice: adviseLibrary})
+		hideFrom(tr, func() {
+			for _, line := range []string{"load", "unload"} {
+				p.WriteLine(line)
+				p.ReadLine()
+			}
+			if c.remove {
+				if err := os.Remove(c.library); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+		p.CloseStdin()
+		p.WaitOK()
+		sum := tr.wait()
+		n := 0
+		for _, m := range told.all {
+			if strings.Contains(m, filepath.Base(c.library)) {
+				t.Log(m)
+				n++
+			}
+		}
+		if n != c.want || int(noteOf(sum, "files that could not be read")) != c.want || noteOf(sum, passedNote) != 0 {
+			t.Errorf("%s: told of %d times, notes %v; want %d", c.library, n, sum.Notes, c.want)
+		}
+	}
+}
