@@ -75,8 +75,8 @@ func TestLibraryGoneBeforeLook(t *testing.T) {
 				if cc != "" {
 					want = 0
 				}
-				if n := noteOf(sum, passedNote); n != want || properScopes(tr.boundaries, "library") != 3 {
-					t.Errorf("%d libraries are noted, %d phases traced; want %d and 3: %v", n, properScopes(tr.boundaries, "library"), want, sum.Notes)
+				if n := noteOf(sum, passedNote); n != want || scopesByFile(tr.boundaries)[filepath.Base(library)] != 3 {
+					t.Errorf("%d libraries are noted, %d phases traced; want %d and 3: %v", n, scopesByFile(tr.boundaries)[filepath.Base(library)], want, sum.Notes)
 				}
 			})
 		}
