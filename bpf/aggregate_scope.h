@@ -253,7 +253,7 @@ static __noinline int unmatched(struct aggregate_state *st, struct aggregate_sit
 		return 0;
 	}
 	if (st->top[lane]) {
-		if (frame_of(st, st->top[lane])->time >= site->gate)
+		if (site->settled && frame_of(st, st->top[lane])->time >= site->settled)
 			return violate(st, lane, 0, DEFECT_UNKNOWN);
 		/* attached inside that phase, perhaps inside its own too */
 		AGG_COUNT(orphans);

@@ -70,6 +70,7 @@ struct aggregate_site {
 	__u32 arrival; /* changes of struct aggregate_end, from 1 on: with which it began to */
 	__u32 removal; /* count, and with which it ended; 0 for not yet */
 	__u32 pad;
+	__u64 settled; /* ns, CLOCK_MONOTONIC: all hits from then on have counted; 0 for not yet */
 	/* Memory of the site's own file that nobody can write, as seen from the site:
 	 * what a name there is does not change.
 	 */

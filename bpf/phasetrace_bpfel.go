@@ -93,6 +93,7 @@ type PhasetraceAggregateSite struct {
 	Arrival  uint32
 	Removal  uint32
 	Pad      uint32
+	Settled  uint64
 	Constant [2]struct {
 		_   structs.HostLayout
 		Low uint64

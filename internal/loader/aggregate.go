@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/phasetrace/phasetrace/internal/clock"
 	"github.com/phasetrace/phasetrace/internal/probe"
 
 	"github.com/cilium/ebpf"
@@ -120,7 +121,27 @@ func (c *Counts) PutSites(sites []AggregateSite) error {
 			return err
 		}
 	}
-	return c.changed()
+	if err := c.changed(); err != nil {
+		return err
+	}
+	return c.settle(sites)
+}
+
+// settle tells since when all hits of sites have counted: an exit inside a phase
+// from before may belong to an enter that did not.
+func (c *Counts) settle(sites []AggregateSite) error {
+	now := uint64(clock.Monotonic())
+	for _, s := range sites {
+		err := c.change(s.Site, func(raw *bpf.PhasetraceAggregateSite) {
+			if raw.Settled == 0 {
+				raw.Settled = now
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // fill writes a site as the programs read it. What they have written themselves,

@@ -161,7 +161,7 @@ func (w *watcher) watchLibraries(t *target, v *view) {
 		t.direct = l.direct
 		err = errors.Join(w.watchHook(t, l), w.holdIn(t, l))
 	}
-	if err != nil && !errors.Is(err, process.ErrNoProcess) && !errors.Is(err, unix.ESRCH) && !process.Gone(t.pid, 0) {
+	if err != nil && !errors.Is(err, process.ErrNoProcess) && !errors.Is(err, unix.ESRCH) && !over(v.proc, v.modules) {
 		w.say("warning: programs and libraries that process %d runs from now on may be seen late or not at all: %v%s", t.pid, err, w.cfg.advice(TopicLibrary))
 	}
 }

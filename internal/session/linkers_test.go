@@ -346,3 +346,35 @@ func TestStaticProgramIsTold(t *testing.T) {
 		})
 	}
 }
+
+// That nothing is known of the linker of a program that has made room for another
+// one, or is over, is no news.
+func TestLinkerOfFormerProgram(t *testing.T) {
+	p := fixture.Start(t, fixture.Build(t, "exec.c"), "/bin/cat")
+	p.Expect("ready")
+	proc, err := process.Open(p.Pid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer proc.Close()
+	modules, err := proc.Modules()
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := newMessages()
+	w := &watcher{cfg: &Config{Message: told.add}}
+	v := &view{proc: proc, modules: modules, linkerErr: io.ErrUnexpectedEOF}
+	w.watchLibraries(&target{pid: p.Pid()}, v)
+	if len(told.all) != 1 {
+		t.Errorf("of a program that runs: %q, want one warning", told.all)
+	}
+	p.WriteLine("go")
+	eventually(t, "the other program", func() bool { return proc.Refresh() == nil && filepath.Base(proc.Exe) != "exec" })
+	w.watchLibraries(&target{pid: p.Pid()}, v)
+	p.CloseStdin()
+	p.WaitOK()
+	w.watchLibraries(&target{pid: p.Pid()}, v)
+	if len(told.all) != 1 {
+		t.Errorf("of a program that runs no more: %q", told.all[1:])
+	}
+}
