@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/phasetrace/phasetrace/internal/fixture"
 	"github.com/phasetrace/phasetrace/internal/usdt"
 )
 
@@ -77,5 +78,50 @@ func TestWarningsAreBounded(t *testing.T) {
 	}
 	if n := len(w.fresh()); n != maxWarnings || w.beyond != 10 || len(w.fresh()) != 0 {
 		t.Errorf("%d warnings told, %d counted; want %d and 10", n, w.beyond, maxWarnings)
+	}
+}
+
+// What is known of a file holds for as long as its id tells of changes.
+func TestContentsChangedInPlace(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "program")
+	fixture.Overwrite(t, path, versions(t, false, fixture.Versions[0])[0])
+	var fs files
+	read := func() *file {
+		t.Helper()
+		f, err := fs.read(path, func() (*os.File, error) { return os.Open(path) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.handle.Close()
+		return f.file
+	}
+	known := func(f *file) bool { return fs.find(f.id) == f }
+	first := read()
+	if first.settled || known(first) {
+		t.Error("a file that was written just now could be written again without another id")
+	}
+	if read() != first {
+		t.Error("the same contents are another file")
+	}
+	first.settled = true // as it is two seconds later
+	if !known(first) {
+		t.Error("a file that was read is not known")
+	}
+	w, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	h, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	if _, settled, err := identifySettled(h); settled || err != nil {
+		t.Errorf("a file that is open for writing is settled: %v, %v", settled, err)
+	}
+	fixture.Overwrite(t, path, versions(t, false, fixture.Versions[1])[0])
+	if second := read(); second == first || known(first) {
+		t.Error("other contents are the same file")
 	}
 }

@@ -198,7 +198,8 @@ func wantOverwritten(t *testing.T, sum *stream.Summary, times int) {
 		}
 		return strings.HasPrefix(n.What, overwrittenNote) || n.Count == 0
 	})
-	if told != times && (len(sum.Notes) == 0 || told > times) { // one that was attached late may not have had a probe yet
+	// One that was attached late may not have had a probe yet.
+	if told > times || told < times && len(sum.Notes) == 0 && os.Getenv(fixture.PrebuiltEnv) == "" {
 		t.Errorf("told of %d times that a file was overwritten, want %d", told, times)
 	}
 }
@@ -295,7 +296,11 @@ func TestMarkersComeAndGo(t *testing.T) {
 			sh.CloseStdin()
 			sh.WaitOK()
 			sum := tr.wait()
-			wantOverwritten(t, sum, 2)
+			if os.Getenv(fixture.PrebuiltEnv) == "" { // static programs have probes for the libraries they may load, too
+				wantOverwritten(t, sum, 2)
+			} else {
+				wantOverwritten(t, sum, 4)
+			}
 			if n := tr.phases(t)[v.Name]; len(sum.Notes) == 0 && n != 2*rounds {
 				t.Errorf("%d phases, want %d", n, 2*rounds)
 			}

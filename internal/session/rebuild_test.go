@@ -12,6 +12,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/phasetrace/phasetrace/internal/fixture"
 	"github.com/phasetrace/phasetrace/internal/testenv"
@@ -29,23 +30,52 @@ type yard struct {
 	current            fixture.Version // of the library
 	stop               chan struct{}
 	mu                 sync.Mutex
+	done               [4]int         // runs and loads of each worker
 	traced, programRun map[string]int // runs by version: of traced ones, and of all programs
 }
 
 const yardRounds = 50
 
-// work calls a worker again and again until the yard closes.
-func (y *yard) work(wg *sync.WaitGroup, once func()) {
+// work calls a worker again and again until the yard closes. once reports whether
+// it has run or loaded something.
+func (y *yard) work(wg *sync.WaitGroup, worker int, once func() bool) {
 	wg.Go(func() {
 		for {
 			select {
 			case <-y.stop:
 				return
 			default:
-				once()
+			}
+			if once() {
+				y.mu.Lock()
+				y.done[worker]++
+				y.mu.Unlock()
 			}
 		}
 	})
+}
+
+// everybody waits until each worker has run or loaded something once more.
+func (y *yard) everybody() {
+	y.mu.Lock()
+	before := y.done
+	y.mu.Unlock()
+	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+		y.mu.Lock()
+		now := y.done
+		y.mu.Unlock()
+		all := true
+		for i := range now {
+			all = all && now[i] > before[i]
+		}
+		if all || y.t.Failed() {
+			return
+		}
+		if time.Now().After(end) {
+			y.t.Errorf("somebody has stopped: %v, a minute ago %v", now, before)
+			return
+		}
+	}
 }
 
 // ran books a run by what it printed.
@@ -63,10 +93,11 @@ func (y *yard) ran(printed string, traced bool) {
 }
 
 // runTraced has a traced shell run the program. It may be written to just then.
-func (y *yard) runTraced(sh shell) {
+func (y *yard) runTraced(sh shell) bool {
 	sh.WriteLine(fmt.Sprintf("'%s' %d; echo status $?", y.program, yardRounds))
 	switch line := sh.ReadLine(); {
 	case line == "status 126":
+		return false
 	case strings.HasPrefix(line, "status"):
 		y.t.Errorf("a traced program: %s: %s", line, sh.Stderr())
 	default:
@@ -75,22 +106,25 @@ func (y *yard) runTraced(sh shell) {
 			y.t.Errorf("a traced program printed %q: %s", line, got)
 		}
 	}
+	return true
 }
 
 // runUntraced runs the program.
-func (y *yard) runUntraced() {
+func (y *yard) runUntraced() bool {
 	out, err := exec.Command(y.program, fmt.Sprint(yardRounds)).CombinedOutput()
 	switch {
 	case errors.Is(err, syscall.ETXTBSY):
+		return false
 	case err != nil:
 		y.t.Errorf("an untraced program: %v: %s", err, out)
 	default:
 		y.ran(string(bytes.TrimSpace(out)), false)
 	}
+	return true
 }
 
 // load has a process load the library.
-func (y *yard) load(p *fixture.Proc, traced bool) {
+func (y *yard) load(p *fixture.Proc, traced bool) bool {
 	y.loading.RLock()
 	defer y.loading.RUnlock()
 	p.WriteLine(fmt.Sprintf("run %d", yardRounds))
@@ -102,6 +136,7 @@ func (y *yard) load(p *fixture.Proc, traced bool) {
 		defer y.mu.Unlock()
 		y.traced[y.current.Name]++
 	}
+	return true
 }
 
 // rebuild overwrites the files with the next version.
@@ -126,16 +161,18 @@ func TestRebuiltUnderLoad(t *testing.T) {
 	said := newMessages()
 	tr := attach(t, []int{sh.Pid(), reload.Pid()}, Config{Follow: true, Message: said.add})
 	var wg sync.WaitGroup
-	y.work(&wg, func() { y.runTraced(sh) })
-	y.work(&wg, func() { y.load(reload, true) })
-	y.work(&wg, y.runUntraced)
-	y.work(&wg, func() { y.load(other, false) })
+	y.work(&wg, 0, func() bool { return y.runTraced(sh) })
+	y.work(&wg, 1, func() bool { return y.load(reload, true) })
+	y.work(&wg, 2, y.runUntraced)
+	y.work(&wg, 3, func() bool { return y.load(other, false) })
 	for i := range *rebuilds {
+		y.everybody()
 		y.rebuild(i + 1)
 		if t.Failed() {
 			break
 		}
 	}
+	y.everybody()
 	close(y.stop)
 	wg.Wait()
 	for _, p := range []*fixture.Proc{sh.Proc, reload, other} {
