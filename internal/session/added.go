@@ -74,7 +74,8 @@ func (n *naming) changeOf(ev event.Event) (change, bool) {
 func (w *watcher) lookAdded(ctx context.Context, v *view, names []string) {
 	for _, name := range names {
 		// The kernel's own object has no path.
-		if ctx.Err() != nil || path.Base(name) == name || slices.Contains(v.names, name) {
+		mapped := slices.ContainsFunc(v.modules, func(m process.Module) bool { return m.Path == name })
+		if ctx.Err() != nil || path.Base(name) == name || mapped || slices.Contains(v.names, name) {
 			continue
 		}
 		f, err := w.files.read(name, func() (*os.File, error) { return v.proc.OpenInside(name) })
