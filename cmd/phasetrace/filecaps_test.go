@@ -29,10 +29,11 @@ func TestFileCapabilities(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	has := []cap.Value{cap.BPF, cap.PERFMON, cap.SYS_PTRACE}
 	if !features.UprobeMulti {
-		t.Skip("without uprobe_multi, probes need CAP_SYS_ADMIN as well")
+		has = append(has, cap.SYS_ADMIN)
 	}
-	self := withCapabilities(t, cap.BPF, cap.PERFMON, cap.SYS_PTRACE)
+	self := withCapabilities(t, has...)
 	p := fixture.StartCmd(t, reachable(t, exec.Command(fixture.Build(t, "phases.c"), "1", "3", "1", "0")))
 	p.Expect("ready")
 	for _, args := range [][]string{

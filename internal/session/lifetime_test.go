@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/phasetrace/phasetrace/internal/fixture"
 	"github.com/phasetrace/phasetrace/internal/process"
 	"github.com/phasetrace/phasetrace/internal/stream"
@@ -218,14 +220,12 @@ func TestRemoveInsidePhase(t *testing.T) {
 // Followed programs that run on keep nothing open in the session.
 func TestFollowedKeepNothingOpen(t *testing.T) {
 	const some, more = 5, 25
-	sleep, err := exec.LookPath("sleep")
-	if err == nil {
-		sleep, err = filepath.EvalSymlinks(sleep)
-	}
-	if err != nil {
+	program, input := fixture.Build(t, "phases.c"), filepath.Join(t.TempDir(), "input")
+	if err := unix.Mkfifo(input, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p := fixture.StartCmd(t, exec.Command("sh", "-c", `echo ready; while read n; do for i in $(seq $n); do sleep 1000 & all="$all $!"; done; done; kill $all; wait`))
+	p := fixture.StartCmd(t, exec.Command("sh", "-c",
+		`echo ready; while read n; do for i in $(seq $n); do "$0" 1 1 1 0 <>"$1" >/dev/null & all="$all $!"; done; done; kill $all; wait`, program, input))
 	p.Expect("ready")
 	tr := attach(t, []int{p.Pid()}, Config{Follow: true})
 	w := tr.session.watcher
@@ -237,7 +237,7 @@ func TestFollowedKeepNothingOpen(t *testing.T) {
 			defer w.mu.Unlock()
 			looked := 0
 			for _, t := range w.targets {
-				if m := process.Main(t.modules); m != nil && m.Path == sleep {
+				if m := process.Main(t.modules); m != nil && m.Path == program {
 					looked++
 				}
 			}
