@@ -170,6 +170,9 @@ func (t *Tracer) Release(at *Attachment, removed func()) {
 // Withdraw removes the probes of attachments, and returns once no hit of theirs
 // can come any more. It may be called by any goroutine at any time; what is known
 // of the attachments stays until they are released.
+//
+// A child of this process that is between fork and exec has the links open as well,
+// and keeps the probes: who must be certain that they are removed starts none.
 func (t *Tracer) Withdraw(all ...*Attachment) {
 	var wg sync.WaitGroup
 	for _, at := range all {

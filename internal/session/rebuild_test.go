@@ -3,14 +3,10 @@
 package session
 
 import (
-	"bytes"
-	"errors"
 	"flag"
 	"fmt"
-	"os/exec"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -92,33 +88,19 @@ func (y *yard) ran(printed string, traced bool) {
 	y.programRun[name]++
 }
 
-// runTraced has a traced shell run the program. It may be written to just then.
-func (y *yard) runTraced(sh shell) bool {
+// run has a shell run the program. It may be written to just then.
+func (y *yard) run(sh shell, traced bool) bool {
 	sh.WriteLine(fmt.Sprintf("'%s' %d; echo status $?", y.program, yardRounds))
 	switch line := sh.ReadLine(); {
 	case line == "status 126":
 		return false
 	case strings.HasPrefix(line, "status"):
-		y.t.Errorf("a traced program: %s: %s", line, sh.Stderr())
+		y.t.Errorf("a program (traced: %v): %s: %s", traced, line, sh.Stderr())
 	default:
-		y.ran(line, true)
+		y.ran(line, traced)
 		if got := sh.ReadLine(); got != "status 0" {
-			y.t.Errorf("a traced program printed %q: %s", line, got)
+			y.t.Errorf("a program (traced: %v) printed %q: %s", traced, line, got)
 		}
-	}
-	return true
-}
-
-// runUntraced runs the program.
-func (y *yard) runUntraced() bool {
-	out, err := exec.Command(y.program, fmt.Sprint(yardRounds)).CombinedOutput()
-	switch {
-	case errors.Is(err, syscall.ETXTBSY):
-		return false
-	case err != nil:
-		y.t.Errorf("an untraced program: %v: %s", err, out)
-	default:
-		y.ran(string(bytes.TrimSpace(out)), false)
 	}
 	return true
 }
@@ -157,13 +139,16 @@ func TestRebuiltUnderLoad(t *testing.T) {
 		stop: make(chan struct{}), traced: make(map[string]int), programRun: make(map[string]int), current: fixture.Versions[0]}
 	y.program, y.library = placed(t, y.programs[0]), placed(t, y.builds[0])
 	kernel := watchKernel(t, y.program, y.library)
-	sh, reload, other := startShell(t), startReload(t, y.library, "around"), startReload(t, y.library)
+	// This process starts nobody while it traces: between fork and exec a child has
+	// the tracer's descriptors open, and with them the probes.
+	sh, untraced := startShell(t), startShell(t)
+	reload, other := startReload(t, y.library, "around"), startReload(t, y.library)
 	said := newMessages()
 	tr := attach(t, []int{sh.Pid(), reload.Pid()}, Config{Follow: true, Message: said.add})
 	var wg sync.WaitGroup
-	y.work(&wg, 0, func() bool { return y.runTraced(sh) })
+	y.work(&wg, 0, func() bool { return y.run(sh, true) })
 	y.work(&wg, 1, func() bool { return y.load(reload, true) })
-	y.work(&wg, 2, y.runUntraced)
+	y.work(&wg, 2, func() bool { return y.run(untraced, false) })
 	y.work(&wg, 3, func() bool { return y.load(other, false) })
 	for i := range *rebuilds {
 		y.everybody()
@@ -175,7 +160,7 @@ func TestRebuiltUnderLoad(t *testing.T) {
 	y.everybody()
 	close(y.stop)
 	wg.Wait()
-	for _, p := range []*fixture.Proc{sh.Proc, reload, other} {
+	for _, p := range []*fixture.Proc{sh.Proc, untraced.Proc, reload, other} {
 		p.CloseStdin()
 		p.WaitOK()
 	}
