@@ -6,18 +6,36 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"testing"
 
 	"golang.org/x/sys/unix"
 )
 
-func TestMemory(t *testing.T) {
-	page, err := unix.Mmap(-1, 0, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
+// beforeNothing returns a page of memory, zeroed. The page after it stays reserved
+// and cannot be read: it lies beyond the end of its file.
+func beforeNothing(t *testing.T) []byte {
+	t.Helper()
+	size := os.Getpagesize()
+	f, err := os.Create(filepath.Join(t.TempDir(), "page"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer unix.Munmap(page)
+	defer f.Close()
+	if err := f.Truncate(int64(size)); err != nil {
+		t.Fatal(err)
+	}
+	pages, err := unix.Mmap(int(f.Fd()), 0, 2*size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Munmap(pages) })
+	return pages[:size]
+}
+
+func TestMemory(t *testing.T) {
+	page := beforeNothing(t)
 	p, at := attach(t, os.Getpid()), addressOf(page)+16
 	if err := p.WriteMemory([]byte("abc"), at); err != nil || string(page[16:19]) != "abc" {
 		t.Errorf("written %q, error %v", page[16:19], err)

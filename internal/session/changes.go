@@ -224,8 +224,8 @@ const maxKnown = 1 << 16
 // follow attaches to what has appeared in a process, and lets it go on if it
 // waits for that. seen is as in followOne.
 func (w *watcher) follow(c change) (seen bool, err error) {
-	seen, err = w.followChange(c)
-	if !seen && err == nil && process.Gone(c.pid, 0) {
+	seen, ended, err := w.followChange(c)
+	if ended {
 		w.endedWith(c)
 	}
 	if !seen && err == nil && c.exec && w.known[c.file] == 0 {
@@ -277,11 +277,12 @@ func (w *watcher) releaseExec(c change, seen bool) error {
 }
 
 // followChange attaches to what a process has mapped now. seen: its files were
-// read. Neither seen nor an error: it has ended, as its own record tells.
-func (w *watcher) followChange(c change) (seen bool, err error) {
+// read. ended: it has ended, or is about to, before they could be.
+func (w *watcher) followChange(c change) (seen, ended bool, err error) {
 	t, proc, err := w.openChanged(c)
 	if err != nil {
-		return false, w.notLooked(err)
+		err = w.notLooked(err)
+		return false, err == nil && process.Gone(c.pid, 0), err
 	}
 	if t.proc == nil {
 		defer proc.Close()
@@ -294,16 +295,17 @@ func (w *watcher) followChange(c change) (seen bool, err error) {
 	defer cancel()
 	v, err := w.look(ctx, r)
 	if err != nil {
-		return false, w.notLooked(err)
+		err = w.notLooked(err)
+		return false, err == nil && process.Gone(c.pid, 0), err
 	}
 	defer v.close()
 	if !c.exec && v.replaced && !t.execDue {
 		t.execDue = true // the event of that exec is on its way, and its program waits for it
-		return true, nil
+		return true, false, nil
 	}
 	w.core.described(c.pid, v.who)
 	if v.gone {
-		return false, nil
+		return false, true, nil
 	}
 	if t.execDue = false; c.replaced {
 		w.detachAll(t)
@@ -313,7 +315,9 @@ func (w *watcher) followChange(c change) (seen bool, err error) {
 	passed := w.passed(t, v)
 	err = w.attachChange(t, v, c)
 	w.tellPassed(passed, v)
-	return !v.later && (t.unread == 0 || !process.Gone(c.pid, proc.StartTime)), err
+	over := process.Gone(c.pid, proc.StartTime)
+	seen = !v.later && (t.unread == 0 || !over)
+	return seen, !seen && over && err == nil, err
 }
 
 // notLooked counts a look at a process that failed, and returns why; nil when the
@@ -349,7 +353,10 @@ func (w *watcher) openChanged(c change) (*target, *process.Process, error) {
 
 // attachChange attaches to what a process has mapped now, and reports it.
 func (w *watcher) attachChange(t *target, v *view, c change) error {
-	before := w.attached.sites
+	before, rewritten := w.attached.sites, c.rewritten
+	if rewritten == nil {
+		rewritten = w.pendingOf(v.open)
+	}
 	err := w.attachTo(t, v)
 	n, after := w.attached.sites-before, elapsed(c.since, clock.Monotonic())
 	if n == 0 {
@@ -360,15 +367,16 @@ func (w *watcher) attachChange(t *target, v *view, c change) error {
 	}
 	what := fmt.Sprintf("attached %d more sites in process %d, ", n, c.pid)
 	switch waits := w.waits(c.pid); {
-	case v.added == 0 && len(v.loaded) > 0:
-		what = fmt.Sprintf("attached %d more sites in libraries that process %d may load again", n, c.pid)
 	case waits && c.exec:
 		what += fmt.Sprintf("which waited %v for it at its first instruction", roundTime(after))
 	case waits:
 		what += fmt.Sprintf("which waited %v for it at a file's first instruction", roundTime(after))
-	case c.rewritten != nil:
-		what += fmt.Sprintf("%v after %s began to be written to", roundTime(after), c.rewritten.path)
+	case rewritten != nil && !v.later:
+		after = elapsed(rewritten.since, clock.Monotonic())
+		what += fmt.Sprintf("%v after %s began to be written to", roundTime(after), rewritten.path)
 		w.shortfall.overwritten.worst = max(w.shortfall.overwritten.worst, after)
+	case v.added == 0 && len(v.loaded) > 0:
+		what = fmt.Sprintf("attached %d more sites in libraries that process %d may load again", n, c.pid)
 	case c.start || c.again:
 		what += fmt.Sprintf("%v after it started a file", roundTime(after))
 		w.shortfall.lateStarts.add(after)

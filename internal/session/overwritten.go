@@ -178,6 +178,16 @@ func (w *watcher) complete(p *pending) bool {
 	return p.still >= stillLooks
 }
 
+// pendingOf returns what waits, if any, of some files.
+func (w *watcher) pendingOf(open []openFile) *pending {
+	for _, f := range open {
+		if p := w.pending[f.key]; p != nil {
+			return p
+		}
+	}
+	return nil
+}
+
 // pendingPaths names what waits.
 func (w *watcher) pendingPaths() (paths []string) {
 	for _, p := range w.pending {

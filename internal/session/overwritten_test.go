@@ -316,7 +316,7 @@ func TestMarkersComeAndGo(t *testing.T) {
 		fixture.Overwrite(t, library, libraries[1])
 		p.WriteLine("load")
 		p.Expect("loaded")
-		said.await(t, "after a library was mapped", 1)
+		said.await(t, "more sites in", 1)
 		runLibrary(p, rounds, prints(v))
 		p.WriteLine("unload")
 		p.Expect("unloaded")
