@@ -191,7 +191,7 @@ func TestSlowLookIsMadeAgain(t *testing.T) {
 			p.CloseStdin()
 			p.WaitOK()
 			sum := tr.wait()
-			if n := scopesByFile(tr.boundaries)["libphase.so"]; n != 5 || noteOf(sum, "looks for markers that were given up") == 0 {
+			if n := scopesByFile(tr.boundaries)["libphase.so"]; n != 5 || noteOf(sum, slowLooksNote) == 0 {
 				t.Errorf("%d phases, want 5; notes %v", n, sum.Notes)
 			}
 		})
