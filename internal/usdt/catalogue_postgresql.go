@@ -55,6 +55,8 @@ var postgresql = program{
 			on: off, why: "very frequent: each page that is looked at"},
 		{spec: "postgresql:buffer__flush__start/buffer__flush__done;name=flush buffer;attr.fork=arg0;attr.block=arg1:uint;attr.tablespace=arg2:uint;attr.database=arg3:uint;attr.relation=arg4:uint;reentrant=false",
 			on: off, why: "very frequent: each page that is written"},
+		{spec: "postgresql:buffer__extend__start/buffer__extend__done;name=extend relation;attr.fork=arg0;attr.tablespace=arg1:uint;attr.database=arg2:uint;attr.relation=arg3:uint;attr.backend=arg4;attr.blocks=arg5:uint;reentrant=false",
+			on: off, why: "frequent while tables grow; from PostgreSQL 16 on"},
 		{spec: "postgresql:buffer__write__dirty__start/buffer__write__dirty__done;name=write dirty buffer;attr.fork=arg0;attr.block=arg1:uint;attr.tablespace=arg2:uint;attr.database=arg3:uint;attr.relation=arg4:uint;reentrant=false",
 			on: off, why: "frequent when buffers are short"},
 		{spec: "postgresql:wal__buffer__write__dirty__start/wal__buffer__write__dirty__done;name=write dirty WAL buffer;reentrant=false",

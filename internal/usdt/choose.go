@@ -111,7 +111,7 @@ func possible(sites []Site, ix siteIndex) []Choice {
 		known[probeKey{p.Provider, p.Enter}] = true
 		cs = append(cs, c)
 	}
-	for _, p := range ByRule(sites) {
+	for _, p := range byRule(sites, ix) {
 		if known[probeKey{p.Provider, p.Enter}] {
 			continue
 		}
