@@ -111,12 +111,15 @@ func possible(sites []Site, ix siteIndex) []Choice {
 		known[probeKey{p.Provider, p.Enter}] = true
 		cs = append(cs, c)
 	}
-	for _, p := range byRule(sites, ix) {
+	found := byRule(sites, ix)
+	cs = slices.Grow(cs, len(found))
+	for _, r := range found {
+		p := r.PairSpec
 		if known[probeKey{p.Provider, p.Enter}] {
 			continue
 		}
 		if why := unlistedReason(p.Provider); why != "" {
-			p.DefaultOn, p.Why = false, why
+			p.DefaultOn, p.Why, p.Attrs = false, why, nil
 		}
 		cs = append(cs, newChoice(p, ix))
 	}

@@ -3,7 +3,7 @@
 package usdt
 
 import (
-	"fmt"
+	"slices"
 
 	"github.com/phasetrace/phasetrace/internal/probe"
 )
@@ -15,15 +15,22 @@ const maxShown = 6
 // every site has. An unsigned one of eight bytes may be an address, so it is shown in
 // hexadecimal.
 func (m *matcher) integers(p *PairSpec) []AttrSpec {
-	var attrs []AttrSpec
+	var buf [maxShown]AttrSpec
+	attrs := buf[:0]
 	sites := m.ix[probeKey{p.Provider, p.Enter}]
 	for arg := 0; arg < MaxArgs && len(attrs) < maxShown; arg++ {
 		if typ, ok := m.integer(arg, sites); ok {
-			attrs = append(attrs, AttrSpec{Key: fmt.Sprintf("arg%d", arg), Arg: arg, Type: typ})
+			attrs = append(attrs, AttrSpec{Key: argKeys[arg], Arg: arg, Type: typ})
 		}
 	}
-	return attrs
+	if len(attrs) == 0 {
+		return nil
+	}
+	return slices.Clone(attrs)
 }
+
+// argKeys are what the arguments are called.
+var argKeys = [MaxArgs]string{"arg0", "arg1", "arg2", "arg3", "arg4", "arg5", "arg6", "arg7", "arg8", "arg9", "arg10", "arg11"}
 
 // integer returns how an argument is shown, if it can be read at all of the sites.
 func (m *matcher) integer(arg int, sites []int) (ArgType, bool) {

@@ -26,29 +26,37 @@ var frequent = map[string]bool{
 // is in one pair at most. The phase is named after what the names share, with __
 // written as "-", the way DTrace shows probes, or after the provider if they share
 // nothing; what would be named alike is told apart by the provider or the whole name
-// of the enter probe. The integer arguments of the enter probe become attributes.
-// Our own markers are not among the pairs.
-func ByRule(sites []Site) []PairSpec { return byRule(sites, indexSites(sites)) }
+// of the enter probe. The integer arguments of the enter probe become attributes
+// of pairs that are on. Our own markers are not among the pairs.
+func ByRule(sites []Site) []PairSpec {
+	found := byRule(sites, indexSites(sites))
+	pairs := make([]PairSpec, len(found))
+	for i, p := range found {
+		pairs[i] = p.PairSpec
+	}
+	return pairs
+}
 
-func byRule(sites []Site, ix siteIndex) []PairSpec {
+func byRule(sites []Site, ix siteIndex) []*ruled {
 	m := matcher{sites: sites, ix: ix, taken: make(map[probeKey]bool)}
-	m.group()
+	groups := m.group()
 	for at := last; at <= joined; at++ {
-		for _, g := range m.groups {
-			if g.place == at && len(g.members) > 1 {
+		for _, g := range groups {
+			if g.place == at && len(g.members) > 1 && g.enters {
 				m.match(g)
 			}
 		}
 	}
 	m.matchAfters()
 	m.judgeSpans()
-	slices.SortStableFunc(m.pairs, func(a, b ruled) int { return a.order - b.order })
-	pairs := make([]PairSpec, len(m.pairs))
-	for i := range m.pairs {
-		pairs[i] = m.pairs[i].PairSpec
+	slices.SortStableFunc(m.pairs, func(a, b *ruled) int { return a.order - b.order })
+	tellApart(m.pairs)
+	for _, p := range m.pairs {
+		if p.DefaultOn { // one that is asked for has the attributes that are asked for
+			p.Attrs = m.integers(&p.PairSpec)
+		}
 	}
-	tellApart(pairs)
-	return pairs
+	return m.pairs
 }
 
 // matcher pairs the probes of sites.
@@ -56,9 +64,8 @@ type matcher struct {
 	sites  []Site
 	ix     siteIndex
 	probes []probeKey // each once, in the order of their first sites
-	groups []*group
 	taken  map[probeKey]bool
-	pairs  []ruled
+	pairs  []*ruled
 }
 
 // ruled is a pair and the index of its enter among the probes.
@@ -72,6 +79,7 @@ type ruled struct {
 type group struct {
 	provider, before, after string
 	place                   place
+	enters                  bool // it has a word that enters
 	members                 []member
 }
 
@@ -92,14 +100,15 @@ func (m *matcher) of(g *group, word string) *member {
 	return nil
 }
 
-// group finds the probes and the groups they are in.
-func (m *matcher) group() {
+// group finds the probes and returns the groups they are in.
+func (m *matcher) group() (groups []*group) {
 	type key struct {
 		provider, before, after string
 		place                   place
 	}
 	known := make(map[key]*group)
 	seen := make(map[probeKey]bool, len(m.ix))
+	m.probes = make([]probeKey, 0, len(m.ix))
 	for i := range m.sites {
 		k := probeKey{m.sites[i].Provider, m.sites[i].Name}
 		if k.provider == markerProvider || seen[k] {
@@ -112,12 +121,14 @@ func (m *matcher) group() {
 			if g == nil {
 				g = &group{provider: k.provider, before: f.before, after: f.after, place: f.place}
 				known[id] = g
-				m.groups = append(m.groups, g)
+				groups = append(groups, g)
 			}
+			g.enters = g.enters || enters[f.word]
 			g.members = append(g.members, member{k, f.word, f.text, len(m.probes)})
 		}
 		m.probes = append(m.probes, k)
 	}
+	return groups
 }
 
 // match pairs the members of a group.
@@ -138,7 +149,7 @@ func (m *matcher) match(g *group) {
 		p := newPair(OriginRule, g.provider, enter.name, ends...)
 		rest := g.before + strings.TrimLeft(g.after, "_-")
 		p.Name = nameOf(g.provider, rest, g.before+strings.Trim(enter.text, "_-")+g.after, c.enter)
-		p.Why = fmt.Sprintf("paired by name: %s and %s", enter.text, exit.text)
+		p.Why = "paired by name: " + enter.text + " and " + exit.text
 		m.judge(&p, c.nature)
 		m.add(p, c.nature, enter.order)
 	}
@@ -148,30 +159,31 @@ func (m *matcher) match(g *group) {
 // and parse_done. Often the first is no enter but an event of its own, so these
 // pairs are off.
 func (m *matcher) matchAfters() {
-	order := make(map[probeKey]int, len(m.probes))
-	for i, k := range m.probes {
-		order[k] = i
-	}
+	var order map[probeKey]int // of the probes; made when it is needed
 	for _, k := range m.probes {
 		for _, f := range formsOf(k.name) {
 			enter := probeKey{k.provider, strings.TrimRight(f.before, "_-")}
-			at, ok := order[enter]
-			if f.place != last || !afters[f.word] || !ok || m.taken[enter] || m.taken[k] {
+			if f.place != last || !afters[f.word] || m.taken[enter] || m.taken[k] || len(m.ix[enter]) == 0 {
 				continue
+			}
+			if order == nil {
+				order = make(map[probeKey]int, len(m.probes))
+				for i, k := range m.probes {
+					order[k] = i
+				}
 			}
 			m.taken[enter], m.taken[k] = true, true
 			p := newPair(OriginRule, k.provider, enter.name, k.name)
 			p.Name = nameOf(k.provider, enter.name, "", "")
-			p.Why = fmt.Sprintf("paired by name, with %s; but %s may be an event that this does not end", f.text, enter.name)
-			m.add(p, message, at)
+			p.Why = "paired by name, with " + f.text + "; but " + enter.name + " may be an event that this does not end"
+			m.add(p, message, order[enter])
 		}
 	}
 }
 
 // add adds a pair; order is that of its enter.
 func (m *matcher) add(p PairSpec, n nature, order int) {
-	p.Attrs = m.integers(&p)
-	m.pairs = append(m.pairs, ruled{p, n, order})
+	m.pairs = append(m.pairs, &ruled{p, n, order})
 }
 
 // judge says whether a pair of this nature is on, and what matches its ends.
@@ -212,12 +224,12 @@ func (p *PairSpec) unproven() string {
 func (m *matcher) judgeSpans() {
 	works := make(map[string]bool)
 	for i := range m.pairs {
-		if p := &m.pairs[i]; p.nature == work {
+		if p := m.pairs[i]; p.nature == work {
 			works[p.Provider] = true
 		}
 	}
 	for i := range m.pairs {
-		if p := &m.pairs[i]; p.nature == span && works[p.Provider] && p.DefaultOn {
+		if p := m.pairs[i]; p.nature == span && works[p.Provider] && p.DefaultOn {
 			p.DefaultOn = false
 			p.Why += "; that may be how long something runs rather than work, for which this provider has other words"
 		}
@@ -227,32 +239,36 @@ func (m *matcher) judgeSpans() {
 // tellApart renames pairs that have the same name as another: the provider comes
 // before it where that helps, else the enter probe's whole name replaces it. Pairs
 // that are on keep their names beside ones that are off.
-func tellApart(pairs []PairSpec) {
-	type rivals struct{ on, all map[string]int } // by provider
-	named := make(map[string]rivals)
-	for i := range pairs {
-		p := &pairs[i]
-		r, ok := named[p.Name]
-		if !ok {
-			r = rivals{make(map[string]int), make(map[string]int)}
-			named[p.Name] = r
-		}
-		r.all[p.Provider]++
-		if p.DefaultOn {
-			r.on[p.Provider]++
+func tellApart(pairs []*ruled) {
+	type bearer struct {
+		name, provider string // provider: "" for all
+		on             bool
+	}
+	pairsOf := make(map[bearer]int) // with this name at this provider
+	providers := make(map[bearer]int)
+	count := func(p *ruled, on bool) {
+		b := bearer{p.Name, p.Provider, on}
+		if pairsOf[b]++; pairsOf[b] == 1 {
+			providers[bearer{p.Name, "", on}]++
 		}
 	}
-	for i := range pairs {
-		p := &pairs[i]
-		of := named[p.Name].all
+	for _, p := range pairs {
+		count(p, false)
 		if p.DefaultOn {
-			of = named[p.Name].on
+			count(p, true)
 		}
-		if of[p.Provider] > 1 {
+	}
+	for _, p := range pairs {
+		name := p.Name
+		if pairsOf[bearer{name, p.Provider, p.DefaultOn}] > 1 {
 			p.Name = p.Enter
 		}
-		if len(of) > 1 && p.Name != p.Provider {
-			p.Name = p.Provider + ":" + p.Name
+		if providers[bearer{name, "", p.DefaultOn}] > 1 && p.Name != p.Provider {
+			sep := ":"
+			if looksLikeArg(p.Provider + sep + p.Name) {
+				sep = " " // --pair would take it for an argument
+			}
+			p.Name = p.Provider + sep + p.Name
 		}
 	}
 }
