@@ -3,10 +3,13 @@
 package usdt
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/phasetrace/phasetrace/internal/probe"
 )
@@ -130,5 +133,41 @@ func TestCatalogueChoices(t *testing.T) {
 		if g := strings.Join(got, " "); g != plain(want) {
 			t.Errorf("%s: %s; want %s", file, g, plain(want))
 		}
+	}
+}
+
+// TestCatalogueIsDocumented: docs/pairs.md has every pair of the catalogue, as it is.
+func TestCatalogueIsDocumented(t *testing.T) {
+	const file, from, to = "../../docs/pairs.md", "<!-- catalogue -->\n", "<!-- end of catalogue -->"
+	var b strings.Builder
+	b.WriteString("| program | phase | enter / exit | default |\n| --- | --- | --- | --- |\n")
+	for _, p := range Catalogue() {
+		program, why, _ := strings.Cut(p.Why, ": ")
+		name, is := p.Name, "on: "
+		if p.NameArg != nil {
+			name = "*named by an argument*"
+		}
+		if !p.DefaultOn {
+			is = "off: "
+		}
+		fmt.Fprintf(&b, "| %s | %s | `%s:%s` / `%s` | %s |\n", program, name, p.Provider, p.Enter, strings.Join(p.Exits, "`, `"), is+why)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, rest, ok1 := strings.Cut(string(text), from)
+	is, tail, ok2 := strings.Cut(rest, to)
+	if !ok1 || !ok2 {
+		t.Fatalf("%s: no place for the catalogue", file)
+	}
+	if *update {
+		if err := os.WriteFile(file, []byte(head+from+b.String()+to+tail), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		is = b.String()
+	}
+	if diff := cmp.Diff(b.String(), is); diff != "" {
+		t.Errorf("%s (-want +got), -update rewrites it:\n%s", file, diff)
 	}
 }

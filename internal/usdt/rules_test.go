@@ -178,8 +178,8 @@ func TestRuleArguments(t *testing.T) {
 }
 
 // judged are the pairs of the golden table that a person found wrong: their probes
-// belong to different things. Those of QEMU were looked up in its source. "overlaps" are
-// right, but several can be under way on one thread, in an event loop or coroutines.
+// belong to different things. The doubtful ones of QEMU were looked up in its source.
+// "overlaps" are right, but several can be under way on one thread, in an event loop or coroutines.
 // "life" is how long something runs or exists.
 var judged = map[string]string{
 	// on
@@ -245,7 +245,7 @@ func TestRulesGolden(t *testing.T) {
 # %d probes
 # %d pairs on: %d wrong, %d overlap
 # %d pairs off: %d wrong
-# %d pairs of known programs, none of them traced: %d wrong, %d lifetimes
+# %d pairs of known programs: %d wrong, %d lifetimes
 `, probes, total["on"], verdicts["on wrong"], verdicts["on overlaps"], total["off"], verdicts["off wrong"],
 		total["known"], verdicts["known wrong"], verdicts["known life"])
 	got := head + b.String()
