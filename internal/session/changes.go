@@ -27,6 +27,7 @@ type change struct {
 	// look.
 	overtaken []event.File
 	rewritten *pending // the file because of which the process is looked at again
+	tries     int      // looks that took too long
 	added     added
 }
 

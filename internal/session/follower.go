@@ -33,6 +33,7 @@ type follower struct {
 	releaser    *releaser
 	missed      *missed
 	postponed   *postponed
+	post        func(func()) // to the watcher's goroutine
 	changes     changes
 }
 
@@ -59,8 +60,41 @@ func (fl *follower) followAll() {
 // the others that run the same file.
 func (fl *follower) followOne(c change) bool {
 	seen, err := fl.follow(c)
+	if errors.Is(err, errLookTime) && c.tries < maxTries {
+		err = fmt.Errorf("%w; looking again", err)
+		fl.tryAgain(c)
+	}
 	fl.warnOf(c.pid, err)
 	return seen
+}
+
+const (
+	// maxTries bounds the looks at a process that take too long before it is left
+	// alone until something changes: each may leave a call behind that hangs.
+	maxTries = 3
+	// tryWait is how long the first of them is waited for; each waits twice as long
+	// as the one before.
+	tryWait = 2 * lookTime
+)
+
+// tryAgain looks at a process later, unless something changes before: then that
+// look sees everything.
+func (fl *follower) tryAgain(c change) {
+	t := fl.targets.byPID[c.pid]
+	if t == nil || c.rewritten != nil { // the file's other processes wait as well: see followPending
+		return
+	}
+	wait := tryWait << c.tries
+	c.tries, c.halted, c.start, c.again = c.tries+1, false, false, c.start || c.again
+	t.retry = &c
+	time.AfterFunc(wait, func() {
+		fl.post(func() {
+			if fl.targets.byPID[c.pid] == t && t.retry == &c {
+				fl.followOne(c)
+				fl.report.flush()
+			}
+		})
+	})
 }
 
 // warnOf warns of what went wrong at a process, if anything did.
@@ -154,9 +188,10 @@ func (fl *follower) followChange(c change) (seen, ended bool, err error) {
 	if t.proc == nil {
 		defer proc.Close()
 	}
+	t.retry = nil
 	r := request{proc: proc, earlier: t.modules, starting: c.exec, ahead: aheadTime, also: c.rewritten, added: c.added.names}
 	if c.exec {
-		r.earlier = nil
+		r.earlier, t.modules = nil, nil
 	}
 	ctx, cancel := context.WithTimeout(fl.ctx, lookTime)
 	defer cancel()
@@ -267,11 +302,15 @@ func (fl *follower) attachChange(t *target, v *view, c change) error {
 }
 
 // followPending looks at the processes that use a file which can be attached to
-// again.
+// again. What it leaves in the file's list could not be looked at in time.
 func (fl *follower) followPending(p *pending) {
 	for _, pid := range slices.Sorted(maps.Keys(p.pids)) {
+		slow := fl.report.shortfall.slowLooks
 		if fl.targets.byPID[pid] != nil {
-			fl.followOne(change{pid: pid, since: p.since, rewritten: p})
+			fl.followOne(change{pid: pid, since: p.since, rewritten: p, tries: p.tries})
+		}
+		if fl.report.shortfall.slowLooks == slow {
+			delete(p.pids, pid)
 		}
 	}
 	fl.report.flush()

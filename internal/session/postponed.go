@@ -20,6 +20,7 @@ type pending struct {
 	pids  map[int]bool // targets to look at again then
 	since int64        // when its probes were removed, or it could not be attached to, ns CLOCK_MONOTONIC
 	wait  time.Duration
+	tries int // looks that took too long
 	// Where nobody can tell whether it is being written to: what it was at the last
 	// look, and for how many looks.
 	last  fileID
@@ -30,7 +31,7 @@ type pending struct {
 type postponed struct {
 	all  map[fileKey]*pending
 	post func(func())   // to the watcher's goroutine
-	look func(*pending) // looks at its processes again
+	look func(*pending) // looks at its processes again, and leaves those that take too long
 }
 
 // How often pending files are looked at: soon at first, as a copy is quick.
@@ -68,8 +69,14 @@ func (ps *postponed) retry(key fileKey, p *pending) {
 		return
 	}
 	delete(ps.all, key)
-	defer p.file.Close()
 	ps.look(p)
+	if len(p.pids) > 0 && p.tries < maxTries {
+		p.wait = tryWait << p.tries
+		p.tries++
+		ps.putOff(key, p)
+		return
+	}
+	p.file.Close()
 }
 
 // complete reports whether nobody writes to a file any more. Where that cannot be

@@ -56,6 +56,9 @@ func (s *Session) read() error {
 			locked = true
 		}
 		s.core.handle(ev)
+		if _, marker := ev.(*event.Marker); marker {
+			return // nearly all are
+		}
 		s.trapped.note(ev)
 		if c, ok := s.naming.changeOf(ev); ok {
 			s.describe(c)

@@ -27,6 +27,7 @@ type target struct {
 	// spawning: it is held until Run.
 	spawning bool
 	counters counters
+	retry    *change // of a look that took too long, nil for none
 }
 
 // use notes that a process uses a file.

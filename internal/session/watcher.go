@@ -114,7 +114,7 @@ func (w *watcher) wire(t *loader.Tracer) {
 	w.follower = &follower{
 		ctx: w.ctx, core: w.core, plan: w.plan, tracer: t, report: w.report, targets: w.targets, executables: known,
 		looker: w.looker, holds: w.holds, settler: w.settler, attacher: w.attacher, releaser: w.releaser,
-		missed: &missed{plan: w.plan, files: w.files, targets: w.targets, report: w.report}, postponed: w.postponed,
+		missed: &missed{plan: w.plan, files: w.files, targets: w.targets, report: w.report}, postponed: w.postponed, post: post,
 	}
 	w.postponed.look = w.follower.followPending
 }
