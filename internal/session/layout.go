@@ -36,7 +36,7 @@ func newPair(spec usdt.PairSpec, lane uint8) *pair {
 		Lane:      lane,
 		LaneName:  spec.Lane,
 		Reentrant: spec.Reentrant,
-		Keyed:     spec.KeyArg != usdt.NoArg,
+		Keyed:     spec.Keyed(),
 	}
 	if spec.NameArg == nil {
 		p.Name = []byte(spec.Name)
@@ -121,8 +121,14 @@ func planSite(p *pair, effect probe.Effect, arch probe.Arch, in *usdt.Site) (s *
 	s.Marker = stream.Marker{Provider: in.Provider, Probe: in.Name, Offset: in.Offset}
 	pl := planner{in: in}
 	s.Token = pl.arg(p.spec.TokenArg, probe.CaptureInt, 0, 0, "token")
-	if s.Key = pl.arg(p.spec.KeyArg, probe.CaptureInt, 0, 0, "key"); s.Key != engine.None {
-		s.KeySize = in.Args[p.spec.KeyArg].Size
+	for _, k := range p.spec.Key {
+		arg := k.Enter
+		if effect == probe.Exit {
+			arg = k.Exit
+		}
+		if s.Key = pl.arg(arg, probe.CaptureInt, 0, 0, "key"); s.Key != engine.None {
+			s.KeySize = in.Args[arg].Size
+		}
 	}
 	if effect == probe.Enter {
 		s.planEnter(&pl)

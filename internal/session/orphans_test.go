@@ -105,8 +105,8 @@ func TestEntersNotAttached(t *testing.T) {
 		pl.register(s)
 		return s
 	}
-	one := newPair(usdt.PairSpec{Provider: "p", Enter: "a", Exits: []string{"b"}, KeyArg: usdt.NoArg, Reentrant: true}, 0)
-	two := newPair(usdt.PairSpec{Provider: "q", Enter: "a", Exits: []string{"b"}, KeyArg: usdt.NoArg, Reentrant: true}, 0)
+	one := newPair(usdt.PairSpec{Provider: "p", Enter: "a", Exits: []string{"b"}, Reentrant: true}, 0)
+	two := newPair(usdt.PairSpec{Provider: "q", Enter: "a", Exits: []string{"b"}, Reentrant: true}, 0)
 	enter, exit := add(one, probe.Enter), add(one, probe.Exit)
 	other := add(two, probe.Exit)
 	tell := func() { k.enters(pl.enters([]probe.Site{{ID: enter.id}, {ID: exit.id}, {ID: other.id}})) }

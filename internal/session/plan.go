@@ -184,7 +184,7 @@ func (c *plan) pair(spec usdt.PairSpec) (*pair, error) {
 		return p, nil
 	}
 	at := uint8(0)
-	if spec.KeyArg == usdt.NoArg {
+	if !spec.Keyed() {
 		n := c.lane(spec.Lane)
 		if n < 0 {
 			return nil, fmt.Errorf("pair %s: more than %d lanes; let some pairs share one (lane=NAME)", id, probe.MaxLanes)
