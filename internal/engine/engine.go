@@ -125,7 +125,7 @@ func (e *Engine) Handle(ev event.Event) {
 // AddSite makes a site known and returns its number, which markers carry.
 // The engine keeps the site.
 func (e *Engine) AddSite(s *Site) uint32 {
-	if s.Key != None && s.Pair.narrow(s.keyBits()) {
+	if s.Pair.narrow(s.Key) {
 		e.keys.narrowed(s.Pair)
 	}
 	return e.sites.add(s)

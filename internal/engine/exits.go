@@ -38,8 +38,7 @@ type exitKey struct {
 // token or its key.
 type endedScope struct {
 	pair  *Pair
-	value uint64
-	bits  uint8
+	value keyValue
 	time  int64 // when it ended
 }
 
@@ -98,7 +97,7 @@ func (m *exitMemory) knows(e endedScope) bool {
 		return false
 	}
 	for i := range m.ended {
-		if o := &m.ended[i]; o.pair == e.pair && o.time >= e.time && sameKey(o.value, o.bits, e.value, e.bits) {
+		if o := &m.ended[i]; o.pair == e.pair && o.time >= e.time && o.value.same(&e.value) {
 			return true
 		}
 	}

@@ -26,7 +26,7 @@ func (r *repairer) enter(th *thread, ln *lane, s *Site, ev *event.Marker, v verd
 		r.stats.TooDeep++
 		return
 	}
-	if sc, ok := r.books.enter(th, r.scopes.stack(th, ln, s.Pair), s, ev); ok {
+	if sc, ok := r.books.enter(th, r.scopes.stack(th, ln, s.Pair), s, ev, keyedScope{}); ok {
 		sc.depth = ev.Depth - ln.count.shift
 	} else {
 		ln.overflow++
@@ -107,9 +107,9 @@ func (r *repairer) end(ln *lane, s *Site, ev *event.Marker, v verdict) {
 		ln.overflow = 0
 	}
 	if s.Token != None {
-		sc.thread.process.exits.over(endedScope{s.Pair, ev.Values[s.Token].Int, 64, ev.Time})
+		sc.thread.process.exits.over(endedScope{s.Pair, tokenValue(ev.Values[s.Token].Int), ev.Time})
 	}
-	top := r.close(sc, ending{time: ev.Time, marker: &s.Marker, why: why, record: ev})
+	top := r.close(sc, ending{time: ev.Time, marker: &s.Marker, why: why, record: ev, tells: r.read.attributes(s, ev)})
 	if top != nil && top.over != stream.ReasonNone || ln.count.owed > 0 {
 		r.settle(ln, st, ev.Time)
 	}
@@ -153,7 +153,7 @@ func (r *repairer) either(ln *lane, s *Site, ev *event.Marker, own *scope) {
 		ln.count.left(1)
 		r.close(r.scopes.at(st, i), ending{time: ev.Time, why: stream.ReasonLost})
 	}
-	r.close(own, ending{time: ev.Time, marker: &s.Marker, why: stream.ReasonLost, record: ev})
+	r.close(own, ending{time: ev.Time, marker: &s.Marker, why: stream.ReasonLost, record: ev, tells: r.read.attributes(s, ev)})
 	r.settle(ln, st, ev.Time)
 }
 

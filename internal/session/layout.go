@@ -4,6 +4,7 @@ package session
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/phasetrace/phasetrace/internal/engine"
@@ -65,7 +66,7 @@ type site struct {
 func newSite(p *pair, effect probe.Effect) *site {
 	return &site{pair: p, Site: &engine.Site{
 		Pair: p.Pair, Effect: effect,
-		Token: engine.None, Key: engine.None, Rank: engine.None, Name: engine.None, Object: engine.None,
+		Token: engine.None, Rank: engine.None, Name: engine.None, Object: engine.None,
 	}}
 }
 
@@ -88,17 +89,20 @@ func (p *planner) arg(i int, typ probe.CaptureType, lenArg, max int, what string
 	if !usable(i) {
 		return engine.None
 	}
-	if len(p.captures) >= probe.MaxCaptures {
-		p.missing = append(p.missing, fmt.Sprintf("%s:%s: no %s: a marker carries %d values at most",
-			p.in.Provider, p.in.Name, what, probe.MaxCaptures))
-		return engine.None
-	}
 	c := probe.Capture{Operand: p.in.Args[i], Type: typ, Max: max}
 	if typ == probe.CaptureBytes {
 		if !usable(lenArg) {
 			return engine.None
 		}
 		c.Len = p.in.Args[lenArg]
+	}
+	if n := slices.Index(p.captures, c); n >= 0 {
+		return n
+	}
+	if len(p.captures) >= probe.MaxCaptures {
+		p.missing = append(p.missing, fmt.Sprintf("%s:%s: no %s: a marker carries %d values at most",
+			p.in.Provider, p.in.Name, what, probe.MaxCaptures))
+		return engine.None
 	}
 	p.captures = append(p.captures, c)
 	return len(p.captures) - 1
@@ -121,17 +125,11 @@ func planSite(p *pair, effect probe.Effect, arch probe.Arch, in *usdt.Site) (s *
 	s.Marker = stream.Marker{Provider: in.Provider, Probe: in.Name, Offset: in.Offset}
 	pl := planner{in: in}
 	s.Token = pl.arg(p.spec.TokenArg, probe.CaptureInt, 0, 0, "token")
-	for _, k := range p.spec.Key {
-		arg := k.Enter
-		if effect == probe.Exit {
-			arg = k.Exit
-		}
-		if s.Key = pl.arg(arg, probe.CaptureInt, 0, 0, "key"); s.Key != engine.None {
-			s.KeySize = in.Args[arg].Size
-		}
-	}
+	s.planKey(&pl)
 	if effect == probe.Enter {
 		s.planEnter(&pl)
+	} else {
+		s.planAttrs(&pl, p.spec.ExitAttrs)
 	}
 	out = probe.Site{
 		Arch: arch, Location: in.Location, Offset: in.Offset, RefCtr: in.RefCtr,
@@ -143,6 +141,22 @@ func planSite(p *pair, effect probe.Effect, arch probe.Arch, in *usdt.Site) (s *
 	return s, out, pl.missing
 }
 
+// planKey lays out the key. A site that lacks one of its arguments has none.
+func (s *site) planKey(pl *planner) {
+	for _, k := range s.pair.spec.Key {
+		arg := k.Enter
+		if s.Effect == probe.Exit {
+			arg = k.Exit
+		}
+		slot := pl.arg(arg, probe.CaptureInt, 0, 0, "key")
+		if slot == engine.None {
+			s.Key = nil
+			return
+		}
+		s.Key = append(s.Key, engine.KeyPart{Slot: slot, Size: pl.in.Args[arg].Size})
+	}
+}
+
 func (s *site) planEnter(pl *planner) {
 	spec := &s.pair.spec
 	s.Rank = pl.arg(spec.RankArg, probe.CaptureInt, 0, 0, "rank")
@@ -150,7 +164,11 @@ func (s *site) planEnter(pl *planner) {
 		s.Name = pl.arg(n.Arg, captureType(n.Type), n.LenArg, maxNameBytes, "name")
 	}
 	s.Object = pl.arg(spec.AttrsJSON, probe.CaptureStr, 0, maxAttrBytes, "attributes")
-	for _, a := range spec.Attrs {
+	s.planAttrs(pl, spec.Attrs)
+}
+
+func (s *site) planAttrs(pl *planner, attrs []usdt.AttrSpec) {
+	for _, a := range attrs {
 		slot := pl.arg(a.Arg, captureType(a.Type), a.LenArg, maxAttrBytes, "attribute "+a.Key)
 		if slot == engine.None {
 			continue

@@ -3,7 +3,6 @@
 package session
 
 import (
-	"errors"
 	"time"
 
 	"github.com/phasetrace/phasetrace/internal/loader"
@@ -54,12 +53,7 @@ const gpuWakeInterval = time.Millisecond
 // recording is the mode in which every boundary is recorded.
 type recording struct{ core *core }
 
-func (recording) refuses(p usdt.PairSpec) error {
-	if len(p.Key) > 1 {
-		return errors.New("keys of several arguments cannot be traced yet")
-	}
-	return nil
-}
+func (recording) refuses(usdt.PairSpec) error { return nil }
 
 func (recording) layOut(p *pair, effect probe.Effect, arch probe.Arch, in *usdt.Site) (*site, probe.Site, []string) {
 	return planSite(p, effect, arch, in)

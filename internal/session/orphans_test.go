@@ -73,10 +73,10 @@ func TestKeyUsedAgain(t *testing.T) {
 	got := make(map[uint64]map[stream.Reason]int)
 	for i := range tr.boundaries {
 		if b := &tr.boundaries[i]; b.Action == recorder.Exit {
-			if got[b.Key] == nil {
-				got[b.Key] = make(map[stream.Reason]int)
+			if got[b.Key.Values[0]] == nil {
+				got[b.Key.Values[0]] = make(map[stream.Reason]int)
 			}
-			got[b.Key][b.Synthetic]++
+			got[b.Key.Values[0]][b.Synthetic]++
 		}
 	}
 	want := map[uint64]map[stream.Reason]int{

@@ -90,7 +90,7 @@ func TestActivityByLane(t *testing.T) {
 		}
 		b := stream.Boundary{Boundary: rb, Thread: th, Keyed: keyed}
 		if keyed {
-			b.Key = 5
+			b.Key = stream.KeyOf(5)
 		}
 		a.apply(&b)
 		return st, token
@@ -179,7 +179,7 @@ func TestQueuedRecordsAreFrozen(t *testing.T) {
 	q := &waiting{sink: c, figures: figures.New(), clock: clock.NewUnix(nil), gpu: newCorrelation(sampler)}
 	e := engine.New(engine.Config{SessionID: "s", PageSize: 4096}, q)
 	p := &engine.Pair{ID: "p", Name: []byte("phase"), Reentrant: true}
-	site := e.AddSite(&engine.Site{Pair: p, Effect: probe.Enter, Token: engine.None, Key: engine.None,
+	site := e.AddSite(&engine.Site{Pair: p, Effect: probe.Enter, Token: engine.None,
 		Rank: engine.None, Name: engine.None, Object: engine.None})
 	e.AddProcess(stream.Process{PID: 5, HostPID: 5, Comm: "old", Exe: "/old"})
 	who := event.Identity{StartTime: 1, Comm: []byte("thread"), ViewPID: 5, ViewTID: 6}
