@@ -53,7 +53,11 @@ func (m *emitter) exit(rb *recorder.Boundary, sc *scope, duration int64, end *en
 	if end.by != nil {
 		m.b.ExitThread = end.by.identity()
 	}
-	if ev := end.record; ev != nil {
+	switch ev := end.record; {
+	case ev == nil:
+	case end.doubt != stream.DoubtNone: // the enter may be another scope's
+		m.b.Resident = m.resident(ev, 0)
+	default:
 		m.b.Resident = m.resident(ev, sc.resident)
 		if end.by == nil { // else the counters are another thread's
 			m.b.HasCounters = !sc.standIn()

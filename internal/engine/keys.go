@@ -214,7 +214,7 @@ func (t *keys) narrowed(p *Pair) {
 // noteReuse counts a key of a pair that was used again while it was open.
 func (t *keys) noteReuse(p *Pair) {
 	for i := range t.reused {
-		if t.reused[i].Pair == p {
+		if t.reused[i].Pair.ID == p.ID { // of a library that is loaded again
 			t.reused[i].Count++
 			return
 		}

@@ -28,6 +28,9 @@ func (r *repairer) enter(th *thread, ln *lane, s *Site, ev *event.Marker, v verd
 	}
 	if sc, ok := r.books.enter(th, r.scopes.stack(th, ln, s.Pair), s, ev, keyedScope{}); ok {
 		sc.depth = ev.Depth - ln.count.shift
+		if s.Pair.watch.alive != 0 {
+			ln.watchEnter(th, s, ev, sc)
+		}
 	} else {
 		ln.overflow++
 	}
@@ -84,6 +87,9 @@ func (r *repairer) exit(th *thread, ln *lane, s *Site, ev *event.Marker, v verdi
 		r.expected(th, ln, s, ev)
 	case actOrphan:
 		ln.count.unused()
+		if s.Pair.watch.alive != 0 {
+			ln.watchOrphan(th, s)
+		}
 		r.orphan(th, s, ev, v.orphan)
 	case actBlame:
 		ln.count.unused()
@@ -109,9 +115,19 @@ func (r *repairer) end(ln *lane, s *Site, ev *event.Marker, v verdict) {
 	if s.Token != None {
 		sc.thread.process.exits.over(endedScope{s.Pair, tokenValue(ev.Values[s.Token].Int), ev.Time})
 	}
-	top := r.close(sc, ending{time: ev.Time, marker: &s.Marker, why: why, record: ev, tells: r.read.attributes(s, ev)})
+	end := ending{time: ev.Time, marker: &s.Marker, why: why, record: ev, tells: r.read.attributes(s, ev)}
+	th, watched := sc.thread, s.Pair.watch.alive != 0
+	if watched {
+		if end.doubt = ln.watchExit(th, s, ev, sc); end.doubt != stream.DoubtNone {
+			r.suspect(s.Pair)
+		}
+	}
+	top := r.close(sc, end)
 	if top != nil && top.over != stream.ReasonNone || ln.count.owed > 0 {
 		r.settle(ln, st, ev.Time)
+	}
+	if watched {
+		r.scopes.watchClosed(ln, th, s)
 	}
 }
 

@@ -25,11 +25,15 @@ type Pair struct {
 	// Resets are the pairs of which nothing can be open when this one is
 	// entered.
 	Resets []*Pair
+	// Watched are the arguments that show whether phases of a pair without a key
+	// overlap, at most stream.MaxKeyValues; see Site.Watched.
+	Watched []WatchedArg
 
 	noEnter bool // see Engine.EntersAttached
 	// keyWidth has the bits of the narrowest of each argument of its sites' keys,
 	// 0 while there is none.
 	keyWidth [stream.MaxKeyValues]uint8
+	watch    watch
 }
 
 // narrow takes the width of a site's key, and reports whether keys that are known
@@ -44,6 +48,10 @@ func (p *Pair) narrow(key []KeyPart) (narrower bool) {
 	}
 	return narrower
 }
+
+// WatchedArg is an argument that enters and exits have in common, by its number at
+// either.
+type WatchedArg struct{ Enter, Exit int }
 
 // KeyPart is one of the arguments of a key and where its value is captured.
 type KeyPart struct {
@@ -97,6 +105,9 @@ type Site struct {
 	// the order that the other sites of the pair have. None: markers of the site
 	// cannot be matched.
 	Key []KeyPart
+	// Watched is where the arguments of Pair.Watched are captured, in the same order.
+	// The slot of one that the site lacks is None.
+	Watched []KeyPart
 	// Attrs are an enter's attributes of the phase, or what an exit tells of it.
 	Attrs []Attr
 

@@ -31,13 +31,14 @@ type pair struct {
 	enters, exits uint64
 }
 
-func newPair(spec usdt.PairSpec, lane uint8) *pair {
+func newPair(spec usdt.PairSpec, lane uint8, watched ...engine.WatchedArg) *pair {
 	p := &engine.Pair{
 		ID:        spec.Provider + ":" + spec.Enter + "/" + strings.Join(spec.Exits, ","),
 		Lane:      lane,
 		LaneName:  spec.Lane,
 		Reentrant: spec.Reentrant,
 		Keyed:     spec.Keyed(),
+		Watched:   watched,
 	}
 	if spec.NameArg == nil {
 		p.Name = []byte(spec.Name)
@@ -77,21 +78,23 @@ type planner struct {
 	missing  []string // what there is no room for; usdt.Choose warns of the rest
 }
 
+// has reports whether the site has an argument that can be decoded.
+func (p *planner) has(i int) bool {
+	return i < len(p.in.Args) && p.in.Args[i].Kind != probe.OperandUnsupported
+}
+
 // arg returns the index of the capture of argument i, or engine.None when the site
 // does not have it or it cannot be decoded. what names it for the user.
 func (p *planner) arg(i int, typ probe.CaptureType, lenArg, max int, what string) int {
 	if i == usdt.NoArg {
 		return engine.None
 	}
-	usable := func(i int) bool {
-		return i < len(p.in.Args) && p.in.Args[i].Kind != probe.OperandUnsupported
-	}
-	if !usable(i) {
+	if !p.has(i) {
 		return engine.None
 	}
 	c := probe.Capture{Operand: p.in.Args[i], Type: typ, Max: max}
 	if typ == probe.CaptureBytes {
-		if !usable(lenArg) {
+		if !p.has(lenArg) {
 			return engine.None
 		}
 		c.Len = p.in.Args[lenArg]
@@ -131,6 +134,7 @@ func planSite(p *pair, effect probe.Effect, arch probe.Arch, in *usdt.Site) (s *
 	} else {
 		s.planAttrs(&pl, p.spec.ExitAttrs)
 	}
+	s.planWatched(&pl) // if there is room
 	out = probe.Site{
 		Arch: arch, Location: in.Location, Offset: in.Offset, RefCtr: in.RefCtr,
 		Effect: effect, Lane: p.Lane, Captures: pl.captures,
@@ -154,6 +158,21 @@ func (s *site) planKey(pl *planner) {
 			return
 		}
 		s.Key = append(s.Key, engine.KeyPart{Slot: slot, Size: pl.in.Args[arg].Size})
+	}
+}
+
+// planWatched lays out the arguments that show whether phases overlap.
+func (s *site) planWatched(pl *planner) {
+	for _, w := range s.pair.Watched {
+		arg := w.Enter
+		if s.Effect == probe.Exit {
+			arg = w.Exit
+		}
+		part := engine.KeyPart{Slot: engine.None}
+		if pl.has(arg) && len(pl.captures) < probe.MaxCaptures {
+			part = engine.KeyPart{Slot: pl.arg(arg, probe.CaptureInt, 0, 0, ""), Size: pl.in.Args[arg].Size}
+		}
+		s.Watched = append(s.Watched, part)
 	}
 }
 

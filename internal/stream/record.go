@@ -115,8 +115,9 @@ type Boundary struct {
 	Thread    *Thread
 	Marker    *Marker // nil on boundaries that no marker made
 	Synthetic Reason
-	// Doubt: Duration, Self and the changes of memory and counters are those from
-	// the enter to the exit that was taken for its own, and no figure has them.
+	// Doubt: Duration and Self are those from the enter to the exit that was taken
+	// for its own, and no figure has them; changes of memory and counters are left
+	// out.
 	Doubt Doubt
 	// ExitAttributes are what the marker of an exit tells, a JSON object; nil for
 	// nothing. Attributes are those of the enter.

@@ -18,14 +18,14 @@ type PathStats struct {
 	Synthetic uint64
 	// Unknown counts those of Count, besides Synthetic, whose duration is not known;
 	// see Boundary.Doubt. It is left out as well.
-	Unknown   uint64
-	Total     time.Duration
-	Self      time.Duration // Total less the time in inner phases of the same lane
-	P50, P99  time.Duration // within 1.6 % of the exact quantile
-	Max       time.Duration
-	Min       time.Duration
-	Open      uint64 // scopes still open at the end
-	GPU       []PathGPU
+	Unknown  uint64
+	Total    time.Duration
+	Self     time.Duration // Total less the time in inner phases of the same lane
+	P50, P99 time.Duration // within 1.6 % of the exact quantile
+	Max      time.Duration
+	Min      time.Duration
+	Open     uint64 // scopes still open at the end
+	GPU      []PathGPU
 	// Resident set size: sum of the changes and largest value, approximate.
 	ResidentChange int64
 	ResidentPeak   uint64
