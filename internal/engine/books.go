@@ -150,7 +150,7 @@ func (b *books) expectNamed(ln *lane, st *recorder.Stack, i int) {
 func (b *books) overNamed(st *recorder.Stack, time int64) {
 	for i := range st.Depth() {
 		if sc := b.scopes.at(st, i); sc.user != 0 {
-			sc.thread.process.exits.over(endedScope{sc.pair, tokenValue(sc.user), time})
+			sc.thread.process.exits.over(endedScope{sc.pair, sc.user, time})
 		}
 	}
 }

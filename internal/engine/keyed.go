@@ -38,7 +38,7 @@ func (j *judge) keyedExit(th *thread, s *Site, v *keyValue) verdict {
 		return orphan(stream.OrphanEnterNotAttached)
 	}
 	gate := th.process.gate(s)
-	ended := th.process.exits.knows(endedScope{s.Pair, *v, gate.time})
+	ended := th.process.exits.knowsKey(endedKey{s.Pair, *v, gate.time})
 	early := j.tasks.ranBefore(th.process, gate.boot)
 	switch {
 	case early && !ended:
@@ -56,6 +56,7 @@ func (j *judge) keyedExit(th *thread, s *Site, v *keyValue) verdict {
 type keyedRepairer struct {
 	*state
 	*books
+	lane []byte // scratch
 }
 
 // enter acts upon an enter. If its key is already open, that scope is closed;
@@ -111,7 +112,7 @@ func (r *keyedRepairer) exit(th *thread, s *Site, ev *event.Marker, value *keyVa
 		if th != v.scope.thread {
 			end.by = th
 		}
-		th.process.exits.over(endedScope{s.Pair, v.scope.keyed.value, ev.Time})
+		th.process.exits.keyOver(endedKey{s.Pair, v.scope.keyed.value, ev.Time})
 		r.close(v.scope, end)
 	case actOverflow:
 		r.keys.overflow--
@@ -142,9 +143,9 @@ func (r *keyedRepairer) surplus(th *thread, s *Site, value *keyValue) {
 
 // stack returns the stack of a key.
 func (r *keyedRepairer) stack(th *thread, s *Site, value *keyValue) *recorder.Stack {
+	r.lane = value.Append(append(append(r.lane[:0], s.Pair.ID...), '='))
 	return r.scopes.batch.Stack(recorder.Key{
-		SessionID: r.cfg.SessionID, Rank: th.process.id.Rank, ThreadID: th.id.TID,
-		Lane: s.Pair.ID + "=" + value.String(),
+		SessionID: r.cfg.SessionID, Rank: th.process.id.Rank, ThreadID: th.id.TID, Lane: string(r.lane),
 	})
 }
 

@@ -28,12 +28,6 @@ type keyValue struct {
 	bits [stream.MaxKeyValues]uint8
 }
 
-// tokenValue is the token of a scope in the form of a key.
-func tokenValue(token uint64) (v keyValue) {
-	v.N, v.Values[0], v.bits[0] = 1, token, 64
-	return v
-}
-
 // same compares two keys argument by argument, at the width of the narrower one:
 // a number is extended as its own site says, and the sites of a pair need not
 // agree.

@@ -113,7 +113,7 @@ func (r *repairer) end(ln *lane, s *Site, ev *event.Marker, v verdict) {
 		ln.overflow = 0
 	}
 	if s.Token != None {
-		sc.thread.process.exits.over(endedScope{s.Pair, tokenValue(ev.Values[s.Token].Int), ev.Time})
+		sc.thread.process.exits.over(endedScope{s.Pair, ev.Values[s.Token].Int, ev.Time})
 	}
 	end := ending{time: ev.Time, marker: &s.Marker, why: why, record: ev, tells: r.read.attributes(s, ev)}
 	th, watched := sc.thread, s.Pair.watch.alive != 0
