@@ -120,7 +120,8 @@ func TestKeyOfOneArgumentIsTooFew(t *testing.T) {
 		t.Errorf("notes %v; want one that counts %d and says what to do", sum.Notes, rounds)
 	}
 	for i := range tr.boundaries {
-		if b := &tr.boundaries[i]; b.Action == recorder.Exit && (b.Key.Values[0] == 0x5500) != (b.Doubt == stream.DoubtKeyReused) {
+		if b := &tr.boundaries[i]; b.Action == recorder.Exit &&
+			((b.Key.Values[0] == 0x5500) != (b.Doubt == stream.DoubtKeyReused) || b.Doubt != stream.DoubtNone && (b.HasCounters || b.Resident.ChangeKnown)) {
 			t.Errorf("key %v: doubt %q", b.Key, b.Doubt)
 		}
 	}
