@@ -263,7 +263,7 @@ func (l *Listing) pairEntry(c *usdt.Choice) PairEntry {
 	p := &c.Pair
 	e := PairEntry{
 		Provider: p.Provider, Enter: p.Enter, Exits: p.Exits, Resets: p.Resets, Lane: p.Lane,
-		Reentrant: p.Reentrant, Keyed: p.KeyArg != usdt.NoArg, Origin: p.Origin.String(),
+		Reentrant: p.Reentrant, Keyed: p.Keyed(), Origin: p.Origin.String(),
 		Traced: c.Chosen, Why: l.why(c), Requires: p.Requires, Warnings: c.Warnings,
 		EnterSites: len(c.EnterSites), ExitSites: len(c.ExitSites), Spec: p.String(),
 	}

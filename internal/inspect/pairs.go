@@ -122,8 +122,8 @@ func probeCell(name string, sites int) string {
 
 func laneCell(p *usdt.PairSpec) string {
 	switch {
-	case p.KeyArg != usdt.NoArg:
-		return fmt.Sprintf("by arg%d", p.KeyArg)
+	case p.Keyed():
+		return "by " + human.Fit(p.KeyText(), maxColumn)
 	case p.Lane == "":
 		return "-"
 	}

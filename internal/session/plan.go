@@ -61,7 +61,7 @@ func (c *plan) add(open []openFile) ([]*pair, error) {
 		if c.cfg.NoArguments && ch.Pair.Origin == usdt.OriginRule {
 			ch.Pair.Attrs = nil
 		}
-		p, err := c.pair(ch.Pair)
+		p, err := c.pair(ch.Pair, watchedArgs(&ch, all.sites))
 		if err != nil {
 			return pairs, err
 		}
@@ -191,13 +191,13 @@ func identity(spec usdt.PairSpec) string {
 }
 
 // pair returns the runtime form of a pair, made once.
-func (c *plan) pair(spec usdt.PairSpec) (*pair, error) {
+func (c *plan) pair(spec usdt.PairSpec, watched []engine.WatchedArg) (*pair, error) {
 	id := identity(spec)
 	if p := c.bySpec[id]; p != nil {
 		return p, nil
 	}
 	at := uint8(0)
-	if spec.KeyArg == usdt.NoArg {
+	if !spec.Keyed() {
 		n := c.lane(spec.Lane)
 		if n < 0 {
 			return nil, fmt.Errorf("pair %s: more than %d lanes; let some pairs share one (lane=NAME)", spec, probe.MaxLanes)
@@ -206,7 +206,7 @@ func (c *plan) pair(spec usdt.PairSpec) (*pair, error) {
 		c.lanes[n].name = spec.Lane
 		c.lanes[n].pairs++
 	}
-	p := newPair(spec, at)
+	p := newPair(spec, at, watched...)
 	c.bySpec[id] = p
 	c.pairs = append(c.pairs, p)
 	return p, nil

@@ -15,7 +15,7 @@ var sssd = program{
 	providers: []string{"sssd"},
 	unlisted:  "not in the catalogue of its pairs",
 	pairs: []entry{
-		{spec: "sssd:dp_req_send/dp_req_done;name=request;attr.domain=arg0:str;attr.request=arg1:str;attr.target=arg2:uint;attr.method=arg3:uint;lane=request",
+		{spec: "sssd:dp_req_send/dp_req_done;name=request;attr.domain=arg0:str;attr.request=arg1:str;attr.target=arg2:uint;attr.method=arg3:uint;exit.attr.status=arg3;exit.attr.error=arg4:str;key=arg1/arg0",
 			on: on, why: "one phase for each request to a back end"},
 		{spec: "sssd:sdap_acct_req_send/sdap_acct_req_recv;name=account request;attr.entry_type=arg0:uint;attr.filter_type=arg1:uint;attr.filter=arg2:str;attr.extra=arg3:str;key=arg2",
 			on: on, why: "one phase for each user, group or other object that is looked up"},

@@ -17,7 +17,7 @@ var systemtap = program{
 		{spec: "stap:pass4__start/pass4__end;name=pass 4", on: on, why: stapPass},
 		{spec: "stap:pass5__start/pass5__end;name=pass 5", on: on, why: stapPass},
 		{spec: "stap:pass6__start/pass6__end;name=pass 6", on: on, why: stapPass},
-		{spec: "stap:stap_system__start/stap_system__complete;name=command;attr.command=arg0:str",
+		{spec: "stap:stap_system__start/stap_system__complete;name=command;attr.command=arg0:str;exit.attr.status=arg0",
 			on: on, why: "the commands that stap runs"},
 		{spec: "stap:client__start/client__end;name=client", on: on, why: "work that a compile server does"},
 		{spec: "stap:benchmark__start/benchmark__end;name=benchmark", on: on, why: "stap's own benchmark"},

@@ -78,13 +78,21 @@ func TestCatalogue(t *testing.T) {
 		if p.NameArg != nil {
 			attrs = append(attrs, *p.NameArg)
 		}
-		for _, a := range attrs {
-			for _, s := range probes[probeKey{p.Provider, p.Enter}] {
+		check := func(a AttrSpec, probe string) {
+			for _, s := range probes[probeKey{p.Provider, probe}] {
 				if a.Arg >= len(s.Args) || a.Type == TypeStrLen && a.LenArg >= len(s.Args) {
 					t.Errorf("%s: %s: the probe has %d arguments", p, a.Key, len(s.Args))
 				} else if size := s.Args[a.Arg].Size; (a.Type == TypeStr || a.Type == TypeStrLen) != (size == 8) && a.Type >= TypeStr {
 					t.Errorf("%s: %s: a string's address of %d bytes", p, a.Key, size)
 				}
+			}
+		}
+		for _, a := range attrs {
+			check(a, p.Enter)
+		}
+		for _, a := range p.ExitAttrs {
+			for _, exit := range p.Exits {
+				check(a, exit)
 			}
 		}
 	}

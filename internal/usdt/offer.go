@@ -50,8 +50,10 @@ func (m *matcher) integer(arg int, sites []int) (ArgType, bool) {
 // so that what crosses others does not break their nesting.
 func (m *matcher) setKey(p *PairSpec) {
 	sites := m.ix.all(p.Provider, append([]string{p.Enter}, p.Exits...))
-	if p.KeyArg = m.offered(sites); p.KeyArg == NoArg {
+	if arg := m.offered(sites); arg == NoArg {
 		p.Lane = p.Name
+	} else {
+		p.Key = []KeyArg{{Enter: arg, Exit: arg}}
 	}
 }
 

@@ -194,9 +194,9 @@ func (m *matcher) judge(p *PairSpec, n nature) {
 	}
 	var also string
 	switch {
-	case n == errand && p.KeyArg != NoArg && m.alone(p):
+	case n == errand && p.Keyed() && m.alone(p):
 		p.DefaultOn = true
-		also = fmt.Sprintf("several may be under way at once, told apart by arg%d", p.KeyArg)
+		also = fmt.Sprintf("several may be under way at once, told apart by %s", p.KeyText())
 	case n == errand:
 		also = "several may be under way at once, and " + p.unproven()
 	case n == message:
@@ -214,10 +214,10 @@ func (m *matcher) judge(p *PairSpec, n nature) {
 
 // unproven says what is not known of the arguments of a pair.
 func (p *PairSpec) unproven() string {
-	if p.KeyArg == NoArg {
+	if !p.Keyed() {
 		return "no argument offers itself to tell which belong together: add key=argN if there is one"
 	}
-	return fmt.Sprintf("nothing proves that arg%d tells which belong together: check it, or use another argument", p.KeyArg)
+	return fmt.Sprintf("nothing proves that %s tells which belong together: check it, or use another argument", p.KeyText())
 }
 
 // judgeSpans turns off spans of providers that have other words for work.
