@@ -125,6 +125,16 @@ func TestCatalogueChoices(t *testing.T) {
 		"ruby-3.1":      "gc mark|gc sweep|require load parse",
 		"php-8.2":       "request compile",
 		"libstdcxx":     "",
+		"glibc-2.43":    "",
+		"mir-2.12":      "",
+		"postgresql-18": "query parse rewrite plan execute transaction|checkpoint|checkpoint buffers|sync buffers|checkpoint clog|checkpoint subtrans|checkpoint multixact|checkpoint two-phase",
+		"openjdk-25":    "gc safepoint (vmops__begin) vm init",
+		"python-3.14":   "gc import",
+		"sssd-2.8": "request|account request|ldap search|search user|save user|deref search|nested group|transaction|" +
+			"populate nested group|search users to populate|save nested group|check cache|process deref|split members|search cached users|search cached groups",
+		"systemtap-4.8":   "pass 0|pass 1|pass 2|pass 3|pass 4|pass 5|pass 6|command|client|benchmark|benchmark thread",
+		"libvirt-9.0":     "rpc|rpc call|qemu command",
+		"libguestfs-1.48": "launch|build appliance|launch libvirt|build libvirt appliance",
 	} {
 		var got []string
 		for _, c := range Choose(goldenProbes(t, "testdata/probes/"+file+".txt"), nil) {
