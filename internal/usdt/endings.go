@@ -127,14 +127,13 @@ type form struct {
 	text          string // the word and what separates it from the rest, as written
 }
 
-// formsOf returns the ways to read a name.
-func formsOf(name string) []form {
+// formsOf appends the ways to read a name to fs.
+func formsOf(name string, fs []form) []form {
 	var buf [8]word
 	ws := wordsOf(name, buf[:0])
 	if len(ws) == 0 {
-		return nil
+		return fs
 	}
-	var fs []form
 	end := ws[len(ws)-1]
 	if enters[end.lower] || exits[end.lower] {
 		from := 0

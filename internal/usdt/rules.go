@@ -107,6 +107,7 @@ func (m *matcher) group() (groups []*group) {
 		place                   place
 	}
 	known := make(map[key]*group)
+	var forms []form
 	seen := make(map[probeKey]bool, len(m.ix))
 	m.probes = make([]probeKey, 0, len(m.ix))
 	for i := range m.sites {
@@ -115,7 +116,8 @@ func (m *matcher) group() (groups []*group) {
 			continue
 		}
 		seen[k] = true
-		for _, f := range formsOf(k.name) {
+		forms = formsOf(k.name, forms[:0])
+		for _, f := range forms {
 			id := key{k.provider, f.before, f.after, f.place}
 			g := known[id]
 			if g == nil {
@@ -160,8 +162,13 @@ func (m *matcher) match(g *group) {
 // pairs are off.
 func (m *matcher) matchAfters() {
 	var order map[probeKey]int // of the probes; made when it is needed
+	var forms []form
 	for _, k := range m.probes {
-		for _, f := range formsOf(k.name) {
+		if m.taken[k] {
+			continue
+		}
+		forms = formsOf(k.name, forms[:0])
+		for _, f := range forms {
 			enter := probeKey{k.provider, strings.TrimRight(f.before, "_-")}
 			if f.place != last || !afters[f.word] || m.taken[enter] || m.taken[k] || len(m.ix[enter]) == 0 {
 				continue
@@ -287,7 +294,7 @@ func frequentWord(name string) string {
 
 // phaseName returns the name of the phase that a probe enters.
 func phaseName(provider, enter string) string {
-	for _, f := range formsOf(enter) {
+	for _, f := range formsOf(enter, nil) {
 		if f.place <= first && enters[f.word] {
 			return nameOf(provider, f.before+f.after, enter, f.word)
 		}
