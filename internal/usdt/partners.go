@@ -42,15 +42,18 @@ func AloneOf(sites []Site, choices []Choice) []Alone {
 	var alone []Alone
 	at := make(map[probeKey]int)
 	for i := range sites {
+		if paired[i] { // and so are all sites of the probe
+			continue
+		}
 		k := probeKey{sites[i].Provider, sites[i].Name}
 		if n, ok := at[k]; ok {
 			alone[n].Sites++
-		} else if !paired[i] {
+		} else {
 			at[k] = len(alone)
 			alone = append(alone, Alone{Provider: k.provider, Name: k.name, Sites: 1})
 		}
 	}
-	if len(alone) > maxGuessed {
+	if len(alone) == 0 || len(alone) > maxGuessed {
 		return alone
 	}
 	near := newNeighbours(sites, at)
