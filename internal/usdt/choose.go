@@ -136,8 +136,9 @@ func possible(sites []Site, ix siteIndex) []Choice {
 	}
 	found := byRule(sites, ix)
 	cs = slices.Grow(cs, len(found))
-	for _, r := range found {
+	for i, r := range found {
 		p := r.PairSpec
+		found[i] = nil // hostile files have many: not all of them twice
 		if known[probeKey{p.Provider, p.Enter}] {
 			continue
 		}

@@ -14,6 +14,7 @@ const maxShown = 6
 // integers returns the integer arguments of a pair's enter as attributes: those that
 // every site has. An unsigned one of eight bytes may be an address, so it is shown in
 // hexadecimal.
+// Pairs with the same ones share them.
 func (m *matcher) integers(p *PairSpec) []AttrSpec {
 	var buf [maxShown]AttrSpec
 	attrs := buf[:0]
@@ -26,7 +27,12 @@ func (m *matcher) integers(p *PairSpec) []AttrSpec {
 	if len(attrs) == 0 {
 		return nil
 	}
-	return slices.Clone(attrs)
+	shared := m.shown[buf]
+	if shared == nil {
+		shared = slices.Clone(attrs)
+		m.shown[buf] = shared
+	}
+	return shared
 }
 
 // argKeys are what the arguments are called.

@@ -27,7 +27,8 @@ var frequent = map[string]bool{
 // written as "-", the way DTrace shows probes, or after the provider if they share
 // nothing; what would be named alike is told apart by the provider or the whole name
 // of the enter probe. The integer arguments of the enter probe become attributes
-// of pairs that are on. Our own markers are not among the pairs.
+// of pairs that are on, and pairs with the same ones share them: they must not be
+// written to. Our own markers are not among the pairs.
 func ByRule(sites []Site) []PairSpec {
 	found := byRule(sites, indexSites(sites))
 	pairs := make([]PairSpec, len(found))
@@ -38,7 +39,7 @@ func ByRule(sites []Site) []PairSpec {
 }
 
 func byRule(sites []Site, ix siteIndex) []*ruled {
-	m := matcher{sites: sites, ix: ix, taken: make(map[probeKey]bool)}
+	m := matcher{sites: sites, ix: ix, taken: make(map[probeKey]bool), shown: make(map[[maxShown]AttrSpec][]AttrSpec)}
 	groups := m.group()
 	for at := last; at <= joined; at++ {
 		for _, g := range groups {
@@ -66,6 +67,7 @@ type matcher struct {
 	probes []probeKey // each once, in the order of their first sites
 	taken  map[probeKey]bool
 	pairs  []*ruled
+	shown  map[[maxShown]AttrSpec][]AttrSpec
 }
 
 // ruled is a pair and the index of its enter among the probes.
