@@ -15,7 +15,7 @@ export CGO_CFLAGS  ?= -O2 -g -Wno-deprecated-declarations
 
 MULTIARCH := $(shell $(CC) -print-multiarch 2>/dev/null)
 
-.PHONY: build help demo test test-race bench generate check-generated lint structure fuzz soak soak-rebuild hostile gpu-check test-kernels dist clean
+.PHONY: build help demo test test-race bench generate check-generated lint structure fuzz soak soak-rebuild hostile gpu-check real-programs test-kernels dist clean
 
 build: ## compile ./phasetrace
 	$(GO) build -o phasetrace ./cmd/phasetrace
@@ -83,6 +83,12 @@ soak-rebuild: ## overwrite a program and a library in place REBUILDS times while
 HOSTILETIME ?= 10m
 hostile: ## trace hostile programs for HOSTILETIME (10m) and report peak memory
 	$(GO) test -run '^TestHostileRun$$' -v -count 1 -timeout 0 ./cmd/phasetrace -hostile $(HOSTILETIME)
+
+# PROGRAMS are scripts of test/realprograms; ROOT is where another release of
+# PostgreSQL, Java or Python is unpacked.
+real-programs: build ## trace real programs with no --pair and compare with what they did (installs nothing)
+	@[ "$$(id -u)" = 0 ] || { echo "real-programs: run it as root" >&2; exit 1; }
+	ROOT='$(ROOT)' test/realprograms/all.sh $(PROGRAMS)
 
 test-kernels: ## run the privileged tests on older kernels and on arm64, in qemu
 	$(GO) run ./test/kernels $(if $(KERNELS),-only $(KERNELS),-doc docs/kernels.md)

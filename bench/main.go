@@ -38,6 +38,7 @@ type part struct {
 var tables = []part{
 	{"cost", costTable},
 	{"parts", partsTable},
+	{"exits", exitsTable},
 	{"start", startTable},
 	{"scale", scaleTable},
 	{"sustained", sustainedTable},
@@ -57,7 +58,7 @@ func run(args []string, stdout, stderr io.Writer) error {
 	flags.BoolVar(&o.short, "short", false, "only check that everything runs: the figures mean nothing")
 	flags.IntVar(&o.rounds, "rounds", 9, "interleaved rounds; medians are printed")
 	flags.IntVar(&o.phases, "phases", 20_000, "phases a run")
-	flags.StringVar(&o.only, "only", "", "comma-separated tables: cost, parts, start, scale, sustained")
+	flags.StringVar(&o.only, "only", "", "comma-separated tables: cost, parts, exits, start, scale, sustained")
 	flags.StringVar(&o.match, "match", "", "of the tables of one boundary: only the floor and the lines that contain one of these words, comma-separated")
 	flags.StringVar(&o.binary, "binary", "", "phasetrace to measure as a whole; default: built from this tree")
 	if err := flags.Parse(args); err != nil {

@@ -43,6 +43,7 @@ type traceOptions struct {
 	ringSize    string
 	aggregate   bool
 	unsafeNops  bool
+	noArguments bool
 	command     []string
 	shared      bool  // the command writes to where JSON lines are written
 	targets     []int // pids, parsed
@@ -62,7 +63,8 @@ func (o *traceOptions) register(f *pflag.FlagSet, which int) {
 		f.StringArrayVarP(&o.pids, "pid", "p", nil, "trace process `PID`; repeatable")
 	}
 	f.BoolVarP(&o.follow, "follow", "f", false, "trace children too, from their first instruction")
-	f.StringArrayVar(&o.pairs, "pair", nil, "trace the markers of `SPEC` instead of the default choice: PROVIDER:ENTER/EXIT[,EXIT…][;name=…][;attr.KEY=argN[:TYPE]][;lane=NAME][;key=argN][;reentrant=false]; repeatable")
+	f.StringArrayVar(&o.pairs, "pair", nil, "trace the markers of `SPEC` instead of the default choice, with + in front in addition to it: [+]PROVIDER:ENTER/EXIT[,EXIT…][;name=…][;attr.KEY=argN[:TYPE]][;exit.attr.KEY=argN[:TYPE]][;lane=NAME][;key=argN[+argM][/argN[+argM]]][;reentrant=false]; repeatable")
+	f.BoolVar(&o.noArguments, "no-arguments", false, "do not show the integer arguments of markers that were paired by their names")
 	f.StringArrayVar(&o.libraries, "library", nil, "`FILE` with markers that the program has not loaded yet; repeatable")
 	f.DurationVarP(&o.duration, "duration", "d", 0, "stop after `TIME`, such as 10s")
 	f.StringArrayVarP(&o.outputs, "output", "o", nil, "`FILE` to write to, or - for standard output, which is the default; repeatable")
@@ -84,7 +86,7 @@ func (o *traceOptions) register(f *pflag.FlagSet, which int) {
 // parse checks the flags and turns them into options of a session.
 func (o *traceOptions) parse() (session.Config, error) {
 	out := session.Config{
-		Follow: o.follow, UnsafeNops: o.unsafeNops, Libraries: o.libraries, Duration: o.duration,
+		Follow: o.follow, UnsafeNops: o.unsafeNops, NoArguments: o.noArguments, Libraries: o.libraries, Duration: o.duration,
 		SessionID: o.sessionID, Version: version(), Count: o.aggregate, Rank: int32(o.rank),
 	}
 	if o.flags.Changed("rank") {

@@ -34,7 +34,7 @@ var (
 	nameLost       = []byte(stream.LostName)
 )
 
-// values reads what an enter has captured, and counts what is wrong with it.
+// values reads what a marker has captured, and counts what is wrong with it.
 type values struct {
 	stats *Stats
 	buf   []byte // scratch
@@ -74,8 +74,8 @@ func appendString(dst, b []byte) []byte {
 	return dst
 }
 
-// attributes builds the JSON object of an enter, or nothing. It is valid until
-// the next call.
+// attributes builds the JSON object of what a marker tells, or nothing. It is valid
+// until the next call.
 func (r *values) attributes(s *Site, ev *event.Marker) []byte {
 	if s.Object != None {
 		return r.object(&ev.Values[s.Object])

@@ -94,3 +94,64 @@ func TestEngineDoesNotAllocate(t *testing.T) {
 		t.Errorf("boundaries %d, violations %d, internal errors %d", n, e.defects.total, e.stats.Internal())
 	}
 }
+
+// valuesEngine is an engine that traces a pair of another program on one thread:
+// two arguments are watched, and exits tell an integer and a string.
+func valuesEngine(tb testing.TB, tells bool) (*Engine, []event.Marker) {
+	tb.Helper()
+	e := New(Config{SessionID: "bench", PageSize: 4096}, &totals{*figures.New()})
+	p := &Pair{ID: "shop:order__start/order__done", Name: []byte("order"), Reentrant: true, Watched: []WatchedArg{{0, 0}, {1, 1}}}
+	enter, exit := newSite(p, probe.Enter), newSite(p, probe.Exit)
+	enter.Watched, exit.Watched = []KeyPart{{0, 4}, {1, 8}}, []KeyPart{{0, 8}, {1, 8}}
+	if tells {
+		exit.Attrs = []Attr{{Key: "status", Slot: 2, Size: 4}, {Key: "error", Slot: 3, Format: FormatText}}
+	}
+	e.AddSite(enter)
+	e.AddSite(exit)
+	e.Begin()
+	e.Handle(&event.Thread{Head: event.Head{PID: 10, TID: 11},
+		Who: event.Identity{StartTime: 1, Comm: []byte("worker"), ViewPID: 10, ViewTID: 11, InnerPID: 10, InnerTID: 11}})
+	e.End()
+	var events []event.Marker
+	record := func(site uint32, effect probe.Effect, depth int32, id uint64) {
+		ev := event.Marker{Head: event.Head{PID: 10, TID: 11}, Effect: effect, Site: site, Depth: depth, ResidentPages: 1000}
+		ev.Values[0].Int, ev.Values[1].Int, ev.Values[2].Int = id, 0xffff8000, ^uint64(1)
+		ev.Values[3].Str = []byte("not found: \"/a\"")
+		events = append(events, ev)
+	}
+	for id := range uint64(4) {
+		record(0, probe.Enter, 1, id)
+		record(0, probe.Enter, 2, id+100)
+		record(1, probe.Exit, 1, id+100)
+		record(1, probe.Exit, 0, id)
+	}
+	return e, events
+}
+
+// What exits tell, and arguments that are watched, beside the same pair without
+// values at its exits.
+func BenchmarkExitValues(b *testing.B) {
+	for name, tells := range map[string]bool{"without": false, "with": true} {
+		b.Run(name, func(b *testing.B) {
+			e, events := valuesEngine(b, tells)
+			var seq uint64
+			b.ReportAllocs()
+			for i := 0; i < b.N; i += len(events) {
+				play(e, events, &seq)
+			}
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds()/1e6, "Mboundaries/s")
+		})
+	}
+}
+
+func TestExitValuesDoNotAllocate(t *testing.T) {
+	e, events := valuesEngine(t, true)
+	var seq uint64
+	play(e, events, &seq)
+	if n := testing.AllocsPerRun(1000, func() { play(e, events, &seq) }); n != 0 {
+		t.Errorf("%v allocations for %d boundaries in steady state, want none", n, len(events))
+	}
+	if s := e.Stats(); s.Internal()+s.Orphans+s.Violations != 0 || len(e.Overlaps()) != 0 {
+		t.Errorf("%+v, overlaps %v", s, e.Overlaps())
+	}
+}

@@ -24,27 +24,26 @@ type ending struct {
 	marker *stream.Marker // nil when no marker ended it
 	why    stream.Reason
 	record *event.Marker // of its own exit, nil when there is none
+	tells  []byte        // attributes of that exit
+	doubt  stream.Doubt  // of its duration
 	by     *thread       // another thread that ended it
 }
 
 // enter opens a scope. It returns false if the recorder refused it.
-func (b *books) enter(th *thread, st *recorder.Stack, s *Site, ev *event.Marker) (*scope, bool) {
+func (b *books) enter(th *thread, st *recorder.Stack, s *Site, ev *event.Marker, k keyedScope) (*scope, bool) {
 	token, rb, err := st.Enter(th.id.Name, b.read.name(s, ev), b.read.attributes(s, ev))
 	if err != nil {
 		b.refused(err)
 		return nil, false
 	}
 	sc := b.scopes.add(token, st, th, ev)
-	sc.pair, sc.site = s.Pair, s
+	sc.pair, sc.site, sc.keyed = s.Pair, s, k
 	sc.resident = b.emit.residentBytes(ev)
 	if s.Token != None {
 		sc.user = ev.Values[s.Token].Int
 		if len(th.process.exits.expected) > 0 { // tokens come again when a library is loaded again
 			th.process.exits.take(exitKey{s.Pair, sc.user}, &b.exits)
 		}
-	}
-	if s.Key != None {
-		sc.keyed.value, sc.keyed.bits = ev.Values[s.Key].Int, s.keyBits()
 	}
 	b.emit.enter(&rb, sc, &s.Marker, stream.ReasonNone, ev)
 	return sc, true
@@ -151,7 +150,7 @@ func (b *books) expectNamed(ln *lane, st *recorder.Stack, i int) {
 func (b *books) overNamed(st *recorder.Stack, time int64) {
 	for i := range st.Depth() {
 		if sc := b.scopes.at(st, i); sc.user != 0 {
-			sc.thread.process.exits.over(endedScope{sc.pair, sc.user, 64, time})
+			sc.thread.process.exits.over(endedScope{sc.pair, sc.user, time})
 		}
 	}
 }

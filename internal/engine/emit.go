@@ -38,7 +38,7 @@ func (m *emitter) enter(rb *recorder.Boundary, sc *scope, from *stream.Marker, w
 	m.b = stream.Boundary{
 		Boundary: *rb, Time: ev.Time, Thread: sc.thread.identity(), Marker: from, Synthetic: why,
 		Resident: m.resident(ev, 0),
-		Keyed:    sc.keyed.bits != 0, Key: sc.keyed.value,
+		Keyed:    sc.keyed.value.N > 0, Key: sc.keyed.value.Key,
 	}
 	m.tell(sc.thread.process, &m.b)
 }
@@ -47,12 +47,17 @@ func (m *emitter) enter(rb *recorder.Boundary, sc *scope, from *stream.Marker, w
 func (m *emitter) exit(rb *recorder.Boundary, sc *scope, duration int64, end *ending) {
 	m.b = stream.Boundary{
 		Boundary: *rb, Time: end.time, Duration: duration, Self: max(duration-sc.inner, 0), Thread: sc.thread.identity(),
-		Marker: end.marker, Synthetic: end.why, Keyed: sc.keyed.bits != 0, Key: sc.keyed.value,
+		Marker: end.marker, Synthetic: end.why, Doubt: end.doubt, ExitAttributes: end.tells,
+		Keyed: sc.keyed.value.N > 0, Key: sc.keyed.value.Key,
 	}
 	if end.by != nil {
 		m.b.ExitThread = end.by.identity()
 	}
-	if ev := end.record; ev != nil {
+	switch ev := end.record; {
+	case ev == nil:
+	case end.doubt != stream.DoubtNone: // the enter may be another scope's
+		m.b.Resident = m.resident(ev, 0)
+	default:
 		m.b.Resident = m.resident(ev, sc.resident)
 		if end.by == nil { // else the counters are another thread's
 			m.b.HasCounters = !sc.standIn()

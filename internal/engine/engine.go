@@ -65,6 +65,8 @@ type state struct {
 	defects defects
 	exits   exitBudget
 	stats   Stats
+	// suspects are pairs whose phases may overlap, see Overlaps.
+	suspects []*Pair
 }
 
 // New returns an engine that has no site and no process yet.
@@ -125,8 +127,11 @@ func (e *Engine) Handle(ev event.Event) {
 // AddSite makes a site known and returns its number, which markers carry.
 // The engine keeps the site.
 func (e *Engine) AddSite(s *Site) uint32 {
-	if s.Key != None && s.Pair.narrow(s.keyBits()) {
+	if s.Pair.narrow(s.Key) {
 		e.keys.narrowed(s.Pair)
+	}
+	if s.Effect != probe.Point {
+		s.Pair.watch.add(s)
 	}
 	return e.sites.add(s)
 }
@@ -214,6 +219,16 @@ func (e *Engine) Violations() []stream.ViolationCount { return e.defects.counts(
 // KeyReuses returns the pairs with a key that was used again while it was open,
 // in the order in which that was seen.
 func (e *Engine) KeyReuses() []KeyReuse { return slices.Clone(e.keys.reused) }
+
+// Overlaps returns the pairs without a key whose phases overlap on a thread, or
+// may, in the order in which that was seen.
+func (e *Engine) Overlaps() []Overlap {
+	var out []Overlap
+	for _, p := range e.suspects {
+		out = append(out, p.watch.overlap(p))
+	}
+	return out
+}
 
 // Stats returns the counts so far. Not between Begin and End.
 func (e *Engine) Stats() Stats {

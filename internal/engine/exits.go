@@ -26,6 +26,9 @@ type exitMemory struct {
 	order    []exitKey // of expected, the oldest first, and some that were taken out of it
 	ended    *[maxEnded]endedScope
 	next     uint8 // place in ended
+	// The same of keyed scopes.
+	endedKeys *[maxEnded]endedKey
+	nextKey   uint8
 }
 
 // exitKey is what an exit says: its pair and the scope's token.
@@ -35,11 +38,17 @@ type exitKey struct {
 }
 
 // endedScope is a scope that has ended by its own exit or with its thread, by its
-// token or its key.
+// token.
 type endedScope struct {
+	pair *Pair
+	user uint64
+	time int64 // when it ended
+}
+
+// endedKey is a scope that has ended by its own exit, by its key.
+type endedKey struct {
 	pair  *Pair
-	value uint64
-	bits  uint8
+	value keyValue
 	time  int64 // when it ended
 }
 
@@ -98,7 +107,28 @@ func (m *exitMemory) knows(e endedScope) bool {
 		return false
 	}
 	for i := range m.ended {
-		if o := &m.ended[i]; o.pair == e.pair && o.time >= e.time && sameKey(o.value, o.bits, e.value, e.bits) {
+		if o := &m.ended[i]; o.pair == e.pair && o.time >= e.time && o.user == e.user {
+			return true
+		}
+	}
+	return false
+}
+
+// keyOver and knowsKey do the same for keyed scopes.
+func (m *exitMemory) keyOver(e endedKey) {
+	if m.endedKeys == nil {
+		m.endedKeys = new([maxEnded]endedKey)
+	}
+	m.endedKeys[m.nextKey%maxEnded] = e
+	m.nextKey++
+}
+
+func (m *exitMemory) knowsKey(e endedKey) bool {
+	if m.endedKeys == nil {
+		return false
+	}
+	for i := range m.endedKeys {
+		if o := &m.endedKeys[i]; o.pair == e.pair && o.time >= e.time && o.value.same(&e.value) {
 			return true
 		}
 	}

@@ -251,7 +251,7 @@ func (j *judge) unseen(th *thread, ln *lane, s *Site, ev *event.Marker) verdict 
 	gate := th.process.gate(s)
 	// A second exit of a scope, or one after its thread's end, was not entered before
 	// the site was attached.
-	again := s.Token != None && th.process.exits.knows(endedScope{s.Pair, ev.Values[s.Token].Int, 64, gate.time})
+	again := s.Token != None && th.process.exits.knows(endedScope{s.Pair, ev.Values[s.Token].Int, gate.time})
 	if newest := j.scopes.newest(ln); newest != nil {
 		standIn := j.scopes.find(ln, (*scope).standIn)
 		switch {

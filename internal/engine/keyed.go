@@ -4,7 +4,6 @@ package engine
 
 import (
 	"math"
-	"strconv"
 
 	"github.com/phasetrace/phasetrace/internal/event"
 	"github.com/phasetrace/phasetrace/internal/recorder"
@@ -14,8 +13,8 @@ import (
 // keyedEnter judges an enter of a keyed pair: every value of the key is a lane of
 // its own, and a scope may end on another thread than it began. The verdict's
 // scope is the one that has the key open already.
-func (j *judge) keyedEnter(th *thread, s *Site, ev *event.Marker) verdict {
-	k := j.key(th, s, ev)
+func (j *judge) keyedEnter(th *thread, s *Site, v *keyValue) verdict {
+	k := j.keys.find(th.process, s.Pair, v)
 	if k == nil || !k.open {
 		return verdict{act: actOpen}
 	}
@@ -26,8 +25,8 @@ func (j *judge) keyedEnter(th *thread, s *Site, ev *event.Marker) verdict {
 
 // keyedExit judges an exit of a keyed pair. Any thread may have entered, also
 // before the attach or in a gap.
-func (j *judge) keyedExit(th *thread, s *Site, ev *event.Marker) verdict {
-	k := j.key(th, s, ev)
+func (j *judge) keyedExit(th *thread, s *Site, v *keyValue) verdict {
+	k := j.keys.find(th.process, s.Pair, v)
 	switch {
 	case k != nil && k.open:
 		return verdict{act: actClose, scope: &j.scopes.open[k.slot], doubt: k.outstanding > 0}
@@ -39,7 +38,7 @@ func (j *judge) keyedExit(th *thread, s *Site, ev *event.Marker) verdict {
 		return orphan(stream.OrphanEnterNotAttached)
 	}
 	gate := th.process.gate(s)
-	ended := th.process.exits.knows(endedScope{s.Pair, ev.Values[s.Key].Int, s.keyBits(), gate.time})
+	ended := th.process.exits.knowsKey(endedKey{s.Pair, *v, gate.time})
 	early := j.tasks.ranBefore(th.process, gate.boot)
 	switch {
 	case early && !ended:
@@ -52,26 +51,20 @@ func (j *judge) keyedExit(th *thread, s *Site, ev *event.Marker) verdict {
 	return verdict{act: actBlame}
 }
 
-// key returns the key in use that a marker means, or nil.
-func (j *judge) key(th *thread, s *Site, ev *event.Marker) *key {
-	value := ev.Values[s.Key].Int
-	return j.keys.find(idOf(th.process, s.Pair, value), value, s.keyBits())
-}
-
 // keyedRepairer brings the open scopes of keyed pairs in line with what was
 // judged.
 type keyedRepairer struct {
 	*state
 	*books
+	lane []byte // scratch
 }
 
 // enter acts upon an enter. If its key is already open, that scope is closed;
 // nobody can say which of the two the next exit means.
-func (r *keyedRepairer) enter(th *thread, s *Site, ev *event.Marker, v verdict) {
-	value := ev.Values[s.Key].Int
-	k := r.keys.find(idOf(th.process, s.Pair, value), value, s.keyBits())
+func (r *keyedRepairer) enter(th *thread, s *Site, ev *event.Marker, value *keyValue, v verdict) {
+	k := r.keys.find(th.process, s.Pair, value)
 	if k == nil {
-		r.open(th, s, ev, 0)
+		r.open(th, s, ev, value, 0)
 		return
 	}
 	outstanding := k.outstanding
@@ -87,50 +80,49 @@ func (r *keyedRepairer) enter(th *thread, s *Site, ev *event.Marker, v verdict) 
 	default:
 		outstanding++
 		r.keys.noteReuse(s.Pair)
-		r.close(v.scope, ending{time: ev.Time, why: stream.ReasonKeyReused})
+		r.close(v.scope, ending{time: ev.Time, why: stream.ReasonKeyReused, doubt: stream.DoubtKeyReused})
 	}
-	r.open(th, s, ev, outstanding)
+	r.open(th, s, ev, value, outstanding)
 }
 
-func (r *keyedRepairer) open(th *thread, s *Site, ev *event.Marker, outstanding uint32) {
+func (r *keyedRepairer) open(th *thread, s *Site, ev *event.Marker, value *keyValue, outstanding uint32) {
 	if r.keys.open >= maxKeyed {
 		r.stats.TooManyKeyed++
 		r.keys.overflow++
 		return
 	}
-	st := r.stack(th, s, ev)
-	sc, ok := r.books.enter(th, st, s, ev)
+	st := r.stack(th, s, value)
+	sc, ok := r.books.enter(th, st, s, ev, keyedScope{*value, r.losses.known()})
 	if !ok {
 		r.keys.overflow++
 		st.Release()
 		return
 	}
-	sc.keyed.lost = r.losses.known()
 	r.keys.use(sc, outstanding)
 }
 
 // exit acts upon an exit.
-func (r *keyedRepairer) exit(th *thread, s *Site, ev *event.Marker, v verdict) {
+func (r *keyedRepairer) exit(th *thread, s *Site, ev *event.Marker, value *keyValue, v verdict) {
 	switch v.act {
 	case actClose:
-		end := ending{time: ev.Time, marker: &s.Marker, record: ev}
+		end := ending{time: ev.Time, marker: &s.Marker, record: ev, tells: r.read.attributes(s, ev)}
 		if v.doubt {
-			end.why = stream.ReasonKeyReused
+			end.why, end.doubt = stream.ReasonKeyReused, stream.DoubtKeyReused
 		}
 		if th != v.scope.thread {
 			end.by = th
 		}
-		th.process.exits.over(endedScope{s.Pair, v.scope.keyed.value, v.scope.keyed.bits, ev.Time})
+		th.process.exits.keyOver(endedKey{s.Pair, v.scope.keyed.value, ev.Time})
 		r.close(v.scope, end)
 	case actOverflow:
 		r.keys.overflow--
 	case actOrphan:
 		r.orphan(th, s, ev, v.orphan)
 		if v.orphan == stream.OrphanKeyReused {
-			r.surplus(th, s, ev)
+			r.surplus(th, s, value)
 		}
 	case actBlame:
-		st := r.stack(th, s, ev)
+		st := r.stack(th, s, value)
 		_, err := st.Exit(recorder.Token{})
 		r.blame(th, s, ev, err, stream.RepairNothing)
 		st.Release()
@@ -138,9 +130,8 @@ func (r *keyedRepairer) exit(th *thread, s *Site, ev *event.Marker, v verdict) {
 }
 
 // surplus notes an exit of a key that was used again: its phases overlap.
-func (r *keyedRepairer) surplus(th *thread, s *Site, ev *event.Marker) {
-	value := ev.Values[s.Key].Int
-	k := r.keys.find(idOf(th.process, s.Pair, value), value, s.keyBits())
+func (r *keyedRepairer) surplus(th *thread, s *Site, value *keyValue) {
+	k := r.keys.find(th.process, s.Pair, value)
 	if k == nil {
 		return
 	}
@@ -151,10 +142,10 @@ func (r *keyedRepairer) surplus(th *thread, s *Site, ev *event.Marker) {
 }
 
 // stack returns the stack of a key.
-func (r *keyedRepairer) stack(th *thread, s *Site, ev *event.Marker) *recorder.Stack {
+func (r *keyedRepairer) stack(th *thread, s *Site, value *keyValue) *recorder.Stack {
+	r.lane = value.Append(append(append(r.lane[:0], s.Pair.ID...), '='))
 	return r.scopes.batch.Stack(recorder.Key{
-		SessionID: r.cfg.SessionID, Rank: th.process.id.Rank, ThreadID: th.id.TID,
-		Lane: s.Pair.ID + "=" + strconv.FormatUint(ev.Values[s.Key].Int, 10),
+		SessionID: r.cfg.SessionID, Rank: th.process.id.Rank, ThreadID: th.id.TID, Lane: string(r.lane),
 	})
 }
 

@@ -5,6 +5,9 @@ package engine
 import (
 	"cmp"
 	"slices"
+
+	"github.com/phasetrace/phasetrace/internal/event"
+	"github.com/phasetrace/phasetrace/internal/stream"
 )
 
 // maxKeyed bounds the keyed scopes open at once, so that keys whose exits never
@@ -14,23 +17,47 @@ const maxKeyed = 1 << 14
 
 // keyedScope is what a scope of a keyed pair has in addition.
 type keyedScope struct {
-	value uint64
-	bits  uint8  // of value; 0: the pair is not keyed
-	lost  uint64 // markers known to be lost when it was entered
+	value keyValue // empty: the pair is not keyed
+	lost  uint64   // markers known to be lost when it was entered
 }
 
-// sameKey compares two keys at the width of the narrower one: a number is
-// extended as its own site says, and the sites of a pair need not agree.
-func sameKey(a uint64, aBits uint8, b uint64, bBits uint8) bool {
-	return (a^b)<<(64-min(aBits, bBits)) == 0
+// keyValue is a key as a site captured it: all its arguments, and how wide each
+// of them is there.
+type keyValue struct {
+	stream.Key
+	bits [stream.MaxKeyValues]uint8
+}
+
+// same compares two keys argument by argument, at the width of the narrower one:
+// a number is extended as its own site says, and the sites of a pair need not
+// agree.
+func (v *keyValue) same(o *keyValue) bool {
+	for i := range v.N {
+		if (v.Values[i]^o.Values[i])<<(64-min(v.bits[i], o.bits[i])) != 0 {
+			return false
+		}
+	}
+	return v.N == o.N
+}
+
+// key reads the key of a marker. It returns false if an argument could not be read.
+func (s *Site) key(ev *event.Marker) (v keyValue, ok bool) {
+	for i, a := range s.Key {
+		from := &ev.Values[a.Slot]
+		if from.Unreadable {
+			return v, false
+		}
+		v.Values[i], v.bits[i] = from.Int, a.bits()
+	}
+	v.N = uint8(len(s.Key))
+	return v, true
 }
 
 // key is a key that is in use: a scope is open, or exits may come of scopes that
 // were closed because it was used again.
 type key struct {
 	id    keyID
-	value uint64
-	bits  uint8
+	value keyValue
 	open  bool
 	slot  uint32 // of the open scope
 	// outstanding are scopes of this key that were closed because it was used again,
@@ -43,11 +70,17 @@ type key struct {
 type keyID struct {
 	process *process
 	pair    *Pair
-	low     uint64 // the bits that the narrowest site of the pair has, as the high ones
+	// low has of each argument the bits that the narrowest site of the pair has, as
+	// the high ones.
+	low [stream.MaxKeyValues]uint64
 }
 
-func idOf(p *process, pair *Pair, value uint64) keyID {
-	return keyID{p, pair, value << (64 - pair.keyWidth)}
+func idOf(p *process, pair *Pair, v *keyValue) keyID {
+	id := keyID{process: p, pair: pair}
+	for i := range v.N {
+		id.low[i] = v.Values[i] << (64 - pair.keyWidth[i])
+	}
+	return id
 }
 
 // KeyReuse is a pair with a key that was used again while it was open: the key
@@ -74,9 +107,9 @@ func newKeys() keys {
 
 // find returns the key in use that a value means, nil if there is none. It is
 // valid until the next call of use.
-func (t *keys) find(id keyID, value uint64, bits uint8) *key {
-	for n := t.first[id]; n != 0; n = t.all[n].next {
-		if k := &t.all[n]; sameKey(k.value, k.bits, value, bits) {
+func (t *keys) find(p *process, pair *Pair, v *keyValue) *key {
+	for n := t.first[idOf(p, pair, v)]; n != 0; n = t.all[n].next {
+		if k := &t.all[n]; k.value.same(v) {
 			return k
 		}
 	}
@@ -85,13 +118,13 @@ func (t *keys) find(id keyID, value uint64, bits uint8) *key {
 
 // of returns the key of an open scope.
 func (t *keys) of(sc *scope) *key {
-	return t.find(idOf(sc.thread.process, sc.pair, sc.keyed.value), sc.keyed.value, sc.keyed.bits)
+	return t.find(sc.thread.process, sc.pair, &sc.keyed.value)
 }
 
 // use makes the key of a new scope one in use.
 func (t *keys) use(sc *scope, outstanding uint32) {
-	id := idOf(sc.thread.process, sc.pair, sc.keyed.value)
-	t.add(key{id: id, value: sc.keyed.value, bits: sc.keyed.bits, open: true, slot: sc.token.Slot(), outstanding: outstanding})
+	id := idOf(sc.thread.process, sc.pair, &sc.keyed.value)
+	t.add(key{id: id, value: sc.keyed.value, open: true, slot: sc.token.Slot(), outstanding: outstanding})
 	t.open++
 }
 
@@ -166,7 +199,7 @@ func (t *keys) narrowed(p *Pair) {
 	for n := range t.all {
 		if k := t.all[n]; k.id.pair == p {
 			t.drop(&t.all[n])
-			k.id = idOf(k.id.process, p, k.value)
+			k.id = idOf(k.id.process, p, &k.value)
 			t.add(k)
 		}
 	}
@@ -175,7 +208,7 @@ func (t *keys) narrowed(p *Pair) {
 // noteReuse counts a key of a pair that was used again while it was open.
 func (t *keys) noteReuse(p *Pair) {
 	for i := range t.reused {
-		if t.reused[i].Pair == p {
+		if t.reused[i].Pair.ID == p.ID { // of a library that is loaded again
 			t.reused[i].Count++
 			return
 		}

@@ -34,11 +34,11 @@ func playKeys(t *testing.T, script string) (e *Engine, got string) {
 			switch {
 			case r.Action.String() == "enter":
 			case r.Synthetic == stream.ReasonNone:
-				out = append(out, fmt.Sprintf("%d:%d", r.Key, r.Duration))
+				out = append(out, fmt.Sprintf("%v:%d", r.Key, r.Duration))
 			case r.Synthetic == stream.ReasonKeyReused:
-				out = append(out, fmt.Sprintf("%d?", r.Key))
+				out = append(out, fmt.Sprintf("%v?", r.Key))
 			default:
-				out = append(out, fmt.Sprintf("%d %s", r.Key, r.Synthetic))
+				out = append(out, fmt.Sprintf("%v %s", r.Key, r.Synthetic))
 			}
 		case *stream.Orphan:
 			out = append(out, string(r.Reason)+"!")
@@ -89,7 +89,7 @@ func keySites(sizes ...int) (e *Engine, enters, exits []uint32, handle func(site
 	p := &Pair{ID: "k", Name: []byte("k"), Keyed: true, Reentrant: true}
 	add := func(effect probe.Effect, size int) uint32 {
 		s := newSite(p, effect)
-		s.Key, s.KeySize = valueToken, size
+		s.Key = []KeyPart{{valueToken, size}}
 		return e.AddSite(s)
 	}
 	for _, size := range sizes {
@@ -142,7 +142,7 @@ func TestKeyNarrows(t *testing.T) {
 	handle(enters[0], 1<<40|9)
 	handle(enters[0], 9)
 	narrow := newSite(e.sites.list[0].Pair, probe.Exit)
-	narrow.Key, narrow.KeySize = valueToken, 4
+	narrow.Key = []KeyPart{{valueToken, 4}}
 	exit := e.AddSite(narrow)
 	handle(exit, 1<<32-1)
 	if e.keys.open != 2 {
@@ -158,21 +158,22 @@ func TestKeyNarrows(t *testing.T) {
 // The table of keys against a list.
 func TestKeysAgainstList(t *testing.T) {
 	rng := rand.New(rand.NewPCG(2, 3))
-	p := &Pair{keyWidth: 8}
+	p := &Pair{keyWidth: [stream.MaxKeyValues]uint8{8, 16}}
 	owner := &process{}
-	widths := []uint8{8, 16, 64}
 	table := newKeys()
 	var list []key // the last is found first
 	for i := range 200_000 {
-		value, bits := rng.Uint64N(1<<18), widths[rng.IntN(len(widths))]
+		v := keyValue{Key: stream.KeyOf(rng.Uint64N(1<<18), 1<<20|rng.Uint64N(2))}
+		v.bits[0], v.bits[1] = []uint8{8, 16, 64}[rng.IntN(3)], []uint8{16, 64}[rng.IntN(2)]
 		at := -1
 		for n, k := range list {
-			if sameKey(k.value, k.bits, value, bits) {
+			one := (k.value.Values[0]^v.Values[0])&(1<<min(k.value.bits[0], v.bits[0])-1) == 0
+			if one && k.value.Values[1]&1 == v.Values[1]&1 {
 				at = n
 			}
 		}
-		k := table.find(idOf(owner, p, value), value, bits)
-		if (k == nil) != (at < 0) || k != nil && (k.value != list[at].value || k.bits != list[at].bits) {
+		k := table.find(owner, p, &v)
+		if (k == nil) != (at < 0) || k != nil && k.value != list[at].value {
 			t.Fatalf("step %d: found %+v, the list has %v", i, k, at)
 		}
 		switch {
@@ -180,7 +181,7 @@ func TestKeysAgainstList(t *testing.T) {
 			table.drop(k)
 			list = slices.Delete(list, at, at+1)
 		case len(list) < 40:
-			k := key{id: idOf(owner, p, value), value: value, bits: bits, open: true}
+			k := key{id: idOf(owner, p, &v), value: v, open: true}
 			table.add(k)
 			list = append(list, k)
 		}

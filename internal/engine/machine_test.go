@@ -88,7 +88,7 @@ func randomPairs() []*Site {
 				s.Token = valueToken
 			}
 			if p.Keyed {
-				s.Key = valueToken
+				s.Key = []KeyPart{{Slot: valueToken}}
 			}
 			if effect == probe.Enter && p.Name == nil {
 				s.Name = valueName
@@ -108,7 +108,7 @@ func randomPairs() []*Site {
 func newSite(p *Pair, effect probe.Effect) *Site {
 	return &Site{
 		Marker: stream.Marker{Provider: "t", Probe: p.ID + " " + effect.String()},
-		Pair:   p, Effect: effect, Token: None, Key: None, Rank: None, Name: None, Object: None,
+		Pair:   p, Effect: effect, Token: None, Rank: None, Name: None, Object: None,
 	}
 }
 

@@ -107,14 +107,15 @@ func (m *markers) takeRank(th *thread, s *Site, ev *event.Marker) {
 
 // key takes a marker of a keyed pair.
 func (m *markers) key(th *thread, s *Site, ev *event.Marker) {
+	v, ok := s.key(ev)
 	switch {
-	case s.Key == None:
+	case v.N == 0 && ok:
 		m.stats.Refused++
-	case ev.Values[s.Key].Unreadable:
+	case !ok:
 		m.stats.UnreadableAttributes++
 	case ev.Effect == probe.Enter:
-		m.keyed.enter(th, s, ev, m.judge.keyedEnter(th, s, ev))
+		m.keyed.enter(th, s, ev, &v, m.judge.keyedEnter(th, s, &v))
 	default:
-		m.keyed.exit(th, s, ev, m.judge.keyedExit(th, s, ev))
+		m.keyed.exit(th, s, ev, &v, m.judge.keyedExit(th, s, &v))
 	}
 }

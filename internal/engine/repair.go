@@ -26,8 +26,11 @@ func (r *repairer) enter(th *thread, ln *lane, s *Site, ev *event.Marker, v verd
 		r.stats.TooDeep++
 		return
 	}
-	if sc, ok := r.books.enter(th, r.scopes.stack(th, ln, s.Pair), s, ev); ok {
+	if sc, ok := r.books.enter(th, r.scopes.stack(th, ln, s.Pair), s, ev, keyedScope{}); ok {
 		sc.depth = ev.Depth - ln.count.shift
+		if s.Pair.watch.alive != 0 {
+			ln.watchEnter(th, s, ev, sc)
+		}
 	} else {
 		ln.overflow++
 	}
@@ -84,6 +87,9 @@ func (r *repairer) exit(th *thread, ln *lane, s *Site, ev *event.Marker, v verdi
 		r.expected(th, ln, s, ev)
 	case actOrphan:
 		ln.count.unused()
+		if s.Pair.watch.alive != 0 {
+			ln.watchOrphan(th, s)
+		}
 		r.orphan(th, s, ev, v.orphan)
 	case actBlame:
 		ln.count.unused()
@@ -107,11 +113,21 @@ func (r *repairer) end(ln *lane, s *Site, ev *event.Marker, v verdict) {
 		ln.overflow = 0
 	}
 	if s.Token != None {
-		sc.thread.process.exits.over(endedScope{s.Pair, ev.Values[s.Token].Int, 64, ev.Time})
+		sc.thread.process.exits.over(endedScope{s.Pair, ev.Values[s.Token].Int, ev.Time})
 	}
-	top := r.close(sc, ending{time: ev.Time, marker: &s.Marker, why: why, record: ev})
+	end := ending{time: ev.Time, marker: &s.Marker, why: why, record: ev, tells: r.read.attributes(s, ev)}
+	th, watched := sc.thread, s.Pair.watch.alive != 0
+	if watched {
+		if end.doubt = ln.watchExit(th, s, ev, sc); end.doubt != stream.DoubtNone {
+			r.suspect(s.Pair)
+		}
+	}
+	top := r.close(sc, end)
 	if top != nil && top.over != stream.ReasonNone || ln.count.owed > 0 {
 		r.settle(ln, st, ev.Time)
+	}
+	if watched {
+		r.scopes.watchClosed(ln, th, s)
 	}
 }
 
@@ -153,7 +169,7 @@ func (r *repairer) either(ln *lane, s *Site, ev *event.Marker, own *scope) {
 		ln.count.left(1)
 		r.close(r.scopes.at(st, i), ending{time: ev.Time, why: stream.ReasonLost})
 	}
-	r.close(own, ending{time: ev.Time, marker: &s.Marker, why: stream.ReasonLost, record: ev})
+	r.close(own, ending{time: ev.Time, marker: &s.Marker, why: stream.ReasonLost, record: ev, tells: r.read.attributes(s, ev)})
 	r.settle(ln, st, ev.Time)
 }
 

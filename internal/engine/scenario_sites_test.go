@@ -187,7 +187,10 @@ func parseSite(w *words, pairs map[string]*engine.Pair) *engine.Site {
 		}
 	}
 	s.Marker = stream.Marker{Provider: "t", Probe: strings.TrimPrefix(s.Pair.ID, "t:") + "_" + effect}
-	s.Token, s.Key = w.number("token", engine.None), w.number("key", engine.None)
+	s.Token = w.number("token", engine.None)
+	if slot := w.number("key", engine.None); slot != engine.None {
+		s.Key = []engine.KeyPart{{Slot: slot}}
+	}
 	s.Rank, s.Name = w.number("rank", engine.None), w.number("name", engine.None)
 	s.Object = w.number("object", engine.None)
 	if attr, ok := w.field("attr"); ok {

@@ -21,8 +21,11 @@ type scope struct {
 	counters stream.Counters
 	resident uint64 // bytes, 0 if unknown
 	keyed    keyedScope
-	depth    int32  // of its lane, as the kernel counted it; see kernelCount.level
-	gaps     uint32 // of its thread, when it was entered
+	// watched are its values of Site.Watched, if isWatched.
+	watched   [stream.MaxKeyValues]uint64
+	isWatched bool
+	depth     int32  // of its lane, as the kernel counted it; see kernelCount.level
+	gaps      uint32 // of its thread, when it was entered
 	// over: it ended while scopes were above it, and is closed for this reason
 	// once it is on top.
 	over stream.Reason

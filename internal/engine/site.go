@@ -25,19 +25,46 @@ type Pair struct {
 	// Resets are the pairs of which nothing can be open when this one is
 	// entered.
 	Resets []*Pair
+	// Watched are the arguments that show whether phases of a pair without a key
+	// overlap, at most stream.MaxKeyValues; see Site.Watched.
+	Watched []WatchedArg
 
-	noEnter  bool  // see Engine.EntersAttached
-	keyWidth uint8 // bits of the narrowest key of its sites, 0 while it has none
+	noEnter bool // see Engine.EntersAttached
+	// keyWidth has the bits of the narrowest of each argument of its sites' keys,
+	// 0 while there is none.
+	keyWidth [stream.MaxKeyValues]uint8
+	watch    watch
 }
 
-// narrow takes the width of a site's key, in bits, and reports whether keys that
-// are known already have to be compared by fewer bits now.
-func (p *Pair) narrow(bits uint8) bool {
-	known := p.keyWidth
-	if known == 0 || bits < known {
-		p.keyWidth = bits
+// narrow takes the width of a site's key, and reports whether keys that are known
+// already have to be compared by fewer bits now.
+func (p *Pair) narrow(key []KeyPart) (narrower bool) {
+	for i := range key {
+		known, bits := p.keyWidth[i], key[i].bits()
+		if known == 0 || bits < known {
+			p.keyWidth[i] = bits
+		}
+		narrower = narrower || known != 0 && bits < known
 	}
-	return known != 0 && bits < known
+	return narrower
+}
+
+// WatchedArg is an argument that enters and exits have in common, by its number at
+// either.
+type WatchedArg struct{ Enter, Exit int }
+
+// KeyPart is one of the arguments of a key and where its value is captured.
+type KeyPart struct {
+	Slot int // index into event.Marker.Values
+	Size int // of the argument in bytes, 0 for eight
+}
+
+// bits is the width of the argument.
+func (k KeyPart) bits() uint8 {
+	if k.Size <= 0 || k.Size >= 8 {
+		return 64
+	}
+	return uint8(8 * k.Size)
 }
 
 // Format says how a captured value is written as an attribute.
@@ -73,23 +100,22 @@ type Site struct {
 	// Indexes into event.Marker.Values, or None: what matches an exit with its
 	// enter, the process's rank, the phase's name, and a JSON object of
 	// attributes.
-	Token, Key, Rank, Name, Object int
-	KeySize                        int // of the key in bytes, 0 for eight
-	Attrs                          []Attr
+	Token, Rank, Name, Object int
+	// Key does the same for a keyed pair: at most stream.MaxKeyValues arguments, in
+	// the order that the other sites of the pair have. None: markers of the site
+	// cannot be matched.
+	Key []KeyPart
+	// Watched is where the arguments of Pair.Watched are captured, in the same order.
+	// The slot of one that the site lacks is None.
+	Watched []KeyPart
+	// Attrs are an enter's attributes of the phase, or what an exit tells of it.
+	Attrs []Attr
 
 	hits uint64
 	// gate is when the site was last attached for any process, and gateAll when
 	// it was first attached for all of them; see Engine.Attached.
 	gate, gateAll gate
 	until         int64 // markers from then on are passed over; 0: it stays
-}
-
-// keyBits is the width of the site's key in bits.
-func (s *Site) keyBits() uint8 {
-	if s.KeySize <= 0 || s.KeySize >= 8 {
-		return 64
-	}
-	return uint8(8 * s.KeySize)
 }
 
 // governs reports whether a hit of the site proves everything on its lane to be

@@ -69,6 +69,7 @@ func (th *thread) restart(time int64) {
 		ln := &th.lanes[i]
 		ln.count = kernelCount{}
 		ln.time, ln.gaps, ln.unsure = time, th.gaps, false
+		ln.witnesses = nil
 	}
 }
 
@@ -113,4 +114,6 @@ type lane struct {
 	// which ones a gap hides.
 	unsure   bool
 	expected []pairExits // exits that may still come, of pairs without tokens
+	// witnesses are the pairs whose arguments are watched.
+	witnesses []witness
 }

@@ -61,14 +61,15 @@ func (f *Figures) Merge(other *Figures) {
 // merge adds the figures of another path, and returns how many durations no
 // histogram had room for.
 func (p *path) merge(other *path, blocks *int) (unsorted uint64) {
-	if ended := other.count - other.synthetic; ended > 0 {
-		if p.count == p.synthetic || other.min < p.min {
+	if other.timed() > 0 {
+		if p.timed() == 0 || other.min < p.min {
 			p.min = other.min
 		}
 		p.max = max(p.max, other.max)
 	}
 	p.count += other.count
 	p.synthetic += other.synthetic
+	p.unknown += other.unknown
 	p.open += other.open
 	p.total += other.total
 	p.self += other.self

@@ -11,6 +11,9 @@ import (
 
 // memory adds an exit's changes and peaks of memory to its path.
 func (p *path) memory(b *stream.Boundary) {
+	if b.Doubt != stream.DoubtNone {
+		return
+	}
 	for i := range b.GPU {
 		p.device(b.GPU[i].Device).add(&b.GPU[i])
 	}

@@ -13,7 +13,8 @@ import (
 type path struct {
 	path      *recorder.Path
 	count     uint64 // of exits
-	synthetic uint64 // of count: those whose times are left out below
+	synthetic uint64 // of count; times of these and the next are left out below
+	unknown   uint64
 	open      int64
 	total     int64 // ns
 	self      int64
@@ -29,22 +30,29 @@ type path struct {
 // false if the histogram had no room for the duration.
 func (p *path) exit(b *stream.Boundary, blocks *int) bool {
 	p.count++
-	if b.Synthetic != stream.ReasonNone {
+	switch {
+	case b.Synthetic != stream.ReasonNone:
 		p.synthetic++
+		return true
+	case b.Doubt != stream.DoubtNone:
+		p.unknown++
 		return true
 	}
 	p.total += b.Duration
 	p.self += b.Self
 	p.max = max(p.max, b.Duration)
-	if p.count-p.synthetic == 1 || b.Duration < p.min {
+	if p.timed() == 1 || b.Duration < p.min {
 		p.min = b.Duration
 	}
 	return p.hist.add(uint64(b.Duration), blocks)
 }
 
+// timed is how many scopes the times are of.
+func (p *path) timed() uint64 { return p.count - p.synthetic - p.unknown }
+
 func (p *path) export() stream.PathStats {
 	return stream.PathStats{
-		Path: p.path, Count: p.count, Synthetic: p.synthetic, Open: uint64(max(p.open, 0)),
+		Path: p.path, Count: p.count, Synthetic: p.synthetic, Unknown: p.unknown, Open: uint64(max(p.open, 0)),
 		Total: time.Duration(p.total), Self: time.Duration(p.self),
 		P50: p.clamp(p.hist.quantile(0.5)), P99: p.clamp(p.hist.quantile(0.99)),
 		Max: time.Duration(p.max), Min: time.Duration(p.min),

@@ -29,6 +29,8 @@ type Document struct {
 	Process       *ProcessEntry `json:"process,omitempty"`
 	Files         []FileEntry   `json:"files"`
 	Pairs         []PairEntry   `json:"pairs"`
+	// Alone are the probes that are in no pair.
+	Alone []AloneEntry `json:"alone"`
 }
 
 // ProcessEntry is the process that was looked at.
@@ -112,6 +114,15 @@ type PairEntry struct {
 	Spec string `json:"spec"`
 }
 
+// AloneEntry is a probe that is in no pair.
+type AloneEntry struct {
+	Provider string `json:"provider"`
+	Probe    string `json:"probe"`
+	Sites    int    `json:"sites"`
+	// MightPair are guesses by name, as --pair takes them, the likeliest first.
+	MightPair []string `json:"might_pair"`
+}
+
 // WriteJSON writes the listing as one [Document]. pairsOnly leaves the sites
 // out. File by file, so that the text of a huge listing is never held at once.
 func WriteJSON(w io.Writer, l *Listing, pairsOnly bool) error {
@@ -144,6 +155,18 @@ func WriteJSON(w io.Writer, l *Listing, pairsOnly bool) error {
 		}
 		b.WriteString("\n")
 		b.value(l.pairEntry(&l.Choices[i]))
+	}
+	b.WriteString("\n],\n\"alone\":[")
+	for i, a := range usdt.AloneOf(l.Sites, l.Choices) {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString("\n")
+		e := AloneEntry{a.Provider, a.Name, a.Sites, a.Might}
+		if e.MightPair == nil {
+			e.MightPair = []string{}
+		}
+		b.value(e)
 	}
 	b.WriteString("\n]}\n")
 	return b.Flush()
@@ -240,7 +263,7 @@ func (l *Listing) pairEntry(c *usdt.Choice) PairEntry {
 	p := &c.Pair
 	e := PairEntry{
 		Provider: p.Provider, Enter: p.Enter, Exits: p.Exits, Resets: p.Resets, Lane: p.Lane,
-		Reentrant: p.Reentrant, Keyed: p.KeyArg != usdt.NoArg, Origin: p.Origin.String(),
+		Reentrant: p.Reentrant, Keyed: p.Keyed(), Origin: p.Origin.String(),
 		Traced: c.Chosen, Why: l.why(c), Requires: p.Requires, Warnings: c.Warnings,
 		EnterSites: len(c.EnterSites), ExitSites: len(c.ExitSites), Spec: p.String(),
 	}

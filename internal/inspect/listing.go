@@ -270,8 +270,10 @@ func argUse(p *usdt.PairSpec, role Role, arg int) (typ, key string) {
 	switch {
 	case arg == p.TokenArg:
 		return "", "token"
-	case arg == p.KeyArg:
+	case isKey(p, role, arg):
 		return "", "key"
+	case role == RoleExit:
+		return attrsUse(p.ExitAttrs, arg)
 	case role != RoleEnter:
 		return "", ""
 	case arg == p.RankArg:
@@ -284,8 +286,19 @@ func argUse(p *usdt.PairSpec, role Role, arg int) (typ, key string) {
 			return typ, key
 		}
 	}
-	for i := range p.Attrs {
-		if typ, key = attrUse(&p.Attrs[i], p.Attrs[i].Key, arg); key != "" {
+	return attrsUse(p.Attrs, arg)
+}
+
+func isKey(p *usdt.PairSpec, role Role, arg int) bool {
+	return slices.ContainsFunc(p.Key, func(k usdt.KeyArg) bool {
+		return role == RoleEnter && k.Enter == arg || role == RoleExit && k.Exit == arg
+	})
+}
+
+// attrsUse is attrUse of the first attribute that uses an argument.
+func attrsUse(attrs []usdt.AttrSpec, arg int) (typ, key string) {
+	for i := range attrs {
+		if typ, key = attrUse(&attrs[i], attrs[i].Key, arg); key != "" {
 			return typ, key
 		}
 	}

@@ -12,53 +12,79 @@ import (
 	"github.com/phasetrace/phasetrace/internal/usdt"
 )
 
-// writePairs writes the pairs, those that a trace would take first.
-func writePairs(b *bufio.Writer, l *Listing, members [][]membership, paint human.Palette) {
-	if len(l.Choices) == 0 {
-		if len(l.Sites) > 0 {
-			b.WriteString("No pairs: no two probe names match a naming rule.")
-			if l.Advice.Join != "" {
-				fmt.Fprintf(b, " Join probes yourself with %s.", l.Advice.Join)
-			}
-			b.WriteString("\n")
+// writePairs writes the pairs, those that a trace would take first, and the probes
+// that are in none.
+func writePairs(b *bufio.Writer, l *Listing, paint human.Palette) {
+	if len(l.Choices) > 0 {
+		order := make([]int, len(l.Choices))
+		for i := range order {
+			order[i] = i
 		}
+		slices.SortStableFunc(order, func(x, y int) int {
+			switch a, b := l.Choices[x].Chosen, l.Choices[y].Chosen; {
+			case a == b:
+				return 0
+			case a:
+				return -1
+			}
+			return 1
+		})
+		fmt.Fprintf(b, "%s, %d of them traced\n", paint.Paint(human.Bold, human.Plural(uint64(len(order)), "pair")), l.Chosen())
+		writeTable(b, pairTable(l, order), len(order), paint, func(r int, indent string) string {
+			return l.notes(&l.Choices[order[r]], indent)
+		})
+	} else if len(l.Sites) > 0 {
+		b.WriteString("No pairs: no two probe names match a naming rule.\n")
+	}
+	l.writeAlone(b, paint)
+}
+
+// writeAlone writes the probes that are in no pair, and what they might pair with.
+func (l *Listing) writeAlone(b *bufio.Writer, paint human.Palette) {
+	alone := usdt.AloneOf(l.Sites, l.Choices)
+	if len(alone) == 0 {
 		return
 	}
-	order := make([]int, len(l.Choices))
-	for i := range order {
-		order[i] = i
+	if len(l.Choices) > 0 {
+		b.WriteString("\n")
 	}
-	slices.SortStableFunc(order, func(x, y int) int {
-		switch a, b := l.Choices[x].Chosen, l.Choices[y].Chosen; {
-		case a == b:
-			return 0
-		case a:
-			return -1
-		}
-		return 1
-	})
-	fmt.Fprintf(b, "%s, %d of them traced\n", paint.Paint(human.Bold, human.Plural(uint64(len(order)), "pair")), l.Chosen())
-	writeTable(b, pairTable(l, order), len(order), paint, func(r int, indent string) string {
-		return l.notes(&l.Choices[order[r]], indent)
-	})
-	alone := 0
-	for _, ms := range members {
-		if len(ms) == 0 {
-			alone++
+	b.WriteString(paint.Paint(human.Bold, human.Plural(uint64(len(alone)), "probe")))
+	b.WriteString(" in no pair")
+	if l.Advice.Join != "" {
+		fmt.Fprintf(b, ": to trace two of them, %s", l.Advice.Join)
+	}
+	b.WriteString("\n")
+	writeTable(b, &human.Table{
+		Head:  []string{"PROBE", "MIGHT PAIR, BY ITS NAME"},
+		Whole: []int{0},
+		Cell: func(r, c int) string {
+			a := &alone[r]
+			if c == 0 {
+				return probeCell(a.Provider+":"+a.Name, a.Sites)
+			}
+			return human.Fit(l.mightCell(a), maxText)
+		},
+	}, len(alone), paint, nil)
+}
+
+// mightCell is how to ask for what a probe might pair with.
+func (l *Listing) mightCell(a *usdt.Alone) string {
+	if len(a.Might) == 0 {
+		return "-"
+	}
+	asks := slices.Clone(a.Might)
+	if l.Advice.Ask != nil {
+		for i := range asks {
+			asks[i] = l.Advice.Ask(asks[i])
 		}
 	}
-	if alone > 0 {
-		fmt.Fprintf(b, "\n%s in no pair", human.Plural(uint64(alone), "site"))
-		if l.Advice.Join != "" {
-			fmt.Fprintf(b, ": to trace them, %s", l.Advice.Join)
-		}
-		b.WriteString(".\n")
-	}
+	return strings.Join(asks, " or ")
 }
 
 func pairTable(l *Listing, order []int) *human.Table {
 	return &human.Table{
-		Head: []string{"TRACED", "PHASE", "ENTER", "EXIT", "LANE", "WHY"},
+		Head:  []string{"TRACED", "PHASE", "ENTER", "EXIT", "LANE", "WHY"},
+		Whole: []int{2, 3},
 		Cell: func(r, c int) string {
 			ch := &l.Choices[order[r]]
 			p := &ch.Pair
@@ -87,17 +113,17 @@ func pairTable(l *Listing, order []int) *human.Table {
 
 // probeCell is a probe, and its number of sites unless that is one.
 func probeCell(name string, sites int) string {
+	name = human.Fit(name, maxCopied)
 	if sites == 1 {
-		return human.Fit(name, maxColumn)
+		return name
 	}
-	count := fmt.Sprintf(" (%d sites)", sites)
-	return human.Fit(name, maxColumn-len(count)) + count
+	return fmt.Sprintf("%s (%d sites)", name, sites)
 }
 
 func laneCell(p *usdt.PairSpec) string {
 	switch {
-	case p.KeyArg != usdt.NoArg:
-		return fmt.Sprintf("by arg%d", p.KeyArg)
+	case p.Keyed():
+		return "by " + human.Fit(p.KeyText(), maxColumn)
 	case p.Lane == "":
 		return "-"
 	}

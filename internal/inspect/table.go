@@ -17,6 +17,9 @@ import (
 const (
 	maxColumn = 60
 	maxText   = 2000 // the last column
+	// maxCopied is for names that a person copies into --pair, which takes nothing
+	// longer: a provider and a probe of 256 bytes each.
+	maxCopied = 513
 )
 
 // WriteTable writes the listing for a person: one line for each site and one
@@ -30,7 +33,7 @@ func WriteTable(w io.Writer, l *Listing, pairsOnly bool, paint human.Palette) er
 	if !pairsOnly {
 		writeSites(b, l, members, paint)
 	}
-	writePairs(b, l, members, paint)
+	writePairs(b, l, paint)
 	return b.Flush()
 }
 
@@ -118,12 +121,13 @@ func (l *Listing) writeProblems(b *bufio.Writer, f *File) {
 
 func siteTable(l *Listing, members [][]membership, first int) *human.Table {
 	return &human.Table{
-		Head: []string{"PROBE", "OFFSET", "SEMAPHORE", "NOP", "TRACED", "PAIR", "ARGUMENTS"},
+		Head:  []string{"PROBE", "OFFSET", "SEMAPHORE", "NOP", "TRACED", "PAIR", "ARGUMENTS"},
+		Whole: []int{0},
 		Cell: func(r, c int) string {
 			s, ms := &l.Sites[first+r], members[first+r]
 			switch c {
 			case 0:
-				return human.Fit(s.Provider+":"+s.Name, maxColumn)
+				return human.Fit(s.Provider+":"+s.Name, maxCopied)
 			case 1:
 				return fmt.Sprintf("%#x", s.Offset)
 			case 2:

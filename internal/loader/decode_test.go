@@ -3,6 +3,7 @@
 package loader
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"strings"
@@ -224,8 +225,41 @@ func TestDecodeDoesNotAllocate(t *testing.T) {
 }
 
 // BenchmarkDecode decodes one record.
+// exitWithValues is the record of an exit that tells an integer and a string.
+func exitWithValues() []byte {
+	raw := bytes.Clone(decodeCases()[uint8(bpf.PhasetraceRecordTypeRECORD_ENTER)].raw)
+	raw[offType] = uint8(bpf.PhasetraceRecordTypeRECORD_EXIT)
+	return raw
+}
+
+func TestDecodeExitWithValues(t *testing.T) {
+	d, raw := decoder{shapes: testShapes}, exitWithValues()
+	var hit *event.Marker
+	if n := testing.AllocsPerRun(100, func() {
+		ev, err := d.decode(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		hit = ev.(*event.Marker)
+	}); n != 0 {
+		t.Errorf("%v allocations, want none", n)
+	}
+	if hit.Effect != probe.Exit || hit.NumValues != 2 || hit.Values[0].Int != 7 || string(hit.Values[1].Str) != "phase" {
+		t.Errorf("%+v", hit)
+	}
+}
+
 func BenchmarkDecode(b *testing.B) {
 	cases := decodeCases()
+	b.Run("exit with values", func(b *testing.B) {
+		d, raw := decoder{shapes: testShapes}, exitWithValues()
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := d.decode(raw); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 	for number, r := range records {
 		if r.decode == nil {
 			continue

@@ -18,7 +18,7 @@ type activeLane struct {
 	tid   int // on the host
 	rank  int32
 	lane  string
-	key   uint64
+	key   stream.Key
 	keyed bool
 }
 

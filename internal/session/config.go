@@ -20,6 +20,8 @@ type Config struct {
 	Pairs     []usdt.PairSpec // empty: the default choice
 	// Follow traces children of targets too, from their first instruction.
 	Follow bool
+	// NoArguments leaves out the arguments that pairs made by naming rules show.
+	NoArguments bool
 	// UnsafeNops attaches to five-byte nops although the kernel rewrites them
 	// unsafely; see loader.Rewriting.
 	UnsafeNops bool

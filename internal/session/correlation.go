@@ -68,6 +68,12 @@ func (g *correlation) complete(b *stream.Boundary) {
 	} else {
 		g.readings = g.corr.Exit(b.Slot, b.Time, g.readings[:0])
 	}
+	if b.Doubt != stream.DoubtNone { // the enter may be another scope's
+		for i := range g.readings {
+			r := &g.readings[i]
+			r.Change, r.Peak, r.Samples = gpu.Delta{}, gpu.Value{}, 0
+		}
+	}
 	g.fillUnknown()
 	g.procReads = g.procReads[:0]
 	for _, r := range g.readings {

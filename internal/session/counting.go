@@ -59,7 +59,7 @@ func newCounting(cfg *Config, core *core) *counting {
 }
 
 func (c *counting) refuses(p usdt.PairSpec) error {
-	if p.KeyArg != usdt.NoArg {
+	if p.Keyed() {
 		return ErrCountKeyed
 	}
 	return nil

@@ -259,7 +259,7 @@ func TestCountedRefusesKeys(t *testing.T) {
 	if !errors.Is(err, ErrCountKeyed) {
 		t.Errorf("error %v, want that keys cannot be counted", err)
 	}
-	keyed := usdt.PairSpec{Provider: "p", Enter: "a", Exits: []string{"b"}, KeyArg: 0}
+	keyed := usdt.PairSpec{Provider: "p", Enter: "a", Exits: []string{"b"}, Key: []usdt.KeyArg{{}}}
 	if err := newCounting(&Config{}, nil).refuses(keyed); !errors.Is(err, ErrCountKeyed) {
 		t.Errorf("a keyed pair of the default choice: %v, want that it is left out", err)
 	}

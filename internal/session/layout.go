@@ -4,6 +4,7 @@ package session
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/phasetrace/phasetrace/internal/engine"
@@ -30,13 +31,14 @@ type pair struct {
 	enters, exits uint64
 }
 
-func newPair(spec usdt.PairSpec, lane uint8) *pair {
+func newPair(spec usdt.PairSpec, lane uint8, watched ...engine.WatchedArg) *pair {
 	p := &engine.Pair{
 		ID:        spec.Provider + ":" + spec.Enter + "/" + strings.Join(spec.Exits, ","),
 		Lane:      lane,
 		LaneName:  spec.Lane,
 		Reentrant: spec.Reentrant,
-		Keyed:     spec.KeyArg != usdt.NoArg,
+		Keyed:     spec.Keyed(),
+		Watched:   watched,
 	}
 	if spec.NameArg == nil {
 		p.Name = []byte(spec.Name)
@@ -65,7 +67,7 @@ type site struct {
 func newSite(p *pair, effect probe.Effect) *site {
 	return &site{pair: p, Site: &engine.Site{
 		Pair: p.Pair, Effect: effect,
-		Token: engine.None, Key: engine.None, Rank: engine.None, Name: engine.None, Object: engine.None,
+		Token: engine.None, Rank: engine.None, Name: engine.None, Object: engine.None,
 	}}
 }
 
@@ -76,29 +78,34 @@ type planner struct {
 	missing  []string // what there is no room for; usdt.Choose warns of the rest
 }
 
+// has reports whether the site has an argument that can be decoded.
+func (p *planner) has(i int) bool {
+	return i < len(p.in.Args) && p.in.Args[i].Kind != probe.OperandUnsupported
+}
+
 // arg returns the index of the capture of argument i, or engine.None when the site
 // does not have it or it cannot be decoded. what names it for the user.
 func (p *planner) arg(i int, typ probe.CaptureType, lenArg, max int, what string) int {
 	if i == usdt.NoArg {
 		return engine.None
 	}
-	usable := func(i int) bool {
-		return i < len(p.in.Args) && p.in.Args[i].Kind != probe.OperandUnsupported
-	}
-	if !usable(i) {
+	if !p.has(i) {
 		return engine.None
+	}
+	c := probe.Capture{Operand: p.in.Args[i], Type: typ, Max: max}
+	if typ == probe.CaptureBytes {
+		if !p.has(lenArg) {
+			return engine.None
+		}
+		c.Len = p.in.Args[lenArg]
+	}
+	if n := slices.Index(p.captures, c); n >= 0 {
+		return n
 	}
 	if len(p.captures) >= probe.MaxCaptures {
 		p.missing = append(p.missing, fmt.Sprintf("%s:%s: no %s: a marker carries %d values at most",
 			p.in.Provider, p.in.Name, what, probe.MaxCaptures))
 		return engine.None
-	}
-	c := probe.Capture{Operand: p.in.Args[i], Type: typ, Max: max}
-	if typ == probe.CaptureBytes {
-		if !usable(lenArg) {
-			return engine.None
-		}
-		c.Len = p.in.Args[lenArg]
 	}
 	p.captures = append(p.captures, c)
 	return len(p.captures) - 1
@@ -121,12 +128,13 @@ func planSite(p *pair, effect probe.Effect, arch probe.Arch, in *usdt.Site) (s *
 	s.Marker = stream.Marker{Provider: in.Provider, Probe: in.Name, Offset: in.Offset}
 	pl := planner{in: in}
 	s.Token = pl.arg(p.spec.TokenArg, probe.CaptureInt, 0, 0, "token")
-	if s.Key = pl.arg(p.spec.KeyArg, probe.CaptureInt, 0, 0, "key"); s.Key != engine.None {
-		s.KeySize = in.Args[p.spec.KeyArg].Size
-	}
+	s.planKey(&pl)
 	if effect == probe.Enter {
 		s.planEnter(&pl)
+	} else {
+		s.planAttrs(&pl, p.spec.ExitAttrs)
 	}
+	s.planWatched(&pl) // if there is room
 	out = probe.Site{
 		Arch: arch, Location: in.Location, Offset: in.Offset, RefCtr: in.RefCtr,
 		Effect: effect, Lane: p.Lane, Captures: pl.captures,
@@ -137,6 +145,37 @@ func planSite(p *pair, effect probe.Effect, arch probe.Arch, in *usdt.Site) (s *
 	return s, out, pl.missing
 }
 
+// planKey lays out the key. A site that lacks one of its arguments has none.
+func (s *site) planKey(pl *planner) {
+	for _, k := range s.pair.spec.Key {
+		arg := k.Enter
+		if s.Effect == probe.Exit {
+			arg = k.Exit
+		}
+		slot := pl.arg(arg, probe.CaptureInt, 0, 0, "key")
+		if slot == engine.None {
+			s.Key = nil
+			return
+		}
+		s.Key = append(s.Key, engine.KeyPart{Slot: slot, Size: pl.in.Args[arg].Size})
+	}
+}
+
+// planWatched lays out the arguments that show whether phases overlap.
+func (s *site) planWatched(pl *planner) {
+	for _, w := range s.pair.Watched {
+		arg := w.Enter
+		if s.Effect == probe.Exit {
+			arg = w.Exit
+		}
+		part := engine.KeyPart{Slot: engine.None}
+		if pl.has(arg) && len(pl.captures) < probe.MaxCaptures {
+			part = engine.KeyPart{Slot: pl.arg(arg, probe.CaptureInt, 0, 0, ""), Size: pl.in.Args[arg].Size}
+		}
+		s.Watched = append(s.Watched, part)
+	}
+}
+
 func (s *site) planEnter(pl *planner) {
 	spec := &s.pair.spec
 	s.Rank = pl.arg(spec.RankArg, probe.CaptureInt, 0, 0, "rank")
@@ -144,7 +183,11 @@ func (s *site) planEnter(pl *planner) {
 		s.Name = pl.arg(n.Arg, captureType(n.Type), n.LenArg, maxNameBytes, "name")
 	}
 	s.Object = pl.arg(spec.AttrsJSON, probe.CaptureStr, 0, maxAttrBytes, "attributes")
-	for _, a := range spec.Attrs {
+	s.planAttrs(pl, spec.Attrs)
+}
+
+func (s *site) planAttrs(pl *planner, attrs []usdt.AttrSpec) {
+	for _, a := range attrs {
 		slot := pl.arg(a.Arg, captureType(a.Type), a.LenArg, maxAttrBytes, "attribute "+a.Key)
 		if slot == engine.None {
 			continue

@@ -73,10 +73,10 @@ func TestKeyUsedAgain(t *testing.T) {
 	got := make(map[uint64]map[stream.Reason]int)
 	for i := range tr.boundaries {
 		if b := &tr.boundaries[i]; b.Action == recorder.Exit {
-			if got[b.Key] == nil {
-				got[b.Key] = make(map[stream.Reason]int)
+			if got[b.Key.Values[0]] == nil {
+				got[b.Key.Values[0]] = make(map[stream.Reason]int)
 			}
-			got[b.Key][b.Synthetic]++
+			got[b.Key.Values[0]][b.Synthetic]++
 		}
 	}
 	want := map[uint64]map[stream.Reason]int{
@@ -105,8 +105,8 @@ func TestEntersNotAttached(t *testing.T) {
 		pl.register(s)
 		return s
 	}
-	one := newPair(usdt.PairSpec{Provider: "p", Enter: "a", Exits: []string{"b"}, KeyArg: usdt.NoArg, Reentrant: true}, 0)
-	two := newPair(usdt.PairSpec{Provider: "q", Enter: "a", Exits: []string{"b"}, KeyArg: usdt.NoArg, Reentrant: true}, 0)
+	one := newPair(usdt.PairSpec{Provider: "p", Enter: "a", Exits: []string{"b"}, Reentrant: true}, 0)
+	two := newPair(usdt.PairSpec{Provider: "q", Enter: "a", Exits: []string{"b"}, Reentrant: true}, 0)
 	enter, exit := add(one, probe.Enter), add(one, probe.Exit)
 	other := add(two, probe.Exit)
 	tell := func() { k.enters(pl.enters([]probe.Site{{ID: enter.id}, {ID: exit.id}, {ID: other.id}})) }

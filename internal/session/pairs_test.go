@@ -90,8 +90,8 @@ func checkParcels(t *testing.T, bs []stream.Boundary, main, helper int) {
 		if b.Path.String() != "parcel" || b.Action != recorder.Exit {
 			continue
 		}
-		if !b.Keyed || b.Key != n || b.Thread.TID != main || b.ExitThread == nil || b.ExitThread.TID != helper || b.HasCounters {
-			t.Fatalf("parcel %d: key %d (keyed %v) from thread %d to %+v, counters %v; want thread %d to %d, and no counters over two threads",
+		if !b.Keyed || b.Key != stream.KeyOf(n) || b.Thread.TID != main || b.ExitThread == nil || b.ExitThread.TID != helper || b.HasCounters {
+			t.Fatalf("parcel %d: key %v (keyed %v) from thread %d to %+v, counters %v; want thread %d to %d, and no counters over two threads",
 				n, b.Key, b.Keyed, b.Thread.TID, b.ExitThread, b.HasCounters, main, helper)
 		}
 		n++

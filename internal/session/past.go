@@ -72,7 +72,7 @@ func (c *plan) free(sites []*site) {
 		if n, ok := p.oneSided(p.enters, p.exits); ok && len(c.past.notes) < maxPast {
 			c.past.notes = append(c.past.notes, n)
 		}
-		delete(c.bySpec, p.spec.String())
+		delete(c.bySpec, identity(p.spec))
 		if !p.Keyed {
 			c.lanes[p.Lane].pairs--
 		}

@@ -19,7 +19,7 @@ type plan struct {
 	core     *core
 	mode     mode
 	pairs    []*pair
-	bySpec   map[string]*pair
+	bySpec   map[string]*pair // by identity
 	lanes    [probe.MaxLanes]lane
 	sites    map[uint32]*site // by probe.Site.ID
 	resets   map[resetSite]*site
@@ -58,7 +58,10 @@ func (c *plan) add(open []openFile) ([]*pair, error) {
 			c.warnings.add(fmt.Sprintf("pair %s is left out: %v", ch.Pair.String(), err))
 			continue
 		}
-		p, err := c.pair(ch.Pair)
+		if c.cfg.NoArguments && ch.Pair.Origin == usdt.OriginRule {
+			ch.Pair.Attrs = nil
+		}
+		p, err := c.pair(ch.Pair, watchedArgs(&ch, all.sites))
 		if err != nil {
 			return pairs, err
 		}
@@ -177,23 +180,33 @@ type resetSite struct {
 	offset uint64
 }
 
+// identity names a pair. What a naming rule finds is known by its enter probe: files
+// that come later can change its name, its exits and its attributes, and it must not
+// be attached again for that.
+func identity(spec usdt.PairSpec) string {
+	if spec.Origin == usdt.OriginRule {
+		return "rule " + spec.Provider + ":" + spec.Enter
+	}
+	return spec.String()
+}
+
 // pair returns the runtime form of a pair, made once.
-func (c *plan) pair(spec usdt.PairSpec) (*pair, error) {
-	id := spec.String()
+func (c *plan) pair(spec usdt.PairSpec, watched []engine.WatchedArg) (*pair, error) {
+	id := identity(spec)
 	if p := c.bySpec[id]; p != nil {
 		return p, nil
 	}
 	at := uint8(0)
-	if spec.KeyArg == usdt.NoArg {
+	if !spec.Keyed() {
 		n := c.lane(spec.Lane)
 		if n < 0 {
-			return nil, fmt.Errorf("pair %s: more than %d lanes; let some pairs share one (lane=NAME)", id, probe.MaxLanes)
+			return nil, fmt.Errorf("pair %s: more than %d lanes; let some pairs share one (lane=NAME)", spec, probe.MaxLanes)
 		}
 		at = uint8(n)
 		c.lanes[n].name = spec.Lane
 		c.lanes[n].pairs++
 	}
-	p := newPair(spec, at)
+	p := newPair(spec, at, watched...)
 	c.bySpec[id] = p
 	c.pairs = append(c.pairs, p)
 	return p, nil

@@ -4,11 +4,13 @@ package session
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/phasetrace/phasetrace/internal/stream"
 	"github.com/phasetrace/phasetrace/internal/testenv"
+	"github.com/phasetrace/phasetrace/internal/usdt"
 
 	"github.com/phasetrace/phasetrace/internal/pgtest"
 	"github.com/phasetrace/phasetrace/internal/recorder"
@@ -227,4 +229,43 @@ func startPostgres(t *testing.T) *pgtest.Server {
 	t.Helper()
 	testenv.BPF(t)
 	return pgtest.Start(t)
+}
+
+// What the end of a sort tells: whether it went to disk.
+func TestPostgresSorts(t *testing.T) {
+	var sort string
+	for _, p := range usdt.Catalogue() {
+		if p.Provider == "postgresql" && p.Enter == "sort__start" {
+			sort = "+" + p.String()
+		}
+	}
+	client := startPostgres(t).Connect()
+	tr := attach(t, []int{client.Backend}, Config{Pairs: mustPairs(t, sort)})
+	client.Do("set work_mem = '64kB';")
+	client.Do("select count(*) from (select g from generate_series(1, 100) g order by g desc offset 0) s;")
+	client.Do("select count(*) from (select g from generate_series(1, 100000) g order by g desc offset 0) s;")
+	client.Close()
+	tr.wait()
+	var got []int
+	queries := 0
+	for i := range tr.boundaries {
+		b := &tr.boundaries[i]
+		if b.Action != recorder.Exit {
+			continue
+		}
+		if b.Path.String() == "query" {
+			queries++
+		}
+		if b.Path.String() != "sort" {
+			continue
+		}
+		var end struct{ External, Space *int }
+		if err := json.Unmarshal(b.ExitAttributes, &end); err != nil || end.External == nil || end.Space == nil || *end.Space <= 0 {
+			t.Fatalf("a sort ends with %s: %v", b.ExitAttributes, err)
+		}
+		got = append(got, *end.External)
+	}
+	if !slices.Equal(got, []int{0, 1}) || queries != 3 {
+		t.Errorf("sorts that went to disk: %v, in %d queries; want [0 1] in 3", got, queries)
+	}
 }

@@ -65,6 +65,12 @@ func TestReplay(t *testing.T) {
 			p, _, _ := startShop(t, 60)
 			return p, Config{Pairs: mustPairs(t, shopPairs...)}, end(p, "go"), func(s *stream.Summary) bool { return len(s.Paths) >= 5 }
 		},
+		"overlapping phases": func(t *testing.T) (*fixture.Proc, Config, func(), func(*stream.Summary) bool) {
+			p := fixture.Start(t, fixture.Build(t, "overlap.c"), "20")
+			p.Expect("ready")
+			pairs := mustPairs(t, "enc:encode__start/encode__done", "rpc:call__rx/call__tx;key=arg2+arg0/arg0+arg1;exit.attr.status=arg2", "sum:sum__start/sum__done")
+			return p, Config{Pairs: pairs}, end(p, "go"), func(s *stream.Summary) bool { return s.Paths[0].Unknown == 20 }
+		},
 		"violations": func(t *testing.T) (*fixture.Proc, Config, func(), func(*stream.Summary) bool) {
 			p := fixture.Start(t, fixture.Build(t, "misnest.c"), "50")
 			p.Expect("ready")

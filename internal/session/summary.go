@@ -26,7 +26,7 @@ func (s *Session) summary(reason string, now int64) (*stream.Summary, error) {
 		Violations: c.engine.Violations(), ViolationTotal: e.Violations,
 		GPUStatus: s.cfg.GPUStatus,
 	}
-	sum.Notes = slices.Concat(engineNotes(&e), keyNotes(c.engine.KeyReuses()), present(
+	sum.Notes = slices.Concat(engineNotes(&e), keyNotes(c.engine.KeyReuses()), overlapNotes(c.engine.Overlaps()), present(
 		stream.Note{What: "durations that count in totals but not in quantiles, because there are too many phases", Count: c.out.figures.Unsorted()},
 	), kernelNotes(st), c.out.notes(), clockNotes(c.clock))
 	c.out.figures.Snapshot(sum)

@@ -28,7 +28,7 @@ type waiting struct {
 type item struct {
 	time  int64
 	b     stream.Boundary
-	attrs []byte        // owned copy of b.Attributes
+	attrs []byte        // owned copy of b.Attributes and b.ExitAttributes
 	other stream.Record // *Violation, *Orphan, *Loss or *ProcessChange
 }
 
@@ -75,8 +75,9 @@ func (q *waiting) boundary(b *stream.Boundary) {
 	q.gpu.kick()
 	it := q.push(b.Time)
 	it.b = *b
-	it.attrs = append(it.attrs[:0], b.Attributes...)
-	it.b.Attributes = it.attrs
+	n := len(b.Attributes)
+	it.attrs = append(append(it.attrs[:0], b.Attributes...), b.ExitAttributes...)
+	it.b.Attributes, it.b.ExitAttributes = it.attrs[:n:n], it.attrs[n:]
 }
 
 // pass hands a record other than a boundary on, behind those that wait.
@@ -144,7 +145,7 @@ func (q *waiting) pop() {
 	q.gpu.complete(&it.b)
 	q.write(&it.b)
 	if cap(it.attrs) > keptAttributes {
-		it.attrs, it.b.Attributes = nil, nil
+		it.attrs, it.b.Attributes, it.b.ExitAttributes = nil, nil, nil
 	}
 }
 

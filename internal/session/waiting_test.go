@@ -3,6 +3,7 @@
 package session
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -41,11 +42,14 @@ func TestQueueOverflow(t *testing.T) {
 	th := &stream.Thread{TID: 7, HostTID: 7, Process: &stream.Process{}}
 	ahead := clock.Monotonic() + int64(time.Hour) // no sample can come
 	var seq int64
+	var attributes, ends []byte // reused, as the engine does
 	tell := func(b recorder.Boundary, err error) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		q.Record(&stream.Boundary{Boundary: b, Time: ahead + seq, Thread: th})
+		attributes, ends = fmt.Appendf(attributes[:0], `{"n":%d}`, seq), fmt.Appendf(ends[:0], `{"end":%d}`, seq)
+		b.Attributes = attributes
+		q.Record(&stream.Boundary{Boundary: b, Time: ahead + seq, Thread: th, ExitAttributes: ends})
 		seq++
 	}
 	for range maxQueued/2 + 1 {
@@ -67,9 +71,10 @@ func TestQueueOverflow(t *testing.T) {
 	if len(sink.boundaries) != int(seq) {
 		t.Errorf("%d boundaries written at last, want %d", len(sink.boundaries), seq)
 	}
-	for i := 1; i < len(sink.boundaries); i++ {
-		if sink.boundaries[i].Time < sink.boundaries[i-1].Time {
-			t.Fatalf("boundary %d is out of order", i)
+	for i := range sink.boundaries {
+		b := &sink.boundaries[i]
+		if string(b.Attributes) != fmt.Sprintf(`{"n":%d}`, i) || string(b.ExitAttributes) != fmt.Sprintf(`{"end":%d}`, i) {
+			t.Fatalf("boundary %d is out of order, or holds another's attributes: %s, %s", i, b.Attributes, b.ExitAttributes)
 		}
 	}
 }
@@ -90,7 +95,7 @@ func TestActivityByLane(t *testing.T) {
 		}
 		b := stream.Boundary{Boundary: rb, Thread: th, Keyed: keyed}
 		if keyed {
-			b.Key = 5
+			b.Key = stream.KeyOf(5)
 		}
 		a.apply(&b)
 		return st, token
@@ -179,7 +184,7 @@ func TestQueuedRecordsAreFrozen(t *testing.T) {
 	q := &waiting{sink: c, figures: figures.New(), clock: clock.NewUnix(nil), gpu: newCorrelation(sampler)}
 	e := engine.New(engine.Config{SessionID: "s", PageSize: 4096}, q)
 	p := &engine.Pair{ID: "p", Name: []byte("phase"), Reentrant: true}
-	site := e.AddSite(&engine.Site{Pair: p, Effect: probe.Enter, Token: engine.None, Key: engine.None,
+	site := e.AddSite(&engine.Site{Pair: p, Effect: probe.Enter, Token: engine.None,
 		Rank: engine.None, Name: engine.None, Object: engine.None})
 	e.AddProcess(stream.Process{PID: 5, HostPID: 5, Comm: "old", Exe: "/old"})
 	who := event.Identity{StartTime: 1, Comm: []byte("thread"), ViewPID: 5, ViewTID: 6}

@@ -58,10 +58,10 @@ func (c *chunk) put(r Record) {
 	switch r := r.(type) {
 	case *Boundary:
 		b := c.boundaries.copy(r)
-		b.Attributes = c.attributes.copy(r.Attributes)
+		b.Attributes, b.ExitAttributes = c.attributes.copy(r.Attributes), c.attributes.copy(r.ExitAttributes)
 		b.GPU = c.gpu.copy(r.GPU)
 		b.ProcessGPU = c.processGPU.copy(r.ProcessGPU)
-		c.bytes += len(r.Attributes) + len(r.GPU)*readingBytes
+		c.bytes += len(r.Attributes) + len(r.ExitAttributes) + len(r.GPU)*readingBytes
 		c.add(b)
 	case *Sample:
 		s := c.samples.copy(r)

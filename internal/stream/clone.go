@@ -13,7 +13,7 @@ func Clone(r Record) Record {
 	switch r := r.(type) {
 	case *Boundary:
 		c := *r
-		c.Attributes = bytes.Clone(r.Attributes)
+		c.Attributes, c.ExitAttributes = bytes.Clone(r.Attributes), bytes.Clone(r.ExitAttributes)
 		c.GPU, c.ProcessGPU = slices.Clone(r.GPU), slices.Clone(r.ProcessGPU)
 		return &c
 	case *Violation:

@@ -3,6 +3,8 @@
 package stream
 
 import (
+	"strconv"
+
 	"github.com/phasetrace/phasetrace/internal/gpu"
 	"github.com/phasetrace/phasetrace/internal/recorder"
 )
@@ -87,9 +89,23 @@ type Resident struct {
 	Error uint64
 }
 
+// Doubt says why it is not known how long a scope took, although a marker ended
+// it: another scope may be the one that the marker means.
+type Doubt string
+
+// The doubts.
+const (
+	DoubtNone Doubt = ""
+	// DoubtKeyReused: the key was used again while it was open.
+	DoubtKeyReused Doubt = "key_reused"
+	// DoubtOverlapping: the arguments of the exit are those of another scope of the
+	// thread. Its phases overlap instead of nesting.
+	DoubtOverlapping Doubt = "overlapping"
+)
+
 // Boundary is an accepted enter or exit with everything known about it. It, its
-// Attributes, GPU and ProcessGPU are valid until the sink's method returns; the
-// threads, the marker and the path that it points to never change.
+// Attributes, ExitAttributes, GPU and ProcessGPU are valid until the sink's method
+// returns; the threads, the marker and the path that it points to never change.
 type Boundary struct {
 	recorder.Boundary
 	Time      int64 // ns, CLOCK_MONOTONIC
@@ -99,6 +115,13 @@ type Boundary struct {
 	Thread    *Thread
 	Marker    *Marker // nil on boundaries that no marker made
 	Synthetic Reason
+	// Doubt: Duration and Self are those from the enter to the exit that was taken
+	// for its own, and no figure has them; changes of memory and counters are left
+	// out.
+	Doubt Doubt
+	// ExitAttributes are what the marker of an exit tells, a JSON object; nil for
+	// nothing. Attributes are those of the enter.
+	ExitAttributes []byte
 	// ExitThread is set when a keyed scope ends on another thread than it began.
 	ExitThread  *Thread
 	Counters    Counters // exits
@@ -107,9 +130,40 @@ type Boundary struct {
 	GPU         []gpu.Reading
 	// ProcessGPU is parallel to GPU; nil when process lists are not read.
 	ProcessGPU []gpu.ProcessReading
-	// Key is the value that matched a keyed pair, if Keyed.
-	Key   uint64
+	// Key is what matched a keyed pair, if Keyed.
+	Key   Key
 	Keyed bool
+}
+
+// MaxKeyValues is how many arguments a key may have.
+const MaxKeyValues = 4
+
+// Key is what matches the exit of a keyed pair with its enter: the values of N
+// arguments, as the enter had them. The zero Key is that of other pairs.
+type Key struct {
+	Values [MaxKeyValues]uint64
+	N      uint8
+}
+
+// KeyOf returns the key of some values, at most MaxKeyValues.
+func KeyOf(values ...uint64) Key {
+	k := Key{N: uint8(len(values))}
+	copy(k.Values[:], values)
+	return k
+}
+
+// String returns the values in decimal, joined by +.
+func (k Key) String() string { return string(k.Append(nil)) }
+
+// Append appends the same to a buffer.
+func (k *Key) Append(b []byte) []byte {
+	for i, v := range k.Values[:k.N] {
+		if i > 0 {
+			b = append(b, '+')
+		}
+		b = strconv.AppendUint(b, v, 10)
+	}
+	return b
 }
 
 // Violation is a break of strict nesting by the traced program. Each defect is

@@ -89,6 +89,9 @@ func records(n int) []stream.Record {
 			for range random.IntN(40) {
 				b.Attributes = append(b.Attributes, byte('a'+random.IntN(26)))
 			}
+			for range random.IntN(20) {
+				b.ExitAttributes = append(b.ExitAttributes, byte('A'+random.IntN(26)))
+			}
 			for d := range random.IntN(3) {
 				b.GPU = append(b.GPU, gpu.Reading{Device: d, Used: gpu.Bytes(random.Uint64())})
 				b.ProcessGPU = append(b.ProcessGPU, gpu.ProcessReading{Age: int64(i)})
@@ -126,6 +129,7 @@ func give(t *testing.T, a stream.Sink, rs []stream.Record) {
 		}
 		if b, ok := lent.(*stream.Boundary); ok {
 			clear(b.Attributes)
+			clear(b.ExitAttributes)
 			clear(b.GPU)
 			clear(b.ProcessGPU)
 			*b = stream.Boundary{}

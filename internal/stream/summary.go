@@ -16,17 +16,23 @@ type PathStats struct {
 	// Synthetic counts those of Count that phasetrace closed itself; their
 	// durations are left out of the figures below.
 	Synthetic uint64
-	Total     time.Duration
-	Self      time.Duration // Total less the time in inner phases of the same lane
-	P50, P99  time.Duration // within 1.6 % of the exact quantile
-	Max       time.Duration
-	Min       time.Duration
-	Open      uint64 // scopes still open at the end
-	GPU       []PathGPU
+	// Unknown counts those of Count, besides Synthetic, whose duration is not known;
+	// see Boundary.Doubt. It is left out as well.
+	Unknown  uint64
+	Total    time.Duration
+	Self     time.Duration // Total less the time in inner phases of the same lane
+	P50, P99 time.Duration // within 1.6 % of the exact quantile
+	Max      time.Duration
+	Min      time.Duration
+	Open     uint64 // scopes still open at the end
+	GPU      []PathGPU
 	// Resident set size: sum of the changes and largest value, approximate.
 	ResidentChange int64
 	ResidentPeak   uint64
 }
+
+// Timed is how many scopes the durations are of.
+func (s *PathStats) Timed() uint64 { return s.Count - s.Synthetic - s.Unknown }
 
 // ProcessStats are the figures of the paths of one process.
 type ProcessStats struct {

@@ -31,11 +31,14 @@ type entry struct {
 
 const on, off = true, false
 
-var programs = []program{postgresql, hotspot, python, ruby, php, pytorch, seastar, libstdcxx}
+var programs = []program{
+	postgresql, hotspot, python, ruby, php, sssd, systemtap, libvirt, guestfs, mir,
+	pytorch, seastar, libstdcxx, glibc,
+}
 
 // Catalogue returns the pairs of well-known programs. Probe names and
-// arguments were read from Debian 12's packages, PyTorch's and Seastar's from
-// their sources.
+// arguments were read from Debian's packages, PyTorch's and Seastar's from their
+// sources.
 func Catalogue() []PairSpec {
 	pairs := make([]PairSpec, 0, len(catalogue()))
 	for _, p := range catalogue() {

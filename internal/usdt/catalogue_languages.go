@@ -7,11 +7,11 @@ var python = program{
 	providers: []string{"python"},
 	unlisted:  "not in the catalogue of its pairs",
 	pairs: []entry{
-		{spec: "python:gc__start/gc__done;name=gc;attr.generation=arg0;reentrant=false",
+		{spec: "python:gc__start/gc__done;name=gc;attr.generation=arg0;exit.attr.collected=arg0;reentrant=false",
 			on: on, why: "garbage collections"},
-		{spec: "python:import__find__load__start/import__find__load__done;name=import;attr.module=arg0:str",
+		{spec: "python:import__find__load__start/import__find__load__done;name=import;attr.module=arg0:str;exit.attr.found=arg1",
 			on: on, why: "imports of modules that were not loaded yet"},
-		{spec: "python:function__entry/function__return;name=arg1:str;attr.file=arg0:str;attr.line=arg2",
+		{spec: "python:function__entry/function__return;name=arg1:str;attr.file=arg0:str;attr.line=arg2;exit.attr.line=arg2",
 			on: off, why: "every function call",
 			requires: "use CPython 3.10 or earlier: from 3.11 on function__entry may never fire (cpython#98894)"},
 	},
@@ -45,7 +45,7 @@ var ruby = program{
 // A fatal error leaves PHP's functions by a long jump and skips their returns;
 // the next request shows what is stale. The first argument of
 // compile__file__entry is the opened path, which PHP does not know yet at that
-// point.
+// point; at the return it does. The end of a request tells what its start does.
 var php = program{
 	name:      "PHP",
 	providers: []string{"php"},
@@ -54,11 +54,11 @@ var php = program{
 	pairs: []entry{
 		{spec: "php:request__startup/request__shutdown;name=request;attr.file=arg0:str;attr.uri=arg1:str;attr.method=arg2:str;reentrant=false",
 			on: on, why: "one phase for each request"},
-		{spec: "php:compile__file__entry/compile__file__return;name=compile;attr.file=arg1:str",
+		{spec: "php:compile__file__entry/compile__file__return;name=compile;attr.file=arg1:str;exit.attr.path=arg0:str",
 			on: on, why: "each file that is compiled"},
-		{spec: "php:execute__entry/execute__return;name=execute;attr.file=arg0:str;attr.line=arg1",
+		{spec: "php:execute__entry/execute__return;name=execute;attr.file=arg0:str;attr.line=arg1;exit.attr.line=arg1",
 			on: off, why: "very frequent: every call of a PHP function"},
-		{spec: "php:function__entry/function__return;name=arg0:str;attr.file=arg1:str;attr.line=arg2;attr.class=arg3:str",
+		{spec: "php:function__entry/function__return;name=arg0:str;attr.file=arg1:str;attr.line=arg2;attr.class=arg3:str;exit.attr.line=arg2",
 			on: off, why: "every function call"},
 	},
 }

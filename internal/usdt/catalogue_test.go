@@ -3,10 +3,13 @@
 package usdt
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/phasetrace/phasetrace/internal/probe"
 )
@@ -27,7 +30,8 @@ func goldenProbes(t *testing.T, file string) []Site {
 		s := Site{Provider: provider, Name: name}
 		for _, size := range fields[1:] {
 			args, err := ParseArgs(probe.AMD64, size+"@%rax", Symbols{})
-			if err != nil || args[0].Err != nil {
+			float := strings.HasSuffix(size, "f") // cannot be read
+			if err != nil || (args[0].Err != nil) != float {
 				t.Fatalf("%s: %s: size %s", file, fields[0], size)
 			}
 			s.Args = append(s.Args, args[0])
@@ -74,13 +78,21 @@ func TestCatalogue(t *testing.T) {
 		if p.NameArg != nil {
 			attrs = append(attrs, *p.NameArg)
 		}
-		for _, a := range attrs {
-			for _, s := range probes[probeKey{p.Provider, p.Enter}] {
+		check := func(a AttrSpec, probe string) {
+			for _, s := range probes[probeKey{p.Provider, probe}] {
 				if a.Arg >= len(s.Args) || a.Type == TypeStrLen && a.LenArg >= len(s.Args) {
 					t.Errorf("%s: %s: the probe has %d arguments", p, a.Key, len(s.Args))
 				} else if size := s.Args[a.Arg].Size; (a.Type == TypeStr || a.Type == TypeStrLen) != (size == 8) && a.Type >= TypeStr {
 					t.Errorf("%s: %s: a string's address of %d bytes", p, a.Key, size)
 				}
+			}
+		}
+		for _, a := range attrs {
+			check(a, p.Enter)
+		}
+		for _, a := range p.ExitAttrs {
+			for _, exit := range p.Exits {
+				check(a, exit)
 			}
 		}
 	}
@@ -113,6 +125,16 @@ func TestCatalogueChoices(t *testing.T) {
 		"ruby-3.1":      "gc mark|gc sweep|require load parse",
 		"php-8.2":       "request compile",
 		"libstdcxx":     "",
+		"glibc-2.43":    "",
+		"mir-2.12":      "",
+		"postgresql-18": "query parse rewrite plan execute transaction|checkpoint|checkpoint buffers|sync buffers|checkpoint clog|checkpoint subtrans|checkpoint multixact|checkpoint two-phase",
+		"openjdk-25":    "gc safepoint (vmops__begin) vm init",
+		"python-3.14":   "gc import",
+		"sssd-2.8": "request|account request|ldap search|search user|save user|deref search|nested group|transaction|" +
+			"populate nested group|search users to populate|save nested group|check cache|process deref|split members|search cached users|search cached groups",
+		"systemtap-4.8":   "pass 0|pass 1|pass 2|pass 3|pass 4|pass 5|pass 6|command|client|benchmark|benchmark thread",
+		"libvirt-9.0":     "rpc|rpc call|qemu command",
+		"libguestfs-1.48": "launch|build appliance|launch libvirt|build libvirt appliance",
 	} {
 		var got []string
 		for _, c := range Choose(goldenProbes(t, "testdata/probes/"+file+".txt"), nil) {
@@ -129,5 +151,41 @@ func TestCatalogueChoices(t *testing.T) {
 		if g := strings.Join(got, " "); g != plain(want) {
 			t.Errorf("%s: %s; want %s", file, g, plain(want))
 		}
+	}
+}
+
+// TestCatalogueIsDocumented: docs/pairs.md has every pair of the catalogue, as it is.
+func TestCatalogueIsDocumented(t *testing.T) {
+	const file, from, to = "../../docs/pairs.md", "<!-- catalogue -->\n", "<!-- end of catalogue -->"
+	var b strings.Builder
+	b.WriteString("| program | phase | enter / exit | default |\n| --- | --- | --- | --- |\n")
+	for _, p := range Catalogue() {
+		program, why, _ := strings.Cut(p.Why, ": ")
+		name, is := p.Name, "on: "
+		if p.NameArg != nil {
+			name = "*named by an argument*"
+		}
+		if !p.DefaultOn {
+			is = "off: "
+		}
+		fmt.Fprintf(&b, "| %s | %s | `%s:%s` / `%s` | %s |\n", program, name, p.Provider, p.Enter, strings.Join(p.Exits, "`, `"), is+why)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, rest, ok1 := strings.Cut(string(text), from)
+	is, tail, ok2 := strings.Cut(rest, to)
+	if !ok1 || !ok2 {
+		t.Fatalf("%s: no place for the catalogue", file)
+	}
+	if *update {
+		if err := os.WriteFile(file, []byte(head+from+b.String()+to+tail), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		is = b.String()
+	}
+	if diff := cmp.Diff(b.String(), is); diff != "" {
+		t.Errorf("%s (-want +got), -update rewrites it:\n%s", file, diff)
 	}
 }

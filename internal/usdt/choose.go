@@ -48,26 +48,49 @@ func (ix siteIndex) all(provider string, names []string) []int {
 }
 
 // Choose returns every pair that the sites, of one file or of all files of a
-// process, could form, and which of them to trace. The pairs of flags, if
-// there are any, are the whole choice, and are returned even if they have no
-// site. Otherwise it is our own markers where they are present; else the
-// default-on pairs of the catalogue; else what the naming rules pair, very
-// frequent pairs left out.
+// process, could form, and which of them to trace. The pairs of flags come first,
+// and are returned even if they have no site. They are the whole choice, unless
+// all of them are added to the default choice. That is our own markers where they
+// are present; else the default-on pairs of the catalogue; else what the naming
+// rules pair, very frequent pairs left out. A pair that is added takes the place
+// of one with the same enter probe.
 func Choose(sites []Site, flags []PairSpec) []Choice {
 	ix := indexSites(sites)
-	if len(flags) > 0 {
-		var cs []Choice
-		for _, p := range flags {
-			cs = append(cs, chooseFlag(p, sites, ix))
+	if len(flags) == 0 {
+		return byDefault(sites, ix)
+	}
+	var cs []Choice
+	for _, p := range flags {
+		cs = append(cs, chooseFlag(p, sites, ix))
+	}
+	asked := func(c *Choice) *Choice {
+		i := slices.IndexFunc(cs[:len(flags)], func(f Choice) bool {
+			return f.Pair.Provider == c.Pair.Provider && f.Pair.Enter == c.Pair.Enter
+		})
+		if i < 0 {
+			return nil
 		}
+		return &cs[i]
+	}
+	if slices.ContainsFunc(flags, func(p PairSpec) bool { return !p.Added }) {
 		for _, c := range possible(sites, ix) {
-			if !slices.ContainsFunc(flags, func(f PairSpec) bool { return f.Provider == c.Pair.Provider && f.Enter == c.Pair.Enter }) {
+			if asked(&c) == nil {
 				c.Why = "not asked for: pairs that are asked for replace the default choice"
 				cs = append(cs, c)
 			}
 		}
 		return cs
 	}
+	for _, c := range byDefault(sites, ix) {
+		if f := asked(&c); f == nil || !f.Chosen && c.Chosen {
+			cs = append(cs, c)
+		}
+	}
+	return cs
+}
+
+// byDefault is the choice that is made without flags.
+func byDefault(sites []Site, ix siteIndex) []Choice {
 	cs := possible(sites, ix)
 	by := Origin(0) // where the choice comes from, once one is made
 	for i := range cs {
@@ -111,12 +134,16 @@ func possible(sites []Site, ix siteIndex) []Choice {
 		known[probeKey{p.Provider, p.Enter}] = true
 		cs = append(cs, c)
 	}
-	for _, p := range ByRule(sites) {
+	found := byRule(sites, ix)
+	cs = slices.Grow(cs, len(found))
+	for i, r := range found {
+		p := r.PairSpec
+		found[i] = nil // hostile files have many: not all of them twice
 		if known[probeKey{p.Provider, p.Enter}] {
 			continue
 		}
 		if why := unlistedReason(p.Provider); why != "" {
-			p.DefaultOn, p.Why = false, why
+			p.DefaultOn, p.Why, p.Attrs = false, why, nil
 		}
 		cs = append(cs, newChoice(p, ix))
 	}
@@ -199,20 +226,25 @@ func (c *Choice) warn(sites []Site) {
 			return // one site is enough to report
 		}
 	}
-	attrs := p.Attrs
-	if p.NameArg != nil {
-		attrs = append(slices.Clone(attrs), *p.NameArg)
-	}
-	for _, a := range attrs {
-		at(c.EnterSites, a.Key, a.Arg)
-		if a.Type == TypeStrLen {
-			at(c.EnterSites, a.Key, a.LenArg)
+	attrs := func(is []int, list []AttrSpec) {
+		for _, a := range list {
+			at(is, a.Key, a.Arg)
+			if a.Type == TypeStrLen {
+				at(is, a.Key, a.LenArg)
+			}
 		}
 	}
+	attrs(c.EnterSites, p.Attrs)
+	if p.NameArg != nil {
+		attrs(c.EnterSites, []AttrSpec{*p.NameArg})
+	}
+	attrs(c.ExitSites, p.ExitAttrs)
 	at(c.EnterSites, "attributes", p.AttrsJSON)
 	at(c.EnterSites, "rank", p.RankArg)
-	for _, is := range [][]int{c.EnterSites, c.ExitSites} {
-		at(is, "token", p.TokenArg)
-		at(is, "key", p.KeyArg)
+	at(c.EnterSites, "token", p.TokenArg)
+	at(c.ExitSites, "token", p.TokenArg)
+	for _, k := range p.Key {
+		at(c.EnterSites, "key", k.Enter)
+		at(c.ExitSites, "key", k.Exit)
 	}
 }

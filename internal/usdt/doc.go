@@ -13,5 +13,6 @@
 // reported as a [Problem]; a malformed argument costs that argument ([Arg.Err]) and
 // never the probe.
 //
-// All functions are safe for concurrent use. The caller owns what they return.
+// All functions are safe for concurrent use. The caller owns what they return, except
+// that pairs made by naming rules share their attributes.
 package usdt

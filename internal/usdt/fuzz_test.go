@@ -160,6 +160,7 @@ func FuzzParsePair(f *testing.F) {
 		f.Add(p.String())
 	}
 	f.Add("p:a/b,c;name=arg1:str(arg2);key=arg3")
+	f.Add("+p:a/b;key=arg0+arg7/arg1+arg2;exit.attr.rc=arg3:hex")
 	f.Add("p:a/b;name=a/b;attr.x=arg0:hex;reentrant=false;lane=l;reset=c,d")
 	f.Fuzz(func(t *testing.T, s string) {
 		p, err := ParsePair(s)

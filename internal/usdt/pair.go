@@ -42,7 +42,7 @@ func (t ArgType) String() string {
 	return fmt.Sprintf("ArgType(%d)", uint8(t))
 }
 
-// AttrSpec is one value to capture at the enter probe.
+// AttrSpec is one value to capture at a probe.
 type AttrSpec struct {
 	// Key names the attribute.
 	Key string
@@ -83,6 +83,13 @@ func (o Origin) String() string {
 	return fmt.Sprintf("Origin(%d)", uint8(o))
 }
 
+// KeyArg is a value that the enter and the exit of one phase have in common: the
+// indexes of the argument at both probes.
+type KeyArg struct{ Enter, Exit int }
+
+// MaxKeyArgs is how many arguments a key may have.
+const MaxKeyArgs = 4
+
 // NoArg stands for "no argument" in the index fields of a PairSpec.
 const NoArg = -1
 
@@ -96,8 +103,8 @@ type PairSpec struct {
 	Name string
 	// NameArg is the argument of the enter probe that names the phase.
 	NameArg *AttrSpec
-	// Attrs are captured at enter.
-	Attrs []AttrSpec
+	// Attrs are captured at enter, ExitAttrs at exit.
+	Attrs, ExitAttrs []AttrSpec
 	// AttrsJSON is the index of an argument that points to a JSON object of
 	// attributes, or to nothing.
 	AttrsJSON int
@@ -105,9 +112,9 @@ type PairSpec struct {
 	TokenArg int
 	// RankArg is the index of the rank at enter; a negative rank is unset.
 	RankArg int
-	// KeyArg is the index, at enter and at exit, of the value that matches an
-	// exit to its enter. Such scopes may end on another thread.
-	KeyArg int
+	// Key has the arguments that together match an exit to its enter; nil: scopes
+	// nest. Keyed scopes may end on another thread.
+	Key []KeyArg
 	// Lane is the stack the phase lives on; empty for the default one.
 	Lane string
 	// Reentrant says whether the phase may be open within itself on one
@@ -120,6 +127,8 @@ type PairSpec struct {
 	Resets []string
 	// DefaultOn says whether the pair is traced without being asked for.
 	DefaultOn bool
+	// Added: the pair is asked for in addition to the default choice.
+	Added bool
 	// Why gives the reason for DefaultOn, or for its absence.
 	Why    string
 	Origin Origin
@@ -132,10 +141,13 @@ type PairSpec struct {
 func newPair(o Origin, provider, enter string, exits ...string) PairSpec {
 	return PairSpec{
 		Provider: provider, Enter: enter, Exits: exits,
-		AttrsJSON: NoArg, TokenArg: NoArg, RankArg: NoArg, KeyArg: NoArg,
+		AttrsJSON: NoArg, TokenArg: NoArg, RankArg: NoArg,
 		Reentrant: true, Origin: o,
 	}
 }
+
+// Keyed reports whether a key matches exits to enters.
+func (p *PairSpec) Keyed() bool { return len(p.Key) > 0 }
 
 // markerProvider is the provider of our own markers.
 const markerProvider = "phasetrace"
@@ -154,7 +166,9 @@ func Markers() PairSpec {
 
 // clone returns a copy that shares nothing with p.
 func (p PairSpec) clone() PairSpec {
-	p.Exits, p.Attrs, p.Resets = slices.Clone(p.Exits), slices.Clone(p.Attrs), slices.Clone(p.Resets)
+	p.Exits, p.Resets = slices.Clone(p.Exits), slices.Clone(p.Resets)
+	p.Attrs, p.ExitAttrs = slices.Clone(p.Attrs), slices.Clone(p.ExitAttrs)
+	p.Key = slices.Clone(p.Key)
 	if p.NameArg != nil {
 		a := *p.NameArg
 		p.NameArg = &a

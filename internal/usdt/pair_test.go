@@ -37,10 +37,23 @@ func TestParsePair(t *testing.T) {
 			p.Attrs = []AttrSpec{{"x", 0, TypeInt, 0}, {"y", 1, TypeUint, 0}, {"z", 2, TypeHex, 0}, {"s", 3, TypeStr, 0}, {"l", 4, TypeStrLen, 5}}
 		}),
 		"p:a/b;lane=transaction": with(flagPair("p", "a", "b"), func(p *PairSpec) { p.Lane = "transaction" }),
-		"p:a/b;key=arg2":         with(flagPair("p", "a", "b"), func(p *PairSpec) { p.KeyArg = 2 }),
-		"p:a/b;reentrant=false":  with(flagPair("p", "a", "b"), func(p *PairSpec) { p.Reentrant = false }),
-		"p:a/b;reentrant=true":   flagPair("p", "a", "b"),
-		"p:a/b;reset=c,d":        with(flagPair("p", "a", "b"), func(p *PairSpec) { p.Resets = []string{"c", "d"} }),
+		"p:a/b;key=arg2":         with(flagPair("p", "a", "b"), func(p *PairSpec) { p.Key = []KeyArg{{2, 2}} }),
+		"p:a/b;key=arg0+arg7":    with(flagPair("p", "a", "b"), func(p *PairSpec) { p.Key = []KeyArg{{0, 0}, {7, 7}} }),
+		"p:a/b;key=arg1/arg0":    with(flagPair("p", "a", "b"), func(p *PairSpec) { p.Key = []KeyArg{{1, 0}} }),
+		"p:a/b;key=arg0+arg7/arg1+arg2": with(flagPair("p", "a", "b"), func(p *PairSpec) {
+			p.Key = []KeyArg{{0, 1}, {7, 2}}
+		}),
+		" +p:a/b": with(flagPair("p", "a", "b"), func(p *PairSpec) { p.Added = true }),
+		"+p:a/b;exit.attr.rows=arg11": with(flagPair("p", "a", "b"), func(p *PairSpec) {
+			p.Added, p.ExitAttrs = true, []AttrSpec{{"rows", 11, TypeInt, 0}}
+		}),
+		"p:a/b;exit.attr.rows=arg1:uint;attr.rows=arg1;exit.attr.error=arg0:str(arg2)": with(flagPair("p", "a", "b"), func(p *PairSpec) {
+			p.Attrs = []AttrSpec{{"rows", 1, TypeInt, 0}}
+			p.ExitAttrs = []AttrSpec{{"rows", 1, TypeUint, 0}, {"error", 0, TypeStrLen, 2}}
+		}),
+		"p:a/b;reentrant=false": with(flagPair("p", "a", "b"), func(p *PairSpec) { p.Reentrant = false }),
+		"p:a/b;reentrant=true":  flagPair("p", "a", "b"),
+		"p:a/b;reset=c,d":       with(flagPair("p", "a", "b"), func(p *PairSpec) { p.Resets = []string{"c", "d"} }),
 	} {
 		got, err := ParsePair(text)
 		if diff := cmp.Diff(want, got); err != nil || diff != "" {
@@ -57,40 +70,50 @@ func TestParsePair(t *testing.T) {
 // expected.
 func TestParsePairErrors(t *testing.T) {
 	for text, want := range map[string]string{
-		"":                                       `"" has no colon after the provider; want PROVIDER:ENTER/EXIT`,
-		"query__start/query__done":               `"query__start/query__done" has no colon`,
-		"p:a":                                    `"a" has no slash between the enter and the exit probe`,
-		":a/b":                                   "no provider",
-		"p:/b":                                   "no enter probe",
-		"p:a/":                                   "no exit probe",
-		"p:a/b,":                                 "no exit probe",
-		"p:a/b,b":                                `exit probe "b" is given twice`,
-		"p:a/b,a":                                `probe "a" cannot be both`,
-		"p:a b/c":                                `enter probe "a b": ' ' cannot be part of it`,
-		"p:a/b/c":                                `'/' cannot be part`,
-		"p:a:c/b":                                `':' cannot be part`,
-		"p:a/b\x01":                              `cannot be part of it`,
-		"p:a/b\xff":                              "not valid UTF-8",
-		"p:a/b;":                                 `"" is not of the form OPTION=VALUE`,
-		"p:a/b;name":                             `"name" is not of the form OPTION=VALUE`,
-		"p:a/b;name=":                            `option "name" has no value`,
-		"p:a/b;name=x;name=y":                    `option "name" is given twice`,
-		"p:a/b;attr.x=arg1;attr.x=arg2":          `option "attr.x" is given twice`,
-		"p:a/b;nmae=x":                           `unknown option "nmae": want name, attr.KEY, lane, key, reentrant or reset`,
-		"p:a/b;attr.=arg1":                       "want attr.KEY=argN[:TYPE]",
-		"p:a/b;attr.x=1":                         `option attr.x=1: "1" is not an argument: want arg0 to arg11`,
-		"p:a/b;attr.x=arg12":                     `"arg12" is not an argument: want arg0 to arg11`,
-		"p:a/b;attr.x=arg01":                     `"arg01" is not an argument`,
-		"p:a/b;attr.x=arg-1":                     `"arg-1" is not an argument`,
-		"p:a/b;attr.x=arg1:float":                `unknown type "float": want int, uint, hex, str or str(argM)`,
-		"p:a/b;attr.x=arg1:":                     `unknown type ""`,
-		"p:a/b;attr.x=arg1:str(":                 `unknown type "str("`,
-		"p:a/b;attr.x=arg1:str(4)":               `"4" is not an argument`,
-		"p:a/b;attr.x=arg1:str(arg12)":           `"arg12" is not an argument`,
-		"p:a/b;name=arg12":                       `option name=arg12: "arg12" is not an argument`,
-		"p:a/b;name=arg1:string":                 `unknown type "string"`,
-		"p:a/b;key=1":                            `option key=1: "1" is not an argument`,
-		"p:a/b;key=arg1:str":                     `"arg1:str" is not an argument`,
+		"":                                   `"" has no colon after the provider; want [+]PROVIDER:ENTER/EXIT`,
+		"query__start/query__done":           `"query__start/query__done" has no colon`,
+		"p:a":                                `"a" has no slash between the enter and the exit probe`,
+		":a/b":                               "no provider",
+		"p:/b":                               "no enter probe",
+		"p:a/":                               "no exit probe",
+		"p:a/b,":                             "no exit probe",
+		"p:a/b,b":                            `exit probe "b" is given twice`,
+		"p:a/b,a":                            `probe "a" cannot be both`,
+		"p:a b/c":                            `enter probe "a b": ' ' cannot be part of it`,
+		"p:a/b/c":                            `'/' cannot be part`,
+		"p:a:c/b":                            `':' cannot be part`,
+		"p:a/b\x01":                          `cannot be part of it`,
+		"p:a/b\xff":                          "not valid UTF-8",
+		"p:a/b;":                             `"" is not of the form OPTION=VALUE`,
+		"p:a/b;name":                         `"name" is not of the form OPTION=VALUE`,
+		"p:a/b;name=":                        `option "name" has no value`,
+		"p:a/b;name=x;name=y":                `option "name" is given twice`,
+		"p:a/b;attr.x=arg1;attr.x=arg2":      `option "attr.x" is given twice`,
+		"p:a/b;nmae=x":                       `unknown option "nmae": want name, attr.KEY, exit.attr.KEY, lane, key, reentrant or reset`,
+		"p:a/b;attr.=arg1":                   "want attr.KEY=argN[:TYPE]",
+		"p:a/b;attr.x=1":                     `option attr.x=1: "1" is not an argument: want arg0 to arg11`,
+		"p:a/b;attr.x=arg12":                 `"arg12" is not an argument: want arg0 to arg11`,
+		"p:a/b;attr.x=arg01":                 `"arg01" is not an argument`,
+		"p:a/b;attr.x=arg-1":                 `"arg-1" is not an argument`,
+		"p:a/b;attr.x=arg1:float":            `unknown type "float": want int, uint, hex, str or str(argM)`,
+		"p:a/b;attr.x=arg1:":                 `unknown type ""`,
+		"p:a/b;attr.x=arg1:str(":             `unknown type "str("`,
+		"p:a/b;attr.x=arg1:str(4)":           `"4" is not an argument`,
+		"p:a/b;attr.x=arg1:str(arg12)":       `"arg12" is not an argument`,
+		"p:a/b;name=arg12":                   `option name=arg12: "arg12" is not an argument`,
+		"p:a/b;name=arg1:string":             `unknown type "string"`,
+		"p:a/b;key=1":                        `option key=1: "1" is not an argument`,
+		"p:a/b;key=arg1:str":                 `"arg1:str" is not an argument`,
+		"p:a/b;key=arg0+":                    `"" is not an argument`,
+		"p:a/b;key=arg0/":                    `"" is not an argument`,
+		"p:a/b;key=arg0/arg1/arg2":           `"arg1/arg2" is not an argument`,
+		"p:a/b;key=arg0+arg1/arg2":           "2 of the enter's arguments and 1 of the exit's: want as many",
+		"p:a/b;key=arg0+arg0":                "arg0 is given twice",
+		"p:a/b;key=arg0+arg1+arg2+arg3+arg4": "more than 4 arguments",
+		"p:a/b;exit.attr.=arg1":              "want exit.attr.KEY=argN[:TYPE]",
+		"p:a/b;exit.attr.x=1":                `option exit.attr.x=1: "1" is not an argument: want arg0 to arg11`,
+		"p:a/b;exit.attr.x=arg0;exit.attr.x=arg1": `option "exit.attr.x" is given twice`,
+		"+":                                      `"" has no colon`,
 		"p:a/b;reentrant=no":                     "option reentrant=no: want true or false",
 		"p:a/b;reset=":                           `option "reset" has no value`,
 		"p:a/b;reset=c,":                         "no reset probe",
@@ -113,7 +136,7 @@ func TestParsePairErrors(t *testing.T) {
 func TestMarkers(t *testing.T) {
 	p := Markers()
 	if p.TokenArg != 0 || p.NameArg == nil || p.NameArg.Arg != 1 || p.AttrsJSON != 2 || p.RankArg != 3 ||
-		p.KeyArg != NoArg || !p.Reentrant || !p.DefaultOn || p.Origin != OriginMarkers {
+		p.Keyed() || !p.Reentrant || !p.DefaultOn || p.Origin != OriginMarkers {
 		t.Errorf("%+v", p)
 	}
 }
@@ -149,7 +172,7 @@ func TestByRule(t *testing.T) {
 		if !p.DefaultOn {
 			s += ", off"
 		}
-		if p.Why == "" || p.Origin != OriginRule || !p.Reentrant || p.KeyArg != NoArg {
+		if p.Why == "" || p.Origin != OriginRule || !p.Reentrant || p.Keyed() {
 			t.Errorf("%+v", p)
 		}
 		got = append(got, s)
@@ -219,6 +242,20 @@ func TestChoose(t *testing.T) {
 			"- postgresql:transaction__start replace",
 			"- postgresql:sort__start replace",
 			"- postgresql:other__start replace"}},
+		"added": {own, []PairSpec{flag("+app:lock__start/lock__done"), flag("+gone:a/b")}, []string{
+			"+ app:lock__start asked for", "- gone:a no probe gone:a", "+ app:step__start paired by name"}},
+		"added to the catalogue": {append(own, postgres...), []PairSpec{flag("+app:step__start/step__done"), flag("+postgresql:query__start/query__done;name=q")}, []string{
+			"+ app:step__start asked for",
+			"+ postgresql:query__start asked for",
+			"- postgresql:query__parse__start no exit",
+			"+ postgresql:transaction__start cross queries",
+			"- postgresql:sort__start off by default: ",
+			"- app:lock__start (lock)",
+			"- postgresql:other__start not in the catalogue"}},
+		"added, but not there": {own, []PairSpec{flag("+app:step__start/step__over")}, []string{
+			"- app:step__start no exit", "+ app:step__start paired by name", "- app:lock__start (lock)"}},
+		"added beside others": {own, []PairSpec{flag("+app:step__start/step__done"), flag("gone:a/b")}, []string{
+			"+ app:step__start asked for", "- gone:a no probe", "- app:lock__start replace the default"}},
 		"php off by default": {names("php:function__entry", "php:function__return", "app:step__start", "app:step__done"), nil, []string{
 			"- php:function__entry off by default: PHP: every function call", "+ app:step__start paired by name"}},
 	} {

@@ -19,16 +19,19 @@ const (
 	maxExits     = 16
 )
 
-const pairForm = "PROVIDER:ENTER/EXIT[,EXIT…][;OPTION…]"
+const pairForm = "[+]PROVIDER:ENTER/EXIT[,EXIT…][;OPTION…]"
 
 // ParsePair reads a pair as --pair has it:
 //
-//	PROVIDER:ENTER/EXIT[,EXIT…][;name=…][;attr.KEY=argN[:TYPE]][;lane=NAME]
-//	  [;key=argN][;reentrant=false][;reset=PROBE[,PROBE…]]
+//	[+]PROVIDER:ENTER/EXIT[,EXIT…][;name=…][;attr.KEY=argN[:TYPE]]
+//	  [;exit.attr.KEY=argN[:TYPE]][;lane=NAME][;key=argN[+argM…][/argN[+argM…]]]
+//	  [;reentrant=false][;reset=PROBE[,PROBE…]]
 //
-// TYPE is int (the default), uint, hex, str or str(argM). The value of name is
-// literal unless it has the form argN[:TYPE]; without one, the phase is named
-// after the enter probe, as in [ByRule]. The error quotes the part that is wrong
+// With + the pair is added to the default choice instead of replacing it. TYPE is
+// int (the default), uint, hex, str or str(argM). The value of name is literal
+// unless it has the form argN[:TYPE]; without one, the phase is named after the
+// enter probe, as in [ByRule]. A key is one argument or several; those after the
+// slash are the exit's, where they are others than the enter's. The error quotes the part that is wrong
 // and says what is expected instead.
 func ParsePair(s string) (PairSpec, error) {
 	p, err := parsePair(s)
@@ -42,8 +45,10 @@ func parsePair(s string) (PairSpec, error) {
 	if !utf8.ValidString(s) {
 		return PairSpec{}, errors.New("not valid UTF-8")
 	}
+	s, added := strings.CutPrefix(strings.TrimSpace(s), "+")
 	head, options, hasOptions := strings.Cut(s, ";")
 	p, err := parsePairHead(head)
+	p.Added = added
 	if err != nil || !hasOptions {
 		return p, err
 	}
@@ -132,17 +137,21 @@ func checkProbe(what, name string) error {
 
 func (p *PairSpec) setOption(key, value string) (err error) {
 	attr, isAttr := strings.CutPrefix(key, "attr.")
+	exitAttr, isExitAttr := strings.CutPrefix(key, "exit.attr.")
 	switch {
 	case isAttr:
-		return p.setAttr(attr, value)
+		p.Attrs, err = addAttr(p.Attrs, "attr.", attr, value)
+		return err
+	case isExitAttr:
+		p.ExitAttrs, err = addAttr(p.ExitAttrs, "exit.attr.", exitAttr, value)
+		return err
 	case key == "name":
 		return p.setName(value)
 	case key == "lane":
 		p.Lane = value
 		return checkLabel("lane", value)
 	case key == "key":
-		p.KeyArg, err = parseArgIndex(value)
-		if err != nil {
+		if p.Key, err = parseKey(value); err != nil {
 			return fmt.Errorf("option key=%s: %w", shorten(value), err)
 		}
 		return nil
@@ -156,7 +165,7 @@ func (p *PairSpec) setOption(key, value string) (err error) {
 		p.Resets, err = parseProbes("reset probe", value)
 		return err
 	}
-	return fmt.Errorf("unknown option %q: want name, attr.KEY, lane, key, reentrant or reset", shorten(key))
+	return fmt.Errorf("unknown option %q: want name, attr.KEY, exit.attr.KEY, lane, key, reentrant or reset", shorten(key))
 }
 
 func (p *PairSpec) setName(value string) error {
@@ -173,23 +182,64 @@ func (p *PairSpec) setName(value string) error {
 	return nil
 }
 
-func (p *PairSpec) setAttr(key, value string) error {
+// addAttr adds the attribute of an option, whose name is prefix and key.
+func addAttr(attrs []AttrSpec, prefix, key, value string) ([]AttrSpec, error) {
 	if key == "" {
-		return fmt.Errorf("option \"attr.\" names no attribute: want attr.KEY=argN[:TYPE]")
+		return attrs, fmt.Errorf("option %q names no attribute: want %sKEY=argN[:TYPE]", prefix, prefix)
 	}
 	if err := checkLabel("attribute", key); err != nil {
-		return err
+		return attrs, err
 	}
 	a, err := parseArgType(value)
 	if err != nil {
-		return fmt.Errorf("option attr.%s=%s: %w", key, shorten(value), err)
+		return attrs, fmt.Errorf("option %s%s=%s: %w", prefix, key, shorten(value), err)
 	}
-	if len(p.Attrs) == MaxArgs {
-		return fmt.Errorf("more than %d attributes", MaxArgs)
+	if len(attrs) == MaxArgs {
+		return attrs, fmt.Errorf("more than %d attributes", MaxArgs)
 	}
 	a.Key = key
-	p.Attrs = append(p.Attrs, a)
-	return nil
+	return append(attrs, a), nil
+}
+
+// parseKey reads argN[+argM…][/argN[+argM…]].
+func parseKey(s string) ([]KeyArg, error) {
+	atEnter, atExit, differ := strings.Cut(s, "/")
+	enter, err := parseArgIndexes(atEnter)
+	if err != nil {
+		return nil, err
+	}
+	exit := enter
+	if differ {
+		if exit, err = parseArgIndexes(atExit); err != nil {
+			return nil, err
+		}
+	}
+	if len(enter) != len(exit) {
+		return nil, fmt.Errorf("%d of the enter's arguments and %d of the exit's: want as many", len(enter), len(exit))
+	}
+	key := make([]KeyArg, len(enter))
+	for i := range key {
+		key[i] = KeyArg{enter[i], exit[i]}
+	}
+	return key, nil
+}
+
+// parseArgIndexes reads argN[+argM…].
+func parseArgIndexes(s string) ([]int, error) {
+	var out []int
+	for text := range strings.SplitSeq(s, "+") {
+		n, err := parseArgIndex(strings.TrimSpace(text))
+		switch {
+		case err != nil:
+			return nil, err
+		case slices.Contains(out, n):
+			return nil, fmt.Errorf("arg%d is given twice", n)
+		}
+		if out = append(out, n); len(out) > MaxKeyArgs {
+			return nil, fmt.Errorf("more than %d arguments", MaxKeyArgs)
+		}
+	}
+	return out, nil
 }
 
 func checkLabel(what, s string) error {
@@ -256,6 +306,9 @@ func parseArgIndex(s string) (int, error) {
 // token, rank and JSON attributes, an origin or a remedy.
 func (p PairSpec) String() string {
 	var b strings.Builder
+	if p.Added {
+		b.WriteByte('+')
+	}
 	fmt.Fprintf(&b, "%s:%s/%s", p.Provider, p.Enter, strings.Join(p.Exits, ","))
 	switch {
 	case p.NameArg != nil:
@@ -266,11 +319,14 @@ func (p PairSpec) String() string {
 	for _, a := range p.Attrs {
 		fmt.Fprintf(&b, ";attr.%s=%s", a.Key, a.argType())
 	}
+	for _, a := range p.ExitAttrs {
+		fmt.Fprintf(&b, ";exit.attr.%s=%s", a.Key, a.argType())
+	}
 	if p.Lane != "" {
 		fmt.Fprintf(&b, ";lane=%s", p.Lane)
 	}
-	if p.KeyArg != NoArg {
-		fmt.Fprintf(&b, ";key=arg%d", p.KeyArg)
+	if p.Keyed() {
+		fmt.Fprintf(&b, ";key=%s", p.KeyText())
 	}
 	if !p.Reentrant {
 		b.WriteString(";reentrant=false")
@@ -279,6 +335,19 @@ func (p PairSpec) String() string {
 		fmt.Fprintf(&b, ";reset=%s", strings.Join(p.Resets, ","))
 	}
 	return b.String()
+}
+
+// KeyText returns the pair's key as in the grammar, empty if it has none.
+func (p *PairSpec) KeyText() string {
+	var enter, exit []string
+	for _, k := range p.Key {
+		enter, exit = append(enter, fmt.Sprintf("arg%d", k.Enter)), append(exit, fmt.Sprintf("arg%d", k.Exit))
+	}
+	text := strings.Join(enter, "+")
+	if !slices.Equal(enter, exit) {
+		text += "/" + strings.Join(exit, "+")
+	}
+	return text
 }
 
 // argType returns the value as in the grammar, without int.

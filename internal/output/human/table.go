@@ -2,6 +2,8 @@
 
 package human
 
+import "slices"
+
 // columnGap stands between two columns.
 const columnGap = "  "
 
@@ -18,6 +20,9 @@ type Table struct {
 	// Limit is the width at which cells are cut, except in the last column; 0
 	// means no limit.
 	Limit int
+	// Whole are the columns that are never cut: a cell that is wider than Limit
+	// pushes the rest of its line to the right.
+	Whole []int
 	// Cell returns an escaped text.
 	Cell func(row, column int) string
 	// Tint returns the colour of a cell, "" for none; nil is none for all.
@@ -80,7 +85,7 @@ func (t *Table) line(dst []byte, cell func(column int) (string, Colour)) []byte 
 			dst = append(dst, columnGap...)
 		}
 		text, tint := cell(c)
-		if t.Limit > 0 && (c < last || t.Right) {
+		if t.Limit > 0 && (c < last || t.Right) && !slices.Contains(t.Whole, c) {
 			text = Fit(text, t.widths[c])
 		}
 		room := t.widths[c] - Width(text)

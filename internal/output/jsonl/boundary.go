@@ -26,8 +26,7 @@ func (s *Sink) boundary(b *stream.Boundary) error {
 	l = s.scope(append(l, '"'), `,"scope_id":`, b.SessionID, b.Scope)
 	l = append(append(l, `,"path":`...), p.full...)
 	if exit {
-		l = l.integer(`,"duration_ns":`, b.Duration)
-		l = l.integer(`,"self_ns":`, b.Self)
+		l = ended(l, b)
 	}
 	if b.Synthetic != stream.ReasonNone {
 		l = l.text(`,"synthetic":`, string(b.Synthetic))
@@ -36,12 +35,24 @@ func (s *Sink) boundary(b *stream.Boundary) error {
 		l = l.text(`,"lane":`, b.Lane)
 	}
 	if b.Keyed { // a string: 64-bit numbers do not survive many JSON readers
-		l = strconv.AppendUint(append(l, `,"key":"`...), b.Key, 10)
-		l = append(l, '"')
+		l = append(b.Key.Append(append(l, `,"key":"`...)), '"')
 	}
 	l = s.phaseScope(append(l, `,"metadata":{`...), b, p)
 	l = s.measured(l, b, exit)
 	return s.end(append(l, '}'))
+}
+
+// ended appends what only an exit tells.
+func ended(l line, b *stream.Boundary) line {
+	l = l.integer(`,"duration_ns":`, b.Duration)
+	l = l.integer(`,"self_ns":`, b.Self)
+	if b.Doubt != stream.DoubtNone {
+		l = l.text(`,"duration_unknown":`, string(b.Doubt))
+	}
+	if len(b.ExitAttributes) > 0 {
+		l = appendObject(append(l, `,"exit_attributes":`...), b.ExitAttributes)
+	}
+	return l
 }
 
 // thread appends host and process, and the thread's ids in other namespaces where

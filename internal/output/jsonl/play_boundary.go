@@ -4,6 +4,7 @@ package jsonl
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/phasetrace/phasetrace/internal/gpu"
 	"github.com/phasetrace/phasetrace/internal/recorder"
@@ -16,6 +17,8 @@ var (
 	exitFields  = boundaryFields(exitMetadata,
 		field{"duration_ns", need, func(p *player) { p.boundary.Duration = p.integer() }},
 		field{"self_ns", need, func(p *player) { p.boundary.Self = p.integer() }},
+		field{"duration_unknown", optional, func(p *player) { p.boundary.Doubt = stream.Doubt(p.string()) }},
+		field{"exit_attributes", optional, func(p *player) { p.boundary.ExitAttributes = p.readObject() }},
 	)
 
 	enterMetadata = metadataFields(enterMemory, enterReading)
@@ -67,22 +70,33 @@ var phaseScopeFields = newObject(
 	field{"thread_id", need, func(p *player) { p.boundary.ThreadID = p.number() }},
 	field{"thread_name", need, func(p *player) { p.boundary.ThreadName = p.string() }},
 	field{"sequence", need, func(p *player) { p.boundary.Sequence = p.unsigned() }},
-	field{"attributes", optional, func(p *player) {
-		p.attributes = append(p.attributes, p.raw()...)
-		if p.err == nil && p.attributes[0] != '{' {
-			p.failf("%.40s: want an object", p.attributes)
-		}
-		p.boundary.Attributes = p.attributes
-	}},
+	field{"attributes", optional, func(p *player) { p.boundary.Attributes = p.readObject() }},
 )
+
+// readObject returns a copy of an object that is valid until the next line.
+func (p *player) readObject() []byte {
+	from := len(p.attributes)
+	p.attributes = append(p.attributes, p.raw()...)
+	object := p.attributes[from:]
+	if p.err == nil && object[0] != '{' {
+		p.failf("%.40s: want an object", object)
+	}
+	return object
+}
 
 func (p *player) readKey() {
 	text := p.string()
-	n, ok := digits([]byte(text))
-	if !ok {
-		p.failf("%q: want an integer of 64 bits", text)
+	k := &p.boundary.Key
+	*k, p.boundary.Keyed = stream.Key{}, true
+	for value := range strings.SplitSeq(text, "+") {
+		n, ok := digits([]byte(value))
+		if !ok || k.N == stream.MaxKeyValues {
+			p.failf("%q: want up to %d integers of 64 bits, joined by +", text, stream.MaxKeyValues)
+			return
+		}
+		k.Values[k.N] = n
+		k.N++
 	}
-	p.boundary.Key, p.boundary.Keyed = n, true
 }
 
 func (p *player) readCut() {

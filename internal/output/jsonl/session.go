@@ -129,11 +129,12 @@ func (s *Sink) violations(l line, r *stream.Summary) line {
 }
 
 // phase appends the figures of one path. Durations count only scopes that the
-// program itself closed; without one they are null.
+// program itself closed and whose duration is known; without one they are null.
 func (s *Sink) phase(l line, p *stream.PathStats) line {
 	l = s.path(l, `{"path":`, p.Path)
 	l = l.count(`,"count":`, p.Count)
 	l = l.count(`,"synthetic":`, p.Synthetic)
+	l = l.count(`,"duration_unknown":`, p.Unknown)
 	l = l.count(`,"open":`, p.Open)
 	for _, d := range [...]struct {
 		key   string
@@ -142,7 +143,7 @@ func (s *Sink) phase(l line, p *stream.PathStats) line {
 		{`,"total_ns":`, p.Total}, {`,"self_ns":`, p.Self}, {`,"min_ns":`, p.Min},
 		{`,"p50_ns":`, p.P50}, {`,"p99_ns":`, p.P99}, {`,"max_ns":`, p.Max},
 	} {
-		if p.Count > p.Synthetic {
+		if p.Timed() > 0 {
 			l = l.integer(d.key, int64(d.value))
 		} else {
 			l = l.null(d.key)

@@ -33,7 +33,8 @@ func Hostile() *Session {
 	v := s.violate(t, outer, stream.Repair(Evil))
 	v.Marker = marker
 	s.after(time.Hour)
-	s.exit(t, inner)
+	b = s.exit(t, inner)
+	b.ExitAttributes = []byte("{\"\u202e\x7f\":\"\\u001b[2J\u2028\xff\"}")
 	s.exit(t, outer)
 	s.Records = append(s.Records, &stream.Orphan{Time: s.now, Unix: unix(s.now), Thread: t, Marker: marker, Reason: stream.OrphanReason(Evil)},
 		&stream.Orphan{Time: s.now, Unix: unix(s.now), Reason: stream.OrphanUntraced},

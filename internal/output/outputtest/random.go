@@ -46,7 +46,7 @@ type stackKey struct {
 
 type openScope struct {
 	token recorder.Token
-	key   uint64
+	key   stream.Key
 	keyed bool
 }
 
@@ -81,7 +81,7 @@ func (r *random) enter(at stackKey, thread *stream.Thread) {
 	if r.IntN(3) == 0 {
 		attributes = fmt.Sprintf(`{"n":%d,"x":0.1}`, r.Uint64())
 	}
-	scope := openScope{keyed: r.IntN(10) == 0, key: r.Uint64()}
+	scope := openScope{keyed: r.IntN(10) == 0, key: stream.KeyOf(r.Uint64(), uint64(r.Uint32()))}
 	token, b := r.s.enter(thread, at.lane, randomNames[r.IntN(len(randomNames))], attributes)
 	if b.Keyed = scope.keyed; b.Keyed {
 		b.Key = scope.key
@@ -99,6 +99,12 @@ func (r *random) exit(at stackKey, thread *stream.Thread) {
 	if b.Keyed = scope.keyed; b.Keyed {
 		b.Key = scope.key
 		b.ExitThread = r.s.thread(1, "other")
+	}
+	if r.IntN(4) == 0 {
+		b.ExitAttributes = fmt.Appendf(nil, `{"rc":%d}`, r.Int32())
+	}
+	if r.IntN(10) == 0 {
+		b.Doubt = stream.DoubtOverlapping
 	}
 	if r.IntN(10) == 0 {
 		b.Marker, b.Synthetic = nil, stream.ReasonThreadExit

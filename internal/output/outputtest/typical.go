@@ -116,11 +116,12 @@ func (s *Session) trouble(main, worker *stream.Thread) {
 func (s *Session) keyed(main, worker *stream.Thread) {
 	token, b := s.enter(main, "requests", "request", "")
 	b.Marker = &stream.Marker{Provider: "server", Probe: "request__start", Path: "/opt/libserver.so", Offset: 0x40}
-	b.Key, b.Keyed = 1<<63+5, true
+	b.Key, b.Keyed = stream.KeyOf(1<<63+5), true
 	s.after(40 * time.Millisecond)
 	b = s.exit(main, token)
 	b.Marker = &stream.Marker{Provider: "server", Probe: "request__done", Path: "/opt/libserver.so", Offset: 0x80}
-	b.Key, b.Keyed, b.ExitThread = 1<<63+5, true, worker
+	b.Key, b.Keyed, b.ExitThread = stream.KeyOf(1<<63+5), true, worker
+	b.ExitAttributes = []byte(`{"status":404,"reason":"not found"}`)
 
 	lost, b := s.enter(worker, "", stream.LostName, "")
 	b.Marker, b.Synthetic = nil, stream.ReasonLost

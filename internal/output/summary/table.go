@@ -34,13 +34,14 @@ func (p *printer) phases() {
 		head = append(head, "rss peak~")
 	}
 	var rows [][]string
-	var unfinished, partial bool
+	var all marks
 	var walk func(nodes []*node, depth int)
 	walk = func(nodes []*node, depth int) {
 		for _, n := range nodes {
 			name := strings.Repeat("  ", min(depth, maxIndent)) + n.path.Name()
 			row, marks := p.row(human.Fit(name, p.o.NameWidth), n.stats, devices, rss)
-			unfinished, partial = unfinished || marks.unfinished, partial || marks.partial
+			all.unfinished, all.unknown = all.unfinished || marks.unfinished, all.unknown || marks.unknown
+			all.partial = all.partial || marks.partial
 			rows = append(rows, row)
 			walk(n.inner, depth+1)
 		}
@@ -60,10 +61,15 @@ func (p *printer) phases() {
 	if others > 0 {
 		p.printf("  %s and %d more devices in the JSON lines\n", human.Ellipsis, others)
 	}
-	if unfinished {
+	switch {
+	case all.unfinished && all.unknown:
+		p.printf("  * some of these were closed by phasetrace, are still open, or took a time that is not known; their durations are not counted\n")
+	case all.unfinished:
 		p.printf("  * some of these were closed by phasetrace or are still open; their durations are not counted\n")
+	case all.unknown:
+		p.printf("  * some of these took a time that is not known; their durations are not counted\n")
 	}
-	if partial {
+	if all.partial {
 		p.printf("  %s of some of the scopes only: the others had no sample of their own at both ends\n", partialMark)
 	}
 }
@@ -72,17 +78,17 @@ func (p *printer) phases() {
 const partialMark = "†"
 
 // marks are what the footnotes of a row explain.
-type marks struct{ unfinished, partial bool }
+type marks struct{ unfinished, unknown, partial bool }
 
 // row makes the cells of one phase.
 func (p *printer) row(name string, st *stream.PathStats, devices []int, rss bool) ([]string, marks) {
 	if st == nil {
 		st = &stream.PathStats{}
 	}
-	known := st.Count > st.Synthetic
+	known := st.Timed() > 0
 	count := human.Count(st.Count + st.Open)
-	m := marks{unfinished: st.Synthetic > 0 || st.Open > 0}
-	if m.unfinished {
+	m := marks{unfinished: st.Synthetic > 0 || st.Open > 0, unknown: st.Unknown > 0}
+	if m.unfinished || m.unknown {
 		count += "*"
 	}
 	row := []string{name, count, duration(st.Total, known), duration(st.Self, known),

@@ -55,10 +55,18 @@ func trim(b []byte) []byte {
 func (s *Sink) details(b []byte, r *stream.Boundary, exit bool) []byte {
 	if exit {
 		from := len(b)
-		b = human.AppendDuration(append(b, "  "...), time.Duration(r.Duration))
+		if b = append(b, "  "...); r.Doubt == stream.DoubtNone {
+			b = human.AppendDuration(b, time.Duration(r.Duration))
+		} else {
+			b = append(b, human.Unknown...)
+		}
 		b = human.AppendPad(b, from, 2+8)
 	}
-	if r.Synthetic != stream.ReasonNone {
+	if r.Doubt != stream.DoubtNone {
+		b = s.colour.Begin(append(b, "  "...), human.Yellow)
+		b = append(append(b, "[duration not known: "...), doubt(r.Doubt)...)
+		b = s.colour.End(append(b, ']'))
+	} else if r.Synthetic != stream.ReasonNone {
 		b = s.colour.Begin(append(b, "  "...), human.Yellow)
 		b = append(append(b, '['), verb(exit)...)
 		b = append(append(b, " by phasetrace: "...), synthetic(r.Synthetic)...)
@@ -71,8 +79,12 @@ func (s *Sink) details(b []byte, r *stream.Boundary, exit bool) []byte {
 	if r.Lane != "" {
 		b = human.AppendFit(append(b, "  lane="...), r.Lane, 20)
 	}
-	if !exit && len(r.Attributes) > 0 {
-		b, s.room = appendAttributes(append(b, "  "...), s.room, r.Attributes, attributeWidth)
+	attributes := r.Attributes
+	if exit {
+		attributes = r.ExitAttributes
+	}
+	if len(attributes) > 0 {
+		b, s.room = appendAttributes(append(b, "  "...), s.room, attributes, attributeWidth)
 	}
 	b = cuts(b, r.Cut)
 	b = s.readings(b, r, exit)
@@ -109,6 +121,17 @@ func synthetic(r stream.Reason) string {
 		return "its file was written to, and its probes removed before that"
 	}
 	return human.Escape(string(r))
+}
+
+// doubt explains why a duration is not known.
+func doubt(d stream.Doubt) string {
+	switch d {
+	case stream.DoubtKeyReused:
+		return "its key was used again while it was open"
+	case stream.DoubtOverlapping:
+		return "this exit has the arguments of another open phase"
+	}
+	return human.Escape(string(d))
 }
 
 func cuts(b []byte, c recorder.Cut) []byte {

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package text
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/phasetrace/phasetrace/internal/output/outputtest"
+	"github.com/phasetrace/phasetrace/internal/recorder"
+	"github.com/phasetrace/phasetrace/internal/stream"
+)
+
+// An exit shows what its marker tells, and no duration where none is known.
+func TestExit(t *testing.T) {
+	s := outputtest.Typical()
+	for _, test := range []struct {
+		doubt stream.Doubt
+		why   stream.Reason
+		want  []string
+		not   string
+	}{
+		{stream.DoubtNone, stream.ReasonNone, []string{"1.23 s", `rc=-2 error="no \"disk\""`}, "not known"},
+		{stream.DoubtOverlapping, stream.ReasonNone, []string{"  ?  ", "duration not known: this exit has the arguments of another open phase", "rc=-2"}, "1.23 s"},
+		{stream.DoubtKeyReused, stream.ReasonKeyReused, []string{"  ?  ", "duration not known: its key was used again while it was open"}, "by phasetrace"},
+		{"a new one", stream.ReasonNone, []string{"duration not known: a new one"}, "1.23 s"},
+	} {
+		var out bytes.Buffer
+		sink := New(&out, "test", Options{})
+		if err := sink.Start(&s.Start); err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range s.Records {
+			b, ok := r.(*stream.Boundary)
+			if !ok || b.Action != recorder.Exit {
+				continue
+			}
+			c := *b
+			c.Duration, c.Doubt, c.Synthetic = int64(1234*time.Millisecond), test.doubt, test.why
+			c.ExitAttributes = []byte(`{"rc":-2,"error":"no \"disk\""}`)
+			if err := sink.Record(&c); err != nil {
+				t.Fatal(err)
+			}
+			break
+		}
+		if err := sink.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range test.want {
+			if !strings.Contains(out.String(), want) {
+				t.Errorf("doubt %q: no %q in\n%s", test.doubt, want, out.String())
+			}
+		}
+		if strings.Contains(out.String(), test.not) {
+			t.Errorf("doubt %q: %q in\n%s", test.doubt, test.not, out.String())
+		}
+	}
+}
