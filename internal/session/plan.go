@@ -58,7 +58,7 @@ func (c *plan) add(open []openFile) ([]*pair, error) {
 			c.warnings.add(fmt.Sprintf("pair %s is left out: %v", ch.Pair.String(), err))
 			continue
 		}
-		p, err := c.pair(ch.Pair, watchedArgs(&ch, all.sites))
+		p, err := c.pair(ch.Pair, watchedArgs(&ch, all.sites)...)
 		if err != nil {
 			return pairs, err
 		}
@@ -178,7 +178,7 @@ type resetSite struct {
 }
 
 // pair returns the runtime form of a pair, made once.
-func (c *plan) pair(spec usdt.PairSpec, watched []engine.WatchedArg) (*pair, error) {
+func (c *plan) pair(spec usdt.PairSpec, watched ...engine.WatchedArg) (*pair, error) {
 	id := spec.String()
 	if p := c.bySpec[id]; p != nil {
 		return p, nil
