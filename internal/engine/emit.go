@@ -35,20 +35,23 @@ func (m *emitter) started(p *process) {
 
 // enter reports a scope that has begun.
 func (m *emitter) enter(rb *recorder.Boundary, sc *scope, from *stream.Marker, why stream.Reason, ev *event.Marker) {
-	m.b = stream.Boundary{
-		Boundary: *rb, Time: ev.Time, Thread: sc.thread.identity(), Marker: from, Synthetic: why,
-		Resident: m.resident(ev, 0),
-		Keyed:    sc.keyed.value.N > 0, Key: sc.keyed.value.Key,
+	m.b = stream.Boundary{}
+	m.b.Boundary, m.b.Time, m.b.Thread = *rb, ev.Time, sc.thread.identity()
+	m.b.Marker, m.b.Synthetic, m.b.Resident = from, why, m.resident(ev, 0)
+	if sc.keyed.value.N > 0 {
+		m.b.Keyed, m.b.Key = true, sc.keyed.value.Key
 	}
 	m.tell(sc.thread.process, &m.b)
 }
 
 // exit reports a scope that has ended.
 func (m *emitter) exit(rb *recorder.Boundary, sc *scope, duration int64, end *ending) {
-	m.b = stream.Boundary{
-		Boundary: *rb, Time: end.time, Duration: duration, Self: max(duration-sc.inner, 0), Thread: sc.thread.identity(),
-		Marker: end.marker, Synthetic: end.why, Doubt: end.doubt, ExitAttributes: end.tells,
-		Keyed: sc.keyed.value.N > 0, Key: sc.keyed.value.Key,
+	m.b = stream.Boundary{}
+	m.b.Boundary, m.b.Time, m.b.Thread = *rb, end.time, sc.thread.identity()
+	m.b.Duration, m.b.Self = duration, max(duration-sc.inner, 0)
+	m.b.Marker, m.b.Synthetic, m.b.Doubt, m.b.ExitAttributes = end.marker, end.why, end.doubt, end.tells
+	if sc.keyed.value.N > 0 {
+		m.b.Keyed, m.b.Key = true, sc.keyed.value.Key
 	}
 	if end.by != nil {
 		m.b.ExitThread = end.by.identity()

@@ -61,7 +61,7 @@ func (c *plan) add(open []openFile) ([]*pair, error) {
 		if c.cfg.NoArguments && ch.Pair.Origin == usdt.OriginRule {
 			ch.Pair.Attrs = nil
 		}
-		p, err := c.pair(ch.Pair, watchedArgs(&ch, all.sites))
+		p, err := c.pair(ch.Pair, watchedArgs(&ch, all.sites)...)
 		if err != nil {
 			return pairs, err
 		}
@@ -191,7 +191,7 @@ func identity(spec usdt.PairSpec) string {
 }
 
 // pair returns the runtime form of a pair, made once.
-func (c *plan) pair(spec usdt.PairSpec, watched []engine.WatchedArg) (*pair, error) {
+func (c *plan) pair(spec usdt.PairSpec, watched ...engine.WatchedArg) (*pair, error) {
 	id := identity(spec)
 	if p := c.bySpec[id]; p != nil {
 		return p, nil

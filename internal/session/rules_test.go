@@ -90,14 +90,14 @@ func TestRulePairsKeepTheirIdentity(t *testing.T) {
 	if len(before) != 1 || len(after) != 2 || before[0].String() == after[0].String() {
 		t.Fatalf("%v, then %v: want another name", before, after)
 	}
-	one, err := pl.pair(before[0], nil)
+	one, err := pl.pair(before[0])
 	if err != nil {
 		t.Fatal(err)
 	}
-	if again, err := pl.pair(after[0], nil); err != nil || again != one {
+	if again, err := pl.pair(after[0]); err != nil || again != one {
 		t.Errorf("%v, error %v; want the pair that is there", again, err)
 	}
-	if other, err := pl.pair(after[1], nil); err != nil || other == one || string(other.Name) != "b:x" {
+	if other, err := pl.pair(after[1]); err != nil || other == one || string(other.Name) != "b:x" {
 		t.Errorf("%v, error %v; want another pair, b:x", other, err)
 	}
 }

@@ -26,8 +26,8 @@ func lastPath(p *player) *stream.PathStats { return last(p.summary.Paths) }
 var figureFields = newObject(slices.Concat(pathFields(innerPath), []field{
 	pathCount("count", func(s *stream.PathStats) *uint64 { return &s.Count }),
 	pathCount("synthetic", func(s *stream.PathStats) *uint64 { return &s.Synthetic }),
-	{"duration_unknown", optional, func(p *player) { lastPath(p).Unknown = p.unsigned() }},
 	pathCount("open", func(s *stream.PathStats) *uint64 { return &s.Open }),
+	{"duration_unknown", optional, func(p *player) { lastPath(p).Unknown = p.unsigned() }},
 	pathTime("total_ns", func(s *stream.PathStats) *time.Duration { return &s.Total }),
 	pathTime("self_ns", func(s *stream.PathStats) *time.Duration { return &s.Self }),
 	pathTime("min_ns", func(s *stream.PathStats) *time.Duration { return &s.Min }),

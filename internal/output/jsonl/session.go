@@ -134,8 +134,8 @@ func (s *Sink) phase(l line, p *stream.PathStats) line {
 	l = s.path(l, `{"path":`, p.Path)
 	l = l.count(`,"count":`, p.Count)
 	l = l.count(`,"synthetic":`, p.Synthetic)
-	l = l.count(`,"duration_unknown":`, p.Unknown)
 	l = l.count(`,"open":`, p.Open)
+	l = l.count(`,"duration_unknown":`, p.Unknown)
 	for _, d := range [...]struct {
 		key   string
 		value time.Duration
