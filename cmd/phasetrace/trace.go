@@ -209,3 +209,11 @@ func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	return ok && file.IsTerminal(f)
 }
+
+// columns is how many columns the terminal of a stream has, 0 if it is none.
+func columns(w io.Writer) int {
+	if f, ok := w.(*os.File); ok {
+		return file.Columns(f)
+	}
+	return 0
+}

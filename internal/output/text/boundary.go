@@ -4,6 +4,7 @@ package text
 
 import (
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/phasetrace/phasetrace/internal/gpu"
@@ -19,29 +20,37 @@ func (s *Sink) boundary(r *stream.Boundary) error {
 	if r.ExitThread != nil {
 		thread = r.ExitThread
 	}
-	b := s.line(r.Time, thread)
-	from := len(b)
-	depth := r.Path.Depth()
-	for range min(depth-1, maxIndent) {
+	start := len(s.out.B)
+	b := s.phase(s.line(r.Time, thread), r, exit)
+	if exit {
+		for n := human.Columns(b[start:]); n < s.layout.before()+s.layout.phase; n++ {
+			b = append(b, ' ')
+		}
+		from := len(b) + gap
+		b = human.AppendDuration(append(b, "  "...), time.Duration(r.Duration))
+		b = human.AppendPad(b, from, durationWidth)
+	}
+	return s.end(trim(s.details(s.origin(b, r, exit), r, exit)))
+}
+
+// phase appends indentation, arrow and name.
+func (s *Sink) phase(b []byte, r *stream.Boundary, exit bool) []byte {
+	from, depth := len(b), r.Path.Depth()
+	for range min(depth-1, s.layout.indent) {
 		b = append(b, "  "...)
 	}
-	if depth-1 > maxIndent {
+	if depth-1 > s.layout.indent {
 		b = append(strconv.AppendInt(append(b, '['), int64(depth), 10), "] "...)
 	}
+	before := s.layout.before() + len(b) - from
 	arrow, colour := "-> ", human.Green
 	if exit {
 		arrow, colour = "<- ", human.Cyan
+		before += gap + durationWidth
 	}
-	plain := human.WidthOf(b[from:]) // colour codes have no width
 	b = append(s.colour.Begin(b, colour), arrow...)
-	name := len(b)
-	b = human.AppendFit(b, r.Path.Name(), maxName)
-	plain += len(arrow) + human.WidthOf(b[name:])
-	b = s.colour.End(b)
-	for ; plain < phaseWidth; plain++ {
-		b = append(b, ' ')
-	}
-	return s.end(trim(s.details(b, r, exit)))
+	b = human.AppendFit(b, r.Path.Name(), s.layout.fit(maxName, before+len(arrow)))
+	return s.colour.End(b)
 }
 
 // trim takes trailing spaces away.
@@ -52,38 +61,93 @@ func trim(b []byte) []byte {
 	return b
 }
 
-func (s *Sink) details(b []byte, r *stream.Boundary, exit bool) []byte {
-	if exit {
-		from := len(b)
-		b = human.AppendDuration(append(b, "  "...), time.Duration(r.Duration))
-		b = human.AppendPad(b, from, 2+8)
-	}
+// origin appends what no marker of this thread has told.
+func (s *Sink) origin(b []byte, r *stream.Boundary, exit bool) []byte {
 	if r.Synthetic != stream.ReasonNone {
 		b = s.colour.Begin(append(b, "  "...), human.Yellow)
-		b = append(append(b, '['), verb(exit)...)
-		b = append(append(b, " by phasetrace: "...), synthetic(r.Synthetic)...)
+		b = s.synthetic(append(b, '['), r.Synthetic, exit)
 		b = s.colour.End(append(b, ']'))
 	}
 	if r.ExitThread != nil && r.Thread != nil {
-		b = append(b, "  entered on "...)
-		b = s.thread(b, r.Thread)
+		if s.layout.brief {
+			b = strconv.AppendInt(append(b, "  from "...), int64(r.Thread.TID), 10)
+		} else {
+			b = s.thread(append(b, "  entered on "...), r.Thread, maxThread)
+		}
 	}
-	if r.Lane != "" {
+	// A keyed phase has a lane of its own, made up for it. In short, the enter says
+	// what lane it is.
+	if r.Lane != "" && !r.Keyed && !(exit && s.layout.brief) {
 		b = human.AppendFit(append(b, "  lane="...), r.Lane, 20)
 	}
-	if !exit && len(r.Attributes) > 0 {
-		b, s.room = appendAttributes(append(b, "  "...), s.room, r.Attributes, attributeWidth)
-	}
-	b = cuts(b, r.Cut)
-	b = s.readings(b, r, exit)
-	return resident(b, &r.Resident)
+	return b
 }
 
-func verb(exit bool) string {
+// details appends attributes, which take the room that is left, and figures.
+func (s *Sink) details(b []byte, r *stream.Boundary, exit bool) []byte {
+	attributes := r.Attributes
 	if exit {
-		return "closed"
+		attributes = nil
 	}
-	return "opened"
+	left := s.layout.room - human.Columns(b[len(s.out.B):])
+	tail := s.figures(left, r, exit, len(attributes) > 0)
+	if len(attributes) > 0 {
+		room := max(left-gap-human.Columns(tail), minAttributes)
+		b, s.attributes = appendAttributes(append(b, "  "...), s.attributes, attributes, room)
+	}
+	return append(b, tail...)
+}
+
+// figures returns what stands behind the attributes. On a terminal that is each
+// detail that has room, whole, and an ellipsis for the others.
+func (s *Sink) figures(left int, r *stream.Boundary, exit, attributes bool) []byte {
+	if attributes {
+		left -= gap + minAttributes
+	}
+	f := fitter{b: s.tail[:0], left: left - ellipsisWidth, all: s.layout.width == 0}
+	f.b = cuts(f.b, r.Cut)
+	f.fit(0)
+	s.readings(&f, r, exit)
+	s.resident(&f, &r.Resident)
+	if f.more {
+		f.b = append(f.b, " "+human.Ellipsis...)
+	}
+	s.tail = f.b
+	return f.b
+}
+
+// ellipsisWidth is the room kept for the ellipsis that stands for what has none.
+const ellipsisWidth = 2
+
+// fitter takes details while there is room for them.
+type fitter struct {
+	b    []byte
+	left int // columns, less ellipsisWidth
+	all  bool
+	more bool // some had no room
+}
+
+// fit takes back what was appended since from if there is no room for it, and
+// everything after that.
+func (f *fitter) fit(from int) {
+	n := human.Columns(f.b[from:])
+	if f.more = f.more || !f.all && n > f.left; f.more {
+		f.b = f.b[:from]
+		return
+	}
+	f.left -= n
+}
+
+// synthetic says why phasetrace closed, or opened, a phase itself.
+func (s *Sink) synthetic(b []byte, why stream.Reason, exit bool) []byte {
+	if s.layout.brief {
+		return human.AppendFit(b, strings.ReplaceAll(string(why), "_", " "), maxName)
+	}
+	verb := "opened"
+	if exit {
+		verb = "closed"
+	}
+	return append(append(append(b, verb...), " by phasetrace: "...), synthetic(why)...)
 }
 
 // synthetic explains a reason.
@@ -126,7 +190,7 @@ func cuts(b []byte, c recorder.Cut) []byte {
 
 // readings appends the devices' readings, without those that the program does not
 // use.
-func (s *Sink) readings(b []byte, r *stream.Boundary, exit bool) []byte {
+func (s *Sink) readings(f *fitter, r *stream.Boundary, exit bool) {
 	shown, more := 0, 0
 	for i := range r.GPU {
 		g := &r.GPU[i]
@@ -136,13 +200,16 @@ func (s *Sink) readings(b []byte, r *stream.Boundary, exit bool) []byte {
 			more++
 		default:
 			shown++
-			b = s.reading(append(b, "  "...), g, exit)
+			from := len(f.b)
+			f.b = s.reading(append(f.b, "  "...), g, exit)
+			f.fit(from)
 		}
 	}
 	if more > 0 {
-		b = append(strconv.AppendInt(append(b, "  +"...), int64(more), 10), " GPUs"...)
+		from := len(f.b)
+		f.b = append(strconv.AppendInt(append(f.b, "  +"...), int64(more), 10), " GPUs"...)
+		f.fit(from)
 	}
-	return b
 }
 
 func (s *Sink) reading(b []byte, g *gpu.Reading, exit bool) []byte {
@@ -152,6 +219,9 @@ func (s *Sink) reading(b []byte, g *gpu.Reading, exit bool) []byte {
 		b = strconv.AppendInt(append(b, "gpu"...), int64(g.Device), 10)
 	}
 	b = append(b, ' ')
+	if s.layout.brief {
+		return briefReading(b, g, exit)
+	}
 	if g.Used.Known {
 		b = human.AppendBytes(b, g.Used.N)
 		b = append(b, " ("...)
@@ -182,17 +252,36 @@ func (s *Sink) reading(b []byte, g *gpu.Reading, exit bool) []byte {
 	return append(b, ')')
 }
 
+// briefReading appends the change within the phase at its exit, and what is used at
+// its enter.
+func briefReading(b []byte, g *gpu.Reading, exit bool) []byte {
+	switch {
+	case exit && g.Change.Known:
+		return human.AppendChange(b, g.Change.N)
+	case !exit && g.Used.Known:
+		return human.AppendBytes(b, g.Used.N)
+	}
+	return append(b, human.Unknown...)
+}
+
 // resident appends the resident set size if it changed within the phase;
 // otherwise every line would repeat the same number. JSON lines have them all.
-func resident(b []byte, r *stream.Resident) []byte {
+func (s *Sink) resident(f *fitter, r *stream.Resident) {
 	if !r.Known || !r.ChangeKnown || r.Change == 0 {
-		return b
+		return
 	}
-	b = append(b, "  rss "...)
+	from := len(f.b)
+	b := append(f.b, "  rss "...)
 	if r.Error > 0 {
 		b = append(b, '~')
 	}
-	b = human.AppendBytes(b, r.Bytes)
-	b = human.AppendChange(append(b, " ("...), r.Change)
-	return append(b, ')')
+	if s.layout.brief {
+		b = human.AppendChange(b, r.Change)
+	} else {
+		b = human.AppendBytes(b, r.Bytes)
+		b = append(human.AppendChange(append(b, " ("...), r.Change), ')')
+	}
+	f.b = b
+	f.left += ellipsisWidth // nothing comes behind
+	f.fit(from)
 }
