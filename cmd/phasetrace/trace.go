@@ -130,7 +130,7 @@ func (o *traceOptions) add(ctx context.Context, s *session.Session, command *pro
 
 // attached is called when every probe is in place.
 func (o *traceOptions) attached(ctx context.Context, a session.Attached, ready *readyFile, s *streams, say func(string)) error {
-	say(a.Message)
+	say(a.Message + o.offAdvice(a.Off))
 	return ready.announce(ctx, say, func() {
 		if !s.ownProcess {
 			return

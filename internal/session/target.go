@@ -24,6 +24,9 @@ type target struct {
 	direct  bool           // its executable is a dynamic linker, which was told what to run
 	// spawning: it is held until Run.
 	spawning bool
+	launched bool // it was started for us
+	// forked: that it has children has been told.
+	forked   bool
 	counters counters
 }
 

@@ -188,6 +188,7 @@ func (w *watcher) sweep() {
 		}
 	}
 	w.releaseIdle()
+	w.tellForks()
 	w.report()
 }
 
@@ -197,6 +198,7 @@ func (w *watcher) gone(e ending) {
 	if t == nil || t.started != 0 && t.started != e.started {
 		return // or its id is another process's by now
 	}
+	w.tellForks() // a zombie still knows
 	delete(w.targets, e.pid)
 	t.counters.end(&w.shortfall)
 	w.release(t)
