@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/phasetrace/phasetrace/internal/fixture"
+	"github.com/phasetrace/phasetrace/internal/output/human"
 	"github.com/phasetrace/phasetrace/internal/output/jsonl"
 	"github.com/phasetrace/phasetrace/internal/output/outputtest"
 	"github.com/phasetrace/phasetrace/internal/stream"
@@ -161,6 +162,53 @@ func TestOneSummary(t *testing.T) {
 			if onErr != test.onErr || summaries(outText.String()) != test.onOut {
 				t.Errorf("%d summaries on standard error or the terminal and %d on standard output, want %d and %d",
 					onErr, summaries(outText.String()), test.onErr, test.onOut)
+			}
+		})
+	}
+}
+
+// On a terminal lines are as wide as it is, and NO_COLOR is heeded.
+func TestTerminal(t *testing.T) {
+	t.Setenv("TERM", "xterm")
+	for _, test := range []struct {
+		noColor, format string
+		columns, widest int // widest: at least
+	}{
+		{"", "text", 80, 75}, {"1", "text", 80, 75}, {"1", "text", 200, 150}, {"1", "summary", 80, 75}, {"1", "jsonl", 80, 75},
+	} {
+		t.Run(fmt.Sprintf("%s %d %q", test.format, test.columns, test.noColor), func(t *testing.T) {
+			t.Setenv("NO_COLOR", test.noColor)
+			screen, terminal := openTerminal(t)
+			if err := unix.IoctlSetWinsize(int(screen.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 50, Col: uint16(test.columns)}); err != nil {
+				t.Fatal(err)
+			}
+			shown := make(chan string, 1)
+			go func() {
+				text, _ := io.ReadAll(screen)
+				shown <- string(text)
+			}()
+			s := &streams{out: terminal, err: io.Discard}
+			if test.format == "jsonl" { // the summary comes on standard error
+				s = &streams{out: io.Discard, err: terminal}
+			}
+			out, err := openOutputs(t.Context(), &traceOptions{format: test.format}, s, func(m string) { t.Error(m) })
+			if err != nil {
+				t.Fatal(err)
+			}
+			session := outputtest.Typical()
+			if err := errors.Join(session.Play(out), out.finish(&session.Summary)); err != nil {
+				t.Fatal(err)
+			}
+			terminal.Close()
+			text, widest := <-shown, 0
+			if coloured := strings.Contains(text, "\x1b"); coloured != (test.noColor == "") {
+				t.Errorf("NO_COLOR=%q, and colours: %v", test.noColor, coloured)
+			}
+			for line := range strings.Lines(text) {
+				widest = max(widest, human.Columns([]byte(strings.TrimRight(line, "\r\n"))))
+			}
+			if widest > test.columns || widest < test.widest {
+				t.Errorf("the widest line has %d columns, the terminal %d:\n%s", widest, test.columns, text)
 			}
 		})
 	}

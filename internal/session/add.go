@@ -99,7 +99,7 @@ func (w *watcher) addSeen(ctx context.Context, t *target, v *view, in Target) er
 // mayComeLater reports whether markers are to be expected although there is
 // none yet: followed processes run other programs, and a program loads more
 // libraries, as the java launcher does its virtual machine. Markers that are left
-// alone, or off, are there already.
+// alone, or off, are there already. A static program that runs seldom loads any.
 func (w *watcher) mayComeLater(v *view) bool {
 	switch {
 	case w.cfg.Follow:
@@ -109,7 +109,7 @@ func (w *watcher) mayComeLater(v *view) bool {
 	case v.starting:
 		return true
 	}
-	return w.cfg.Await && w.plan.refused == 0 && len(w.plan.leftOff(v.open)) == 0
+	return w.cfg.Await && !v.linker.static && w.plan.refused == 0 && len(w.plan.leftOff(v.open)) == 0
 }
 
 func (w *watcher) noMarkers(l *looked) error {

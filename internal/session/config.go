@@ -24,7 +24,7 @@ type Config struct {
 	// unsafely; see loader.Rewriting.
 	UnsafeNops bool
 	// Await keeps a running process as a target although nothing in it can be traced
-	// yet, if its dynamic linker tells of libraries that it loads later.
+	// yet, if it has a dynamic linker that tells of libraries that are loaded later.
 	Await bool
 	// Libraries are files to attach to although no process maps them yet.
 	Libraries []string

@@ -52,7 +52,7 @@ func (e *NoMarkersError) Error() string {
 	}
 	b.WriteString(first(e.Files))
 	if len(e.Skipped) > 0 {
-		fmt.Fprintf(&b, "; could not read %s", list(e.Skipped))
+		fmt.Fprintf(&b, "; not all could be read: %s", list(e.Skipped))
 	}
 	return b.String()
 }

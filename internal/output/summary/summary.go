@@ -99,6 +99,9 @@ type printer struct {
 
 func (p *printer) printf(format string, args ...any) { p.b = fmt.Appendf(p.b, format, args...) }
 
+// noteWidth is the longest note shown, in columns: notes name files.
+const noteWidth = 500
+
 // text escapes and cuts a foreign string to fit on a line.
 func text(s string) string { return human.Fit(s, 200) }
 
@@ -268,7 +271,7 @@ func (p *printer) notes() {
 	p.heading(false, "notes")
 	for i := range notes[:min(len(notes), p.o.MaxItems)] {
 		n := &notes[i]
-		p.printf("  %s", text(n.What))
+		p.printf("  %s", human.Fit(n.What, noteWidth))
 		if n.Count > 0 {
 			p.printf(" (%s×)", human.Count(n.Count))
 		}
