@@ -92,11 +92,11 @@ func (o *traceOptions) offAdvice(off session.Off) string {
 	if len(o.command) > 0 && len(off.Files) <= maxListed && !slices.ContainsFunc(off.Files, func(p string) bool { return !plain(p) }) {
 		which = strings.Join(off.Files, " ")
 	}
-	verb := "is"
+	noun := "pair is"
 	if off.Pairs > 1 {
-		verb = "are"
+		noun = "pairs are"
 	}
-	return fmt.Sprintf("; %s more %s off: phasetrace list %s", human.Count(uint64(off.Pairs)), verb, which)
+	return fmt.Sprintf("%s more %s off: phasetrace list %s", human.Count(uint64(off.Pairs)), noun, which)
 }
 
 // maxAdvised bounds the pairs that a message names.

@@ -214,6 +214,29 @@ func TestTerminal(t *testing.T) {
 	}
 }
 
+// Messages are broken between words on a terminal, but not what may be copied.
+func TestMessagesFit(t *testing.T) {
+	screen, terminal := openTerminal(t)
+	if err := unix.IoctlSetWinsize(int(screen.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 50, Col: 30}); err != nil {
+		t.Fatal(err)
+	}
+	s := &streams{err: terminal}
+	s.say("attached to postgres (pid 3913)")
+	s.say("1 pair is off: --pair 'a:b/c;name=two words'")
+	terminal.Close()
+	text, _ := io.ReadAll(screen)
+	const want = "phasetrace: attached to\r\n            postgres (pid\r\n            3913)\r\n" +
+		"phasetrace: 1 pair is off: --pair 'a:b/c;name=two words'\r\n"
+	if string(text) != want {
+		t.Errorf("it says\n%s\nwant\n%s", text, want)
+	}
+	var piped bytes.Buffer
+	(&streams{err: &piped}).say("attached to postgres (pid 3913)")
+	if piped.String() != "phasetrace: attached to postgres (pid 3913)\n" {
+		t.Errorf("in a pipe it says %q", piped.String())
+	}
+}
+
 // summaries counts the summaries that a person could read in a text.
 func summaries(text string) int { return strings.Count(text, "20,014 boundaries of ") }
 
