@@ -69,18 +69,22 @@ func (s *Sink) origin(b []byte, r *stream.Boundary, exit bool) []byte {
 		b = s.colour.End(append(b, ']'))
 	}
 	if r.ExitThread != nil && r.Thread != nil {
-		if s.layout.brief {
-			b = strconv.AppendInt(append(b, "  from "...), int64(r.Thread.TID), 10)
-		} else {
-			b = s.thread(append(b, "  entered on "...), r.Thread, maxThread)
+		from := len(b)
+		b = s.thread(append(b, "  entered on "...), r.Thread, maxThread)
+		if !s.fits(b) {
+			b = strconv.AppendInt(append(b[:from], "  from "...), int64(r.Thread.TID), 10)
 		}
 	}
-	// A keyed phase has a lane of its own, made up for it. In short, the enter says
-	// what lane it is.
-	if r.Lane != "" && !r.Keyed && !(exit && s.layout.brief) {
+	// The lane is told at the enter. A keyed phase has one of its own, made up for it.
+	if r.Lane != "" && !r.Keyed && !exit {
 		b = human.AppendFit(append(b, "  lane="...), r.Lane, 20)
 	}
 	return b
+}
+
+// fits reports whether a line that was begun in the sink's buffer has room.
+func (s *Sink) fits(b []byte) bool {
+	return s.layout.width == 0 || human.Columns(b[len(s.out.B):]) <= s.layout.width
 }
 
 // details appends attributes, which take the room that is left, and figures.
@@ -90,7 +94,11 @@ func (s *Sink) details(b []byte, r *stream.Boundary, exit bool) []byte {
 		attributes = nil
 	}
 	left := s.layout.room - human.Columns(b[len(s.out.B):])
-	tail := s.figures(left, r, exit, len(attributes) > 0)
+	reserved := 0
+	if len(attributes) > 0 {
+		reserved = gap + min(len(attributes), max(left/2, minAttributes))
+	}
+	tail := s.figures(left-reserved, r, exit)
 	if len(attributes) > 0 {
 		room := max(left-gap-human.Columns(tail), minAttributes)
 		b, s.attributes = appendAttributes(append(b, "  "...), s.attributes, attributes, room)
@@ -99,14 +107,12 @@ func (s *Sink) details(b []byte, r *stream.Boundary, exit bool) []byte {
 }
 
 // figures returns what stands behind the attributes. On a terminal that is each
-// detail that has room, whole, and an ellipsis for the others.
-func (s *Sink) figures(left int, r *stream.Boundary, exit, attributes bool) []byte {
-	if attributes {
-		left -= gap + minAttributes
-	}
+// detail that has room, in short where it has little, and an ellipsis for the
+// others.
+func (s *Sink) figures(left int, r *stream.Boundary, exit bool) []byte {
 	f := fitter{b: s.tail[:0], left: left - ellipsisWidth, all: s.layout.width == 0}
 	f.b = cuts(f.b, r.Cut)
-	f.fit(0)
+	f.more = !f.fit(0)
 	s.readings(&f, r, exit)
 	s.resident(&f, &r.Resident)
 	if f.more {
@@ -124,30 +130,32 @@ type fitter struct {
 	b    []byte
 	left int // columns, less ellipsisWidth
 	all  bool
-	more bool // some had no room
+	more bool // some had no room: nothing comes behind
 }
 
 // fit takes back what was appended since from if there is no room for it, and
-// everything after that.
-func (f *fitter) fit(from int) {
+// reports whether there is.
+func (f *fitter) fit(from int) bool {
 	n := human.Columns(f.b[from:])
-	if f.more = f.more || !f.all && n > f.left; f.more {
+	if f.more || !f.all && n > f.left {
 		f.b = f.b[:from]
-		return
+		return false
 	}
 	f.left -= n
+	return true
 }
 
 // synthetic says why phasetrace closed, or opened, a phase itself.
 func (s *Sink) synthetic(b []byte, why stream.Reason, exit bool) []byte {
-	if s.layout.brief {
-		return human.AppendFit(b, strings.ReplaceAll(string(why), "_", " "), maxName)
-	}
-	verb := "opened"
+	from, verb := len(b), "opened"
 	if exit {
 		verb = "closed"
 	}
-	return append(append(append(b, verb...), " by phasetrace: "...), synthetic(why)...)
+	b = append(append(append(b, verb...), " by phasetrace: "...), synthetic(why)...)
+	if s.fits(append(b, ']')) {
+		return b
+	}
+	return human.AppendFit(b[:from], strings.ReplaceAll(string(why), "_", " "), maxName)
 }
 
 // synthetic explains a reason.
@@ -200,28 +208,38 @@ func (s *Sink) readings(f *fitter, r *stream.Boundary, exit bool) {
 			more++
 		default:
 			shown++
-			from := len(f.b)
-			f.b = s.reading(append(f.b, "  "...), g, exit)
-			f.fit(from)
+			s.fitReading(f, g, exit)
 		}
 	}
 	if more > 0 {
 		from := len(f.b)
 		f.b = append(strconv.AppendInt(append(f.b, "  +"...), int64(more), 10), " GPUs"...)
-		f.fit(from)
+		f.more = !f.fit(from)
 	}
 }
 
-func (s *Sink) reading(b []byte, g *gpu.Reading, exit bool) []byte {
-	if g.Device >= 0 && g.Device < len(s.labels) {
-		b = append(b, s.labels[g.Device]...)
+// fitReading appends a reading, or its short form.
+func (s *Sink) fitReading(f *fitter, g *gpu.Reading, exit bool) {
+	from := len(f.b)
+	f.b = s.label(append(f.b, "  "...), g.Device)
+	label := len(f.b)
+	if f.b = reading(f.b, g, exit); !f.fit(from) {
+		f.b = briefReading(f.b[:label], g, exit)
+		f.more = !f.fit(from)
+	}
+}
+
+// label appends a device's name and a space.
+func (s *Sink) label(b []byte, device int) []byte {
+	if device >= 0 && device < len(s.labels) {
+		b = append(b, s.labels[device]...)
 	} else {
-		b = strconv.AppendInt(append(b, "gpu"...), int64(g.Device), 10)
+		b = strconv.AppendInt(append(b, "gpu"...), int64(device), 10)
 	}
-	b = append(b, ' ')
-	if s.layout.brief {
-		return briefReading(b, g, exit)
-	}
+	return append(b, ' ')
+}
+
+func reading(b []byte, g *gpu.Reading, exit bool) []byte {
 	if g.Used.Known {
 		b = human.AppendBytes(b, g.Used.N)
 		b = append(b, " ("...)
@@ -271,17 +289,16 @@ func (s *Sink) resident(f *fitter, r *stream.Resident) {
 		return
 	}
 	from := len(f.b)
-	b := append(f.b, "  rss "...)
+	f.b = append(f.b, "  rss "...)
 	if r.Error > 0 {
-		b = append(b, '~')
+		f.b = append(f.b, '~')
 	}
-	if s.layout.brief {
-		b = human.AppendChange(b, r.Change)
-	} else {
-		b = human.AppendBytes(b, r.Bytes)
-		b = append(human.AppendChange(append(b, " ("...), r.Change), ')')
-	}
-	f.b = b
+	figure := len(f.b)
 	f.left += ellipsisWidth // nothing comes behind
-	f.fit(from)
+	f.b = human.AppendBytes(f.b, r.Bytes)
+	f.b = append(human.AppendChange(append(f.b, " ("...), r.Change), ')')
+	if !f.fit(from) {
+		f.b = human.AppendChange(f.b[:figure], r.Change)
+		f.more = !f.fit(from)
+	}
 }

@@ -15,12 +15,11 @@ type layout struct {
 	room  int // in which strings are laid out, in columns of a line
 	time, thread,
 	phase int // widths of columns; phase is of indentation, arrow and name
-	indent int  // levels; deeper phases show their depth
-	brief  bool // details are told in short
+	indent int // levels; deeper phases show their depth
 }
 
-// briefBelow is the width below which lines have no room for details in full.
-const briefBelow = 120
+// narrowBelow is the width below which columns are narrow.
+const narrowBelow = 110
 
 // The narrowest layout has room for a name, a duration and a short detail in 80
 // columns.
@@ -37,8 +36,8 @@ func layoutFor(width int) layout {
 	switch {
 	case width <= 0:
 		l.width, l.room = 0, FileWidth
-	case width < briefBelow:
-		l.time, l.thread, l.phase, l.indent, l.brief = 11, 16, 22, 6, true
+	case width < narrowBelow:
+		l.time, l.thread, l.phase, l.indent = 11, 16, 22, 6
 	}
 	return l
 }
