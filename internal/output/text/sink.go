@@ -116,7 +116,8 @@ func (s *Sink) fold(b []byte, indent int) {
 	s.out.B = append(b, '\n')
 }
 
-// Start writes the column heads.
+// Start writes nothing yet: the head comes with the first line, under what is said
+// about the start.
 func (s *Sink) Start(r *stream.Start) error {
 	s.begin = r.Time
 	for _, p := range r.Processes {
@@ -125,17 +126,17 @@ func (s *Sink) Start(r *stream.Start) error {
 	for i := range r.Devices {
 		s.device(&r.Devices[i])
 	}
-	s.measure()
+	return s.Flush()
+}
+
+// head writes the column heads.
+func (s *Sink) head() {
 	b := s.colour.Begin(s.out.B, human.Bold)
 	from := len(b)
-	b = append(human.AppendPad(b, from, s.layout.time-len("seconds")), "seconds"...)
-	b = append(b, "  "...)
+	b = append(human.AppendPad(b, from, s.layout.time-len("seconds")), "seconds  "...)
 	from = len(b)
 	b = append(human.AppendPad(append(b, s.threadHead()...), from, s.layout.thread), "  phase"...)
-	if err := s.end(s.colour.End(b)); err != nil {
-		return err
-	}
-	return s.Flush()
+	s.out.B = append(s.colour.End(b), '\n')
 }
 
 // threadHead is the head of the column of threads. Of one process it says which:
@@ -181,6 +182,7 @@ func (s *Sink) device(d *gpu.Device) {
 func (s *Sink) stamp(t int64) []byte {
 	if !s.began {
 		s.begin, s.began = min(s.begin, t), true
+		s.head()
 	}
 	b := s.colour.Begin(s.out.B, human.Dim)
 	b = human.AppendSeconds(b, time.Duration(max(t-s.begin, 0)), s.layout.time)
