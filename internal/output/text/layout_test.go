@@ -110,6 +110,36 @@ func TestColumnsStay(t *testing.T) {
 	}
 }
 
+// A name gives way to the ids, which stay whole.
+func TestThreads(t *testing.T) {
+	process := &stream.Process{PID: 4194303}
+	for _, test := range []struct {
+		many  bool
+		name  string
+		tid   int
+		width int
+		want  string
+	}{
+		{false, "worker", 4194304, 16, "worker/4194304"},
+		{false, "worker thread", 4194304, 16, "worker …/4194304"},
+		{false, "worker thread", 4194303, 16, "worker thread"},
+		{false, "", 4194303, 16, "4194303"},
+		{false, "", 4194304, 16, "4194304"},
+		{true, "", 4194303, 16, "4194303"},
+		{true, "main", 4194303, 16, "4194303 main"},
+		{true, "worker", 4194304, 16, "4194303 4194304"},
+		{true, "worker", 4194304, 20, "4194303 wor…/4194304"},
+		{true, "w", 5, 16, "4194303 w/5"},
+	} {
+		sink := New(io.Discard, "test", Options{})
+		sink.first, sink.many = 4194303, test.many
+		got := string(sink.thread(nil, &stream.Thread{TID: test.tid, Name: test.name, Process: process}, test.width))
+		if got != test.want || human.Width(got) > test.width {
+			t.Errorf("%+v is %q", test, got)
+		}
+	}
+}
+
 func column(line, what string) int {
 	before, _, found := strings.Cut(line, what)
 	if !found {
