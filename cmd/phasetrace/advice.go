@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/phasetrace/phasetrace/internal/doctor"
@@ -67,10 +68,35 @@ func gpuAdvice(s gpu.Status) string {
 
 // topicAdvice says what the user can do about what a session tells of.
 func topicAdvice(t session.Topic) string {
-	if t == session.TopicLibrary {
+	switch t {
+	case session.TopicLibrary:
 		return "name such libraries with --library FILE"
+	case session.TopicChildren:
+		return "-f traces them"
 	}
 	return ""
+}
+
+// maxListed bounds the files that a command to copy names.
+const maxListed = 3
+
+// offAdvice says how many pairs are off beside those that are traced, and which
+// command shows them. A command that was started may be over by then: its files are
+// not.
+func (o *traceOptions) offAdvice(off session.Off) string {
+	if off.Pairs == 0 {
+		return ""
+	}
+	which := fmt.Sprintf("-p %d", off.PID)
+	plain := func(path string) bool { return !strings.ContainsAny(path, " \t\n'\"\\$`*?[(&;|<>~#!{") }
+	if len(o.command) > 0 && len(off.Files) <= maxListed && !slices.ContainsFunc(off.Files, func(p string) bool { return !plain(p) }) {
+		which = strings.Join(off.Files, " ")
+	}
+	noun := "pair is"
+	if off.Pairs > 1 {
+		noun = "pairs are"
+	}
+	return fmt.Sprintf("%s more %s off: phasetrace list %s", human.Count(uint64(off.Pairs)), noun, which)
 }
 
 // maxAdvised bounds the pairs that a message names.

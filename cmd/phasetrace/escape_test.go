@@ -29,7 +29,7 @@ func TestMessagesAreEscaped(t *testing.T) {
 	p.Expect("ready")
 	pid := strconv.Itoa(p.Pid())
 	tracer := startPhasetrace(t, nil, "-p", pid, "--gpu", "off")
-	failed := looked("-p", pid, "--gpu", "off", "--pair", "no:one/two")
+	failed := looked("-p", pid, "--gpu", "off", "--no-wait", "--pair", "no:one/two")
 	p.WriteLine("go")
 	p.ReadAll()
 	p.WaitOK()

@@ -26,6 +26,7 @@ import (
 type traceOptions struct {
 	pids        []string
 	follow      bool
+	noWait      bool
 	pairs       []string
 	libraries   []string
 	duration    time.Duration
@@ -62,6 +63,9 @@ func (o *traceOptions) register(f *pflag.FlagSet, which int) {
 	if which == traceFlags {
 		f.StringArrayVarP(&o.pids, "pid", "p", nil, "trace process `PID`; repeatable")
 	}
+	if which == traceFlags {
+		f.BoolVar(&o.noWait, "no-wait", false, "end at once if a process has no markers yet, instead of waiting for libraries that it loads")
+	}
 	f.BoolVarP(&o.follow, "follow", "f", false, "trace children too, from their first instruction")
 	f.StringArrayVar(&o.pairs, "pair", nil, "trace the markers of `SPEC` instead of the default choice, with + in front in addition to it: [+]PROVIDER:ENTER/EXIT[,EXIT…][;name=…][;attr.KEY=argN[:TYPE]][;exit.attr.KEY=argN[:TYPE]][;lane=NAME][;key=argN[+argM][/argN[+argM]]][;reentrant=false]; repeatable")
 	f.BoolVar(&o.noArguments, "no-arguments", false, "do not show the integer arguments of markers that were paired by their names")
@@ -86,7 +90,7 @@ func (o *traceOptions) register(f *pflag.FlagSet, which int) {
 // parse checks the flags and turns them into options of a session.
 func (o *traceOptions) parse() (session.Config, error) {
 	out := session.Config{
-		Follow: o.follow, UnsafeNops: o.unsafeNops, NoArguments: o.noArguments, Libraries: o.libraries, Duration: o.duration,
+		Follow: o.follow, Await: !o.noWait, UnsafeNops: o.unsafeNops, NoArguments: o.noArguments, Libraries: o.libraries, Duration: o.duration,
 		SessionID: o.sessionID, Version: version(), Count: o.aggregate, Rank: int32(o.rank),
 	}
 	if o.flags.Changed("rank") {

@@ -48,7 +48,9 @@ type output struct {
 // openOutputs opens what -o and --format ask for, before anything is attached.
 // Where that is a pipe it waits for the reader until ctx ends.
 func openOutputs(ctx context.Context, o *traceOptions, s *streams, say func(string)) (*outputs, error) {
-	out := &outputs{say: say, afterOptions: summary.Options{Colour: human.ColourWanted(isTerminal(s.err), os.Getenv)}}
+	out := &outputs{say: say, afterOptions: summary.Options{
+		Colour: human.ColourWanted(isTerminal(s.err), os.Getenv), Width: columns(s.err),
+	}}
 	shows, wants := false, false
 	for _, path := range o.outputPaths() {
 		d, err := o.openOutput(ctx, path, s, say)
@@ -68,6 +70,7 @@ func openOutputs(ctx context.Context, o *traceOptions, s *streams, say func(stri
 func (o *traceOptions) openOutput(ctx context.Context, path string, s *streams, say func(string)) (*output, error) {
 	d := &output{name: path}
 	var w io.Writer = s.out
+	width := func() int { return columns(s.out) }
 	if path == file.Stdout {
 		d.name = "standard output"
 	} else {
@@ -75,10 +78,10 @@ func (o *traceOptions) openOutput(ctx context.Context, path string, s *streams, 
 		if err != nil {
 			return nil, err
 		}
-		d.file, w = f, f
+		d.file, w, width = f, f, f.Columns
 	}
 	onTerminal := d.file == nil && isTerminal(w) || d.file != nil && d.file.IsTerminal()
-	options := summary.Options{Colour: human.ColourWanted(onTerminal, os.Getenv)}
+	options := summary.Options{Colour: human.ColourWanted(onTerminal, os.Getenv), Width: width()}
 	var sink stream.Sink
 	switch o.formatOf(path) {
 	case "jsonl":
@@ -86,7 +89,7 @@ func (o *traceOptions) openOutput(ctx context.Context, path string, s *streams, 
 	case "summary":
 		sink, d.shows = summary.New(w, options), onTerminal
 	default:
-		sink, d.shows, d.wants = text.New(w, d.name, text.Options{Summary: options}), onTerminal, isTerminal(s.err)
+		sink, d.shows, d.wants = text.New(w, d.name, text.Options{Summary: options, Width: width}), onTerminal, isTerminal(s.err)
 	}
 	d.sink = stream.Async(sink, stream.AsyncOptions{
 		Name: d.name, Patience: outputPatience, Wait: waiting(ctx, d.name, say),

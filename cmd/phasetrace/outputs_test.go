@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/phasetrace/phasetrace/internal/fixture"
+	"github.com/phasetrace/phasetrace/internal/output/human"
 	"github.com/phasetrace/phasetrace/internal/output/jsonl"
 	"github.com/phasetrace/phasetrace/internal/output/outputtest"
 	"github.com/phasetrace/phasetrace/internal/stream"
@@ -163,6 +164,76 @@ func TestOneSummary(t *testing.T) {
 					onErr, summaries(outText.String()), test.onErr, test.onOut)
 			}
 		})
+	}
+}
+
+// On a terminal lines are as wide as it is, and NO_COLOR is heeded.
+func TestTerminal(t *testing.T) {
+	t.Setenv("TERM", "xterm")
+	for _, test := range []struct {
+		noColor, format string
+		columns, widest int // widest: at least
+	}{
+		{"", "text", 80, 75}, {"1", "text", 80, 75}, {"1", "text", 200, 150}, {"1", "summary", 80, 75}, {"1", "jsonl", 80, 75},
+	} {
+		t.Run(fmt.Sprintf("%s %d %q", test.format, test.columns, test.noColor), func(t *testing.T) {
+			t.Setenv("NO_COLOR", test.noColor)
+			screen, terminal := openTerminal(t)
+			if err := unix.IoctlSetWinsize(int(screen.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 50, Col: uint16(test.columns)}); err != nil {
+				t.Fatal(err)
+			}
+			shown := make(chan string, 1)
+			go func() {
+				text, _ := io.ReadAll(screen)
+				shown <- string(text)
+			}()
+			s := &streams{out: terminal, err: io.Discard}
+			if test.format == "jsonl" { // the summary comes on standard error
+				s = &streams{out: io.Discard, err: terminal}
+			}
+			out, err := openOutputs(t.Context(), &traceOptions{format: test.format}, s, func(m string) { t.Error(m) })
+			if err != nil {
+				t.Fatal(err)
+			}
+			session := outputtest.Typical()
+			if err := errors.Join(session.Play(out), out.finish(&session.Summary)); err != nil {
+				t.Fatal(err)
+			}
+			terminal.Close()
+			text, widest := <-shown, 0
+			if coloured := strings.Contains(text, "\x1b"); coloured != (test.noColor == "") {
+				t.Errorf("NO_COLOR=%q, and colours: %v", test.noColor, coloured)
+			}
+			for line := range strings.Lines(text) {
+				widest = max(widest, human.Columns([]byte(strings.TrimRight(line, "\r\n"))))
+			}
+			if widest > test.columns || widest < test.widest {
+				t.Errorf("the widest line has %d columns, the terminal %d:\n%s", widest, test.columns, text)
+			}
+		})
+	}
+}
+
+// Messages are broken between words on a terminal, but not what may be copied.
+func TestMessagesFit(t *testing.T) {
+	screen, terminal := openTerminal(t)
+	if err := unix.IoctlSetWinsize(int(screen.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 50, Col: 30}); err != nil {
+		t.Fatal(err)
+	}
+	s := &streams{err: terminal}
+	s.say("attached to postgres (pid 3913)")
+	s.say("1 pair is off: --pair 'a:b/c;name=two words'")
+	terminal.Close()
+	text, _ := io.ReadAll(screen)
+	const want = "phasetrace: attached to\r\n            postgres (pid\r\n            3913)\r\n" +
+		"phasetrace: 1 pair is off: --pair 'a:b/c;name=two words'\r\n"
+	if string(text) != want {
+		t.Errorf("it says\n%s\nwant\n%s", text, want)
+	}
+	var piped bytes.Buffer
+	(&streams{err: &piped}).say("attached to postgres (pid 3913)")
+	if piped.String() != "phasetrace: attached to postgres (pid 3913)\n" {
+		t.Errorf("in a pipe it says %q", piped.String())
 	}
 }
 

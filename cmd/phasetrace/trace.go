@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/phasetrace/phasetrace/internal/stream"
 
@@ -27,7 +28,7 @@ func trace(ctx context.Context, o *traceOptions, s *streams) error {
 	if err != nil {
 		return err
 	}
-	opts.Message = func(m string) { fmt.Fprintf(s.err, "phasetrace: %s\n", human.Escape(m)) }
+	opts.Message = s.say
 	if s.ownProcess && s.worker == nil {
 		if done, err := o.front(opts.Message); done {
 			return err
@@ -131,6 +132,9 @@ func (o *traceOptions) add(ctx context.Context, s *session.Session, command *pro
 // attached is called when every probe is in place.
 func (o *traceOptions) attached(ctx context.Context, a session.Attached, ready *readyFile, s *streams, say func(string)) error {
 	say(a.Message)
+	if off := o.offAdvice(a.Off); off != "" {
+		say(off)
+	}
 	return ready.announce(ctx, say, func() {
 		if !s.ownProcess {
 			return
@@ -208,4 +212,22 @@ func commandStatus(err error) int {
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	return ok && file.IsTerminal(f)
+}
+
+// say writes a message to standard error. On a terminal it is broken between words,
+// unless it quotes what a user may want to copy.
+func (s *streams) say(message string) {
+	line := []byte("phasetrace: " + human.Escape(message))
+	if !strings.Contains(message, "'") {
+		line = human.AppendFolded(nil, line, columns(s.err), len("phasetrace: "))
+	}
+	_, _ = s.err.Write(append(line, '\n'))
+}
+
+// columns is how many columns the terminal of a stream has, 0 if it is none.
+func columns(w io.Writer) int {
+	if f, ok := w.(*os.File); ok {
+		return file.Columns(f)
+	}
+	return 0
 }

@@ -13,8 +13,8 @@ import (
 )
 
 func TestParseStat(t *testing.T) {
-	const tail = " S 7351 7351 4111 0 -1 4194304 100 0 0 0 0 0 0 0 20 0 3 0 73944 3133440 382\n"
-	want := stat{PID: 12, State: 'S', Parent: 7351, Threads: 3, StartTime: 73944}
+	const tail = " S 7351 7351 4111 0 -1 4194304 100 17 0 0 0 0 0 0 20 0 3 0 73944 3133440 382\n"
+	want := stat{PID: 12, State: 'S', Parent: 7351, Threads: 3, StartTime: 73944, ChildFaults: 17}
 	for _, comm := range []string{"cat", "", "a b", "a) S 1 (b", ")", "((", "x\ny", "\xff\x1b[2J"} {
 		want.Comm = comm
 		got, err := parseStat([]byte("12 (" + comm + ")" + tail))

@@ -23,6 +23,9 @@ type stat struct {
 	Kernel    bool
 	Threads   int
 	StartTime uint64 // clock ticks since boot
+	// ChildFaults are the minor page faults of the children that it has waited for,
+	// and theirs.
+	ChildFaults uint64
 }
 
 var errStat = errors.New("malformed stat line")
@@ -49,12 +52,13 @@ func parseStat(line []byte) (stat, error) {
 	s.State = fields[0][0]
 	parent, err1 := strconv.Atoi(fields[1])
 	flags, err2 := strconv.ParseUint(fields[6], 10, 64)
-	threads, err3 := strconv.Atoi(fields[17])
-	start, err4 := strconv.ParseUint(fields[19], 10, 64)
-	if err := errors.Join(err1, err2, err3, err4); err != nil || parent < 0 || threads < 0 {
+	faults, err3 := strconv.ParseUint(fields[8], 10, 64)
+	threads, err4 := strconv.Atoi(fields[17])
+	start, err5 := strconv.ParseUint(fields[19], 10, 64)
+	if err := errors.Join(err1, err2, err3, err4, err5); err != nil || parent < 0 || threads < 0 {
 		return stat{}, errStat
 	}
-	s.Parent, s.Threads, s.StartTime = parent, threads, start
+	s.Parent, s.Threads, s.StartTime, s.ChildFaults = parent, threads, start, faults
 	s.Kernel = flags&kernelThreadFlag != 0
 	return s, nil
 }

@@ -30,7 +30,7 @@ func (w *watcher) add(ctx context.Context, in Target) error {
 		return fmt.Errorf("process %d: %w", pid, withRemedy(err))
 	}
 	defer v.close()
-	t := &target{pid: pid, proc: proc, started: proc.StartTime, reach: newReach(), spawning: in.Spawned != nil}
+	t := &target{pid: pid, proc: proc, started: proc.StartTime, reach: newReach(), spawning: in.Spawned != nil, launched: in.Spawned != nil}
 	if err := w.addSeen(ctx, t, v, in); err != nil {
 		delete(w.targets.byPID, pid)
 		if w.tracer != nil {
@@ -90,21 +90,19 @@ func (w *watcher) watchEnd(t *target) {
 }
 
 // mayComeLater reports whether markers are to be expected although there is
-// none yet: followed processes run other programs, and a program that is only
-// starting loads more libraries, as the java launcher does its virtual machine.
+// none yet: followed processes run other programs, and a program loads more
+// libraries, as the java launcher does its virtual machine. Markers that are left
+// alone, or off, are there already. A static program that runs seldom loads any.
 func (w *watcher) mayComeLater(v *view) bool {
-	if w.cfg.Follow {
+	switch {
+	case w.cfg.Follow:
+		return true
+	case !v.linker.watchable():
+		return false
+	case v.starting:
 		return true
 	}
-	if v.starting && v.linker.watchable() {
-		why := "no USDT markers in the program yet"
-		if len(w.plan.leftOff(v.open)) > 0 {
-			why = "nothing in the program is traced by default"
-		}
-		w.report.say("%s; watching the libraries it loads", why)
-		return true
-	}
-	return false
+	return w.cfg.Await && !v.linker.static && w.plan.refused == 0 && len(w.plan.leftOff(v.open)) == 0
 }
 
 func (w *watcher) noMarkers(l *looked) error {
@@ -145,19 +143,4 @@ func (w *watcher) remove(pid int) error {
 		w.core.endSoon(ending{pid: pid, started: p.StartTime, at: clock.Monotonic(), removed: true})
 	}
 	return nil
-}
-
-// attachedMessage says what has been attached.
-func (w *watcher) attachedMessage() string {
-	var who []string
-	for _, p := range w.core.processes() {
-		who = append(who, fmt.Sprintf("%s (pid %d)", p.Comm, p.PID))
-	}
-	took := elapsed(w.loaded, clock.Monotonic()).Round(1e6)
-	if w.count.sites == 0 {
-		return fmt.Sprintf("watching %s, with nothing to attach to yet, in %s", list(who), took)
-	}
-	files, sites := w.attacher.attachedNow()
-	return fmt.Sprintf("attached to %s: %s, %s in %s, in %s", list(who),
-		count(len(w.plan.pairs), "pair"), count(sites, "site"), count(files, "file"), took)
 }

@@ -25,6 +25,9 @@ type Config struct {
 	// UnsafeNops attaches to five-byte nops although the kernel rewrites them
 	// unsafely; see loader.Rewriting.
 	UnsafeNops bool
+	// Await keeps a running process as a target although nothing in it can be traced
+	// yet, if it has a dynamic linker that tells of libraries that are loaded later.
+	Await bool
 	// Libraries are files to attach to although no process maps them yet.
 	Libraries []string
 	// Duration ends Run; 0: it goes on until the targets end or its context does.
@@ -65,6 +68,8 @@ type Topic uint8
 const (
 	// TopicLibrary: a library may be loaded without being noticed in time.
 	TopicLibrary Topic = iota + 1
+	// TopicChildren: a process has children that are not traced.
+	TopicChildren
 )
 
 // advice returns the advice on a topic, behind a semicolon, if there is any.
@@ -76,6 +81,13 @@ func (c *Config) advice(t Topic) string {
 		return "; " + a
 	}
 	return ""
+}
+
+// Off are pairs that are traced only when they are asked for.
+type Off struct {
+	Pairs int      // beside those that are traced
+	PID   int      // of a process that has some
+	Files []string // that it has them in
 }
 
 // Target is a process to trace.
@@ -96,6 +108,7 @@ func (t Target) pid() int {
 // Attached is what there is to know once every probe is in place.
 type Attached struct {
 	Message string // a sentence that says what was attached
+	Off     Off
 	// NeedsAdmin: more probes, as for a library that is loaded later, can only be
 	// made with CAP_SYS_ADMIN here.
 	NeedsAdmin bool

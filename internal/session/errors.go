@@ -44,15 +44,15 @@ func (e *NoMarkersError) Error() string {
 		for i, p := range e.Pairs {
 			names[i] = p.String()
 		}
-		fmt.Fprintf(&b, "none of the probes of %s in ", strings.Join(names, ", "))
+		fmt.Fprintf(&b, "none of the probes of %s in ", first(names))
 	case len(e.LeftOff) > 0:
 		b.WriteString("none by default in ")
 	default:
 		b.WriteString("looked at ")
 	}
-	b.WriteString(list(e.Files))
+	b.WriteString(first(e.Files))
 	if len(e.Skipped) > 0 {
-		fmt.Fprintf(&b, "; could not read %s", list(e.Skipped))
+		fmt.Fprintf(&b, "; not all could be read: %s", list(e.Skipped))
 	}
 	return b.String()
 }
@@ -79,18 +79,27 @@ func withRemedy(err error) error {
 	return err
 }
 
-// list names a few things and counts the rest.
+// list names a few things, by name, and counts the rest.
 func list(names []string) string {
-	const shown = 8
-	slices.Sort(names)
-	names = slices.Compact(names)
-	if len(names) == 0 {
+	return first(slices.Sorted(slices.Values(names)))
+}
+
+// first names the first few things and counts the rest.
+func first(names []string) string {
+	const shown = 3
+	var all []string
+	for _, name := range names {
+		if !slices.Contains(all, name) {
+			all = append(all, name)
+		}
+	}
+	switch n := len(all) - shown; {
+	case len(all) == 0:
 		return "no file"
+	case n > 0:
+		return fmt.Sprintf("%s and %d more", strings.Join(all[:shown], ", "), n)
 	}
-	if len(names) > shown {
-		return fmt.Sprintf("%s and %d more", strings.Join(names[:shown], ", "), len(names)-shown)
-	}
-	return strings.Join(names, ", ")
+	return strings.Join(all, ", ")
 }
 
 // count is a number with its noun.

@@ -264,6 +264,7 @@ func (fl *follower) openChanged(c change) (*target, *process.Process, error) {
 // attachChange attaches to what a process has mapped now, and reports it.
 func (fl *follower) attachChange(t *target, v *view, c change) error {
 	before, rewritten := fl.attacher.count.sites, c.rewritten
+	files := fl.targets.attachedOften(t, v)
 	if rewritten == nil {
 		rewritten = fl.postponed.of(v.open)
 	}
@@ -294,8 +295,10 @@ func (fl *follower) attachChange(t *target, v *view, c change) error {
 		what += fmt.Sprintf("%v after it ran another program", roundTime(after))
 		fl.report.shortfall.lateExecs.add(after)
 	default:
-		what += fmt.Sprintf("%v after a library was mapped", roundTime(after))
-		fl.report.shortfall.lateLibraries.add(after)
+		late := fl.targets.attachedSince(t, v, files)
+		what += fmt.Sprintf("%v after a library was mapped: markers of %s before that are missing%s",
+			roundTime(after), list(late), fl.report.advice(TopicLibrary))
+		fl.report.shortfall.lateLibraries.add(after, late...)
 	}
 	fl.report.say("%s", what)
 	return err

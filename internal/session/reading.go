@@ -118,6 +118,7 @@ func (s *Session) finish(reason string, stopped <-chan struct{}) (*stream.Summar
 	sum.Notes = append(sum.Notes, held...)
 	if quiet {
 		w.follower.leaveChanges()
+		w.tellForks()
 		s.finalNotes(sum)
 	}
 	return sum, errors.Join(append(errs, s.core.out.finish(sum))...)

@@ -26,15 +26,19 @@ type shortfall struct {
 type delay struct {
 	times int
 	worst time.Duration
+	files []string // perhaps not all
 }
 
-func (d *delay) add(by time.Duration) {
+func (d *delay) add(by time.Duration, files ...string) {
 	d.times++
 	d.worst = max(d.worst, by)
+	if len(d.files) < maxWarnings {
+		d.files = append(d.files, files...)
+	}
 }
 
-// notes lists what may have been missed.
-func (t *shortfall) notes() []stream.Note {
+// notes lists what may have been missed, with advice on libraries.
+func (t *shortfall) notes(advice string) []stream.Note {
 	var out []stream.Note
 	for _, n := range []struct {
 		d    delay
@@ -44,12 +48,14 @@ func (t *shortfall) notes() []stream.Note {
 		{t.lateLibraries, "libraries loaded while tracing"},
 		{t.lateStarts, "files whose markers the kernel could not enable before they had been relocated"},
 	} {
-		if n.d.times > 0 {
-			out = append(out, stream.Note{
-				What:  fmt.Sprintf("%s that were attached up to %v after they were mapped: their markers before are missing", n.what, roundTime(n.d.worst)),
-				Count: uint64(n.d.times),
-			})
+		if n.d.times == 0 {
+			continue
 		}
+		what := fmt.Sprintf("%s that were attached up to %v after they were mapped: their markers before are missing", n.what, roundTime(n.d.worst))
+		if len(n.d.files) > 0 {
+			what += fmt.Sprintf("%s: %s", advice, list(n.d.files))
+		}
+		out = append(out, stream.Note{What: what, Count: uint64(n.d.times)})
 	}
 	if n := t.overwritten; n.times > 0 {
 		what := "times that a traced file was being written to in place: its markers meanwhile are missing"

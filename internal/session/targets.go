@@ -3,6 +3,8 @@
 package session
 
 import (
+	"cmp"
+	"maps"
 	"slices"
 
 	"github.com/phasetrace/phasetrace/internal/loader"
@@ -26,6 +28,9 @@ type target struct {
 	direct  bool           // its executable is a dynamic linker, which was told what to run
 	// spawning: it is held until Run.
 	spawning bool
+	launched bool // it was started for us
+	// forked: that it has children has been told.
+	forked   bool
 	counters counters
 	retry    *change // of a look that took too long, nil for none
 }
@@ -121,4 +126,29 @@ func (ts *targets) attached() map[*file]bool {
 		}
 	}
 	return all
+}
+
+// attachedOften counts how often each file of a view has been attached for a process.
+func (ts *targets) attachedOften(t *target, v *view) map[*file]int {
+	reach, _ := ts.reachOf(t)
+	often := make(map[*file]int)
+	for _, f := range v.open {
+		often[f.file] = len(reach.files[f.file])
+	}
+	return often
+}
+
+// attachedSince names the files of a view that have been attached since then.
+func (ts *targets) attachedSince(t *target, v *view, before map[*file]int) (paths []string) {
+	for f, n := range ts.attachedOften(t, v) {
+		if n > before[f] {
+			paths = append(paths, f.path)
+		}
+	}
+	return paths
+}
+
+// inOrder are the targets by PID.
+func (ts *targets) inOrder() []*target {
+	return slices.SortedFunc(maps.Values(ts.byPID), func(a, b *target) int { return cmp.Compare(a.pid, b.pid) })
 }

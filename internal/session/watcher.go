@@ -176,6 +176,7 @@ func (w *watcher) sweep() {
 		}
 	}
 	w.releaser.releaseIdle()
+	w.tellForks()
 	w.report.flush()
 }
 
@@ -185,6 +186,7 @@ func (w *watcher) gone(e ending) {
 	if t == nil || t.started != 0 && t.started != e.started {
 		return // or its id is another process's by now
 	}
+	w.tellForks() // a zombie still knows
 	delete(w.targets.byPID, e.pid)
 	t.counters.end(&w.report.shortfall)
 	w.releaser.release(t)

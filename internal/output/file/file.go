@@ -106,6 +106,9 @@ func (f *File) Name() string { return f.name }
 // IsTerminal reports whether somebody may be looking.
 func (f *File) IsTerminal() bool { return IsTerminal(f.file) }
 
+// Columns is the function of that name, for this file.
+func (f *File) Columns() int { return Columns(f.file) }
+
 // Close closes the file; standard output stays open. Its error says that the
 // contents may be incomplete.
 func (f *File) Close() error {
@@ -131,4 +134,23 @@ func IsTerminal(f *os.File) bool {
 		terminal = err == nil
 	})
 	return err == nil && terminal
+}
+
+// Columns is how many columns a terminal has; 0 where that is not known, or the file
+// is none.
+func Columns(f *os.File) int {
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	columns := 0
+	err = conn.Control(func(fd uintptr) {
+		if size, err := unix.IoctlGetWinsize(int(fd), unix.TIOCGWINSZ); err == nil {
+			columns = int(size.Col)
+		}
+	})
+	if err != nil {
+		return 0
+	}
+	return columns
 }

@@ -96,7 +96,9 @@ func Plural(n uint64, noun string) string {
 }
 
 // AppendSeconds appends a time in seconds to the microsecond, right-aligned in
-// width columns: "    0.000123". A longer one takes the space it needs.
+// width columns: "    0.000123". One that is too long for that has fewer decimals,
+// and the last of them is cut, not rounded; its whole seconds take the space they
+// need. A width of 0 is none.
 func AppendSeconds(dst []byte, d time.Duration, width int) []byte {
 	us := magnitude(int64(d)) / 1000
 	var text [32]byte
@@ -109,6 +111,11 @@ func AppendSeconds(dst []byte, d time.Duration, width int) []byte {
 	fraction := us % 1e6
 	for digit := uint64(1e5); digit > 0; digit /= 10 {
 		t = append(t, byte('0'+fraction/digit%10))
+	}
+	if point := len(t) - len(".000000"); width > 0 && len(t) > width {
+		if t = t[:max(width, point)]; len(t) == point+1 {
+			t = t[:point]
+		}
 	}
 	for n := len(t); n < width; n++ {
 		dst = append(dst, ' ')

@@ -61,6 +61,13 @@ func (t *Table) Before() int {
 	return n
 }
 
+// ColumnWidth is the width of a column.
+func (t *Table) ColumnWidth(column int) int { return t.widths[column] }
+
+// Width is the width of a row. A last column that may be of any length counts for
+// nothing.
+func (t *Table) Width() int { return t.Before() + t.widths[len(t.widths)-1] }
+
 // AppendHead appends the line of the head.
 func (t *Table) AppendHead(dst []byte) []byte {
 	return t.line(dst, func(c int) (string, Colour) { return t.Head[c], t.HeadTint })

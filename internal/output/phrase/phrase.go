@@ -4,7 +4,10 @@
 // It must not know how a format is laid out.
 package phrase
 
-import "github.com/phasetrace/phasetrace/internal/stream"
+import (
+	"github.com/phasetrace/phasetrace/internal/gpu"
+	"github.com/phasetrace/phasetrace/internal/stream"
+)
 
 // Orphan says why no scope is open for an exit. For an unknown code it returns
 // the code.
@@ -28,6 +31,20 @@ func Orphan(why stream.OrphanReason) string {
 		return "the reason was not kept"
 	}
 	return string(why)
+}
+
+// NoGPU says why there is no GPU memory: gpu.Status's codes, and "off" where nobody
+// was to look. For an unknown code it returns the code.
+func NoGPU(code string) string {
+	if code == "off" {
+		return "it was not to be read"
+	}
+	for i, name := range gpu.Statuses() {
+		if name == code {
+			return gpu.Status(i).What()
+		}
+	}
+	return code
 }
 
 // Repair says what was done about the stack after a violation, "" if that is

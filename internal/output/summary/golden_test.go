@@ -23,6 +23,7 @@ func TestGolden(t *testing.T) {
 	}{
 		{"testdata/typical.txt", outputtest.Typical(), Options{}},
 		{"testdata/hostile.txt", outputtest.Hostile(), Options{}},
+		{"testdata/typical80.txt", outputtest.Typical(), Options{Width: 80}},
 		{"testdata/short.txt", outputtest.Typical(), Options{MaxPhases: 2, MaxItems: 1, NameWidth: 6}},
 	} {
 		t.Run(test.file, func(t *testing.T) {

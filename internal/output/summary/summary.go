@@ -3,6 +3,7 @@
 package summary
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"strings"
@@ -31,6 +32,9 @@ type Options struct {
 	MaxPhases int
 	// NameWidth is the largest width of the phase column, in terminal columns.
 	NameWidth int
+	// Width is how many columns the terminal has. Lines are then broken between
+	// words, and the table has the columns that fit. 0: no terminal, and no limit.
+	Width int
 	// MaxItems is how many violations, how many sites and how many notes are
 	// listed.
 	MaxItems int
@@ -61,7 +65,7 @@ func Write(w io.Writer, s *stream.Summary, o Options) error {
 
 // Append appends the summary's text to dst.
 func Append(dst []byte, s *stream.Summary, o Options) []byte {
-	p := &printer{b: dst, o: o.withDefaults(), s: s, colour: human.Palette(o.Colour)}
+	p := &printer{o: o.withDefaults(), s: s, colour: human.Palette(o.Colour)}
 	p.head()
 	p.phases()
 	p.gpus()
@@ -69,7 +73,20 @@ func Append(dst []byte, s *stream.Summary, o Options) []byte {
 	p.losses()
 	p.sites()
 	p.notes()
-	return p.b
+	return folded(dst, p.b, o.Width)
+}
+
+// folded appends text with its lines broken to a width. The table fits already.
+func folded(dst, text []byte, width int) []byte {
+	for line := range bytes.Lines(text) {
+		line, ended := bytes.CutSuffix(line, []byte{'\n'})
+		indent := len(line) - len(bytes.TrimLeft(line, " "))
+		dst = human.AppendFolded(dst, line, width, indent+4)
+		if ended {
+			dst = append(dst, '\n')
+		}
+	}
+	return dst
 }
 
 // printer appends a summary part by part.
@@ -81,6 +98,9 @@ type printer struct {
 }
 
 func (p *printer) printf(format string, args ...any) { p.b = fmt.Appendf(p.b, format, args...) }
+
+// noteWidth is the longest note shown, in columns: notes name files.
+const noteWidth = 500
 
 // text escapes and cuts a foreign string to fit on a line.
 func text(s string) string { return human.Fit(s, 200) }
@@ -121,7 +141,7 @@ func (p *printer) gpus() {
 	s := p.s
 	if len(s.Devices) == 0 {
 		if s.GPUStatus != "" {
-			p.printf("\nno GPU memory: %s\n", text(s.GPUStatus))
+			p.printf("\nno GPU memory: %s\n", text(phrase.NoGPU(s.GPUStatus)))
 		}
 		return
 	}
@@ -251,7 +271,7 @@ func (p *printer) notes() {
 	p.heading(false, "notes")
 	for i := range notes[:min(len(notes), p.o.MaxItems)] {
 		n := &notes[i]
-		p.printf("  %s", text(n.What))
+		p.printf("  %s", human.Fit(n.What, noteWidth))
 		if n.Count > 0 {
 			p.printf(" (%s×)", human.Count(n.Count))
 		}

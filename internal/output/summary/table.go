@@ -39,7 +39,7 @@ func (p *printer) phases() {
 	walk = func(nodes []*node, depth int) {
 		for _, n := range nodes {
 			name := strings.Repeat("  ", min(depth, maxIndent)) + n.path.Name()
-			row, marks := p.row(human.Fit(name, p.o.NameWidth), n.stats, devices, rss)
+			row, marks := p.row(name, n.stats, devices, rss)
 			all.unfinished, all.unknown = all.unfinished || marks.unfinished, all.unknown || marks.unknown
 			all.partial = all.partial || marks.partial
 			rows = append(rows, row)
@@ -48,15 +48,7 @@ func (p *printer) phases() {
 	}
 	walk(roots, 0)
 	p.printf("\n")
-	t := human.Table{
-		Head: head, HeadTint: human.Bold, Right: true, Paint: p.colour,
-		Cell: func(row, column int) string { return rows[row][column] },
-	}
-	t.Measure(len(rows))
-	p.b = t.AppendHead(p.b)
-	for row := range rows {
-		p.b = t.AppendRow(p.b, row)
-	}
+	p.table(head, rows)
 	p.more(left, " phases with smaller totals")
 	if others > 0 {
 		p.printf("  %s and %d more devices in the JSON lines\n", human.Ellipsis, others)
@@ -71,6 +63,46 @@ func (p *printer) phases() {
 	}
 	if all.partial {
 		p.printf("  %s of some of the scopes only: the others had no sample of their own at both ends\n", partialMark)
+	}
+}
+
+// minNames is the width that the phase column keeps where there is little room.
+const minNames = 16
+
+// table appends rows, whose first column has names of any length. On a narrow
+// terminal names are cut first, then columns are left out from the right, which is
+// said.
+func (p *printer) table(head []string, rows [][]string) {
+	names := p.o.NameWidth
+	t := human.Table{
+		HeadTint: human.Bold, Right: true, Paint: p.colour,
+		Cell: func(row, column int) string {
+			if column == 0 {
+				return human.Fit(rows[row][0], names)
+			}
+			return rows[row][column]
+		},
+	}
+	shown := len(head)
+	for ; ; shown-- {
+		t.Head = head[:shown]
+		t.Measure(len(rows))
+		over := t.Width() - p.o.Width
+		if p.o.Width <= 0 || over <= 0 || shown == 2 {
+			break
+		}
+		if narrow := min(t.ColumnWidth(0), p.o.NameWidth) - over; narrow >= minNames {
+			names = narrow
+			t.Measure(len(rows))
+			break
+		}
+	}
+	p.b = t.AppendHead(p.b)
+	for row := range rows {
+		p.b = t.AppendRow(p.b, row)
+	}
+	if left := head[shown:]; len(left) > 0 {
+		p.printf("  %s and, on a wider terminal: %s\n", human.Ellipsis, strings.Join(left, ", "))
 	}
 }
 

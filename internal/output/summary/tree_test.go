@@ -84,11 +84,15 @@ func TestTree(t *testing.T) {
 }
 
 func TestNothingSeen(t *testing.T) {
-	got := string(Append(nil, &stream.Summary{SessionID: "s", GPUStatus: "the NVML library was not found"}, Options{}))
+	got := string(Append(nil, &stream.Summary{SessionID: "s", GPUStatus: "no_library"}, Options{}))
 	for _, want := range []string{"no phase was seen", "no GPU memory: the NVML library was not found", "0 violations, 0 orphan exits, 0 lost records"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q in\n%s", want, got)
 		}
+	}
+	off := string(Append(nil, &stream.Summary{GPUStatus: "off"}, Options{}))
+	if !strings.Contains(off, "\nno GPU memory: it was not to be read\n") {
+		t.Errorf("no sentence in\n%s", off)
 	}
 	if strings.Contains(got, "!!") {
 		t.Errorf("an empty session is shown as bad:\n%s", got)

@@ -4,6 +4,7 @@ package text
 
 import (
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/phasetrace/phasetrace/internal/gpu"
@@ -19,29 +20,41 @@ func (s *Sink) boundary(r *stream.Boundary) error {
 	if r.ExitThread != nil {
 		thread = r.ExitThread
 	}
-	b := s.line(r.Time, thread)
-	from := len(b)
-	depth := r.Path.Depth()
-	for range min(depth-1, maxIndent) {
+	start := len(s.out.B)
+	b := s.phase(s.line(r.Time, thread), r, exit)
+	if exit {
+		for n := human.Columns(b[start:]); n < s.layout.before()+s.layout.phase; n++ {
+			b = append(b, ' ')
+		}
+		from := len(b) + gap
+		if b = append(b, "  "...); r.Doubt == stream.DoubtNone {
+			b = human.AppendDuration(b, time.Duration(r.Duration))
+		} else {
+			b = append(b, human.Unknown...)
+		}
+		b = human.AppendPad(b, from, durationWidth)
+	}
+	return s.end(trim(s.details(s.origin(b, r, exit), r, exit)))
+}
+
+// phase appends indentation, arrow and name.
+func (s *Sink) phase(b []byte, r *stream.Boundary, exit bool) []byte {
+	from, depth := len(b), r.Path.Depth()
+	for range min(depth-1, s.layout.indent) {
 		b = append(b, "  "...)
 	}
-	if depth-1 > maxIndent {
+	if depth-1 > s.layout.indent {
 		b = append(strconv.AppendInt(append(b, '['), int64(depth), 10), "] "...)
 	}
+	before := s.layout.before() + len(b) - from
 	arrow, colour := "-> ", human.Green
 	if exit {
 		arrow, colour = "<- ", human.Cyan
+		before += gap + durationWidth
 	}
-	plain := human.WidthOf(b[from:]) // colour codes have no width
 	b = append(s.colour.Begin(b, colour), arrow...)
-	name := len(b)
-	b = human.AppendFit(b, r.Path.Name(), maxName)
-	plain += len(arrow) + human.WidthOf(b[name:])
-	b = s.colour.End(b)
-	for ; plain < phaseWidth; plain++ {
-		b = append(b, ' ')
-	}
-	return s.end(trim(s.details(b, r, exit)))
+	b = human.AppendFit(b, r.Path.Name(), s.layout.fit(maxName, before+len(arrow)))
+	return s.colour.End(b)
 }
 
 // trim takes trailing spaces away.
@@ -52,50 +65,110 @@ func trim(b []byte) []byte {
 	return b
 }
 
-func (s *Sink) details(b []byte, r *stream.Boundary, exit bool) []byte {
-	if exit {
-		from := len(b)
-		if b = append(b, "  "...); r.Doubt == stream.DoubtNone {
-			b = human.AppendDuration(b, time.Duration(r.Duration))
-		} else {
-			b = append(b, human.Unknown...)
-		}
-		b = human.AppendPad(b, from, 2+8)
-	}
-	if r.Doubt != stream.DoubtNone {
+// origin appends what no marker of this thread has told.
+func (s *Sink) origin(b []byte, r *stream.Boundary, exit bool) []byte {
+	switch {
+	case r.Doubt != stream.DoubtNone:
 		b = s.colour.Begin(append(b, "  "...), human.Yellow)
-		b = append(append(b, "[duration not known: "...), doubt(r.Doubt)...)
+		b = s.doubt(append(b, '['), r.Doubt)
 		b = s.colour.End(append(b, ']'))
-	} else if r.Synthetic != stream.ReasonNone {
+	case r.Synthetic != stream.ReasonNone:
 		b = s.colour.Begin(append(b, "  "...), human.Yellow)
-		b = append(append(b, '['), verb(exit)...)
-		b = append(append(b, " by phasetrace: "...), synthetic(r.Synthetic)...)
+		b = s.synthetic(append(b, '['), r.Synthetic, exit)
 		b = s.colour.End(append(b, ']'))
 	}
 	if r.ExitThread != nil && r.Thread != nil {
-		b = append(b, "  entered on "...)
-		b = s.thread(b, r.Thread)
+		from := len(b)
+		b = s.thread(append(b, "  entered on "...), r.Thread, maxThread)
+		if !s.fits(b) {
+			b = strconv.AppendInt(append(b[:from], "  from "...), int64(r.Thread.TID), 10)
+		}
 	}
-	if r.Lane != "" {
+	// The lane is told at the enter. A keyed phase has one of its own, made up for it.
+	if r.Lane != "" && !r.Keyed && !exit {
 		b = human.AppendFit(append(b, "  lane="...), r.Lane, 20)
 	}
+	return b
+}
+
+// fits reports whether a line that was begun in the sink's buffer has room.
+func (s *Sink) fits(b []byte) bool {
+	return s.layout.width == 0 || human.Columns(b[len(s.out.B):]) <= s.layout.width
+}
+
+// details appends attributes, which take the room that is left, and figures.
+func (s *Sink) details(b []byte, r *stream.Boundary, exit bool) []byte {
 	attributes := r.Attributes
 	if exit {
 		attributes = r.ExitAttributes
 	}
+	left := s.layout.room - human.Columns(b[len(s.out.B):])
+	reserved := 0
 	if len(attributes) > 0 {
-		b, s.room = appendAttributes(append(b, "  "...), s.room, attributes, attributeWidth)
+		reserved = gap + min(len(attributes), max(left/2, minAttributes))
 	}
-	b = cuts(b, r.Cut)
-	b = s.readings(b, r, exit)
-	return resident(b, &r.Resident)
+	tail := s.figures(left-reserved, r, exit)
+	if len(attributes) > 0 {
+		room := left - gap
+		if s.layout.width > 0 { // a file's lines can be longer
+			room -= human.Columns(tail)
+		}
+		room = max(room, minAttributes)
+		b, s.attributes = appendAttributes(append(b, "  "...), s.attributes, attributes, room)
+	}
+	return append(b, tail...)
 }
 
-func verb(exit bool) string {
-	if exit {
-		return "closed"
+// figures returns what stands behind the attributes. On a terminal that is each
+// detail that has room, in short where it has little, and an ellipsis for the
+// others.
+func (s *Sink) figures(left int, r *stream.Boundary, exit bool) []byte {
+	f := fitter{b: s.tail[:0], left: left - ellipsisWidth, all: s.layout.width == 0}
+	f.b = cuts(f.b, r.Cut)
+	f.more = !f.fit(0)
+	s.readings(&f, r, exit)
+	s.resident(&f, &r.Resident)
+	if f.more {
+		f.b = append(f.b, " "+human.Ellipsis...)
 	}
-	return "opened"
+	s.tail = f.b
+	return f.b
+}
+
+// ellipsisWidth is the room kept for the ellipsis that stands for what has none.
+const ellipsisWidth = 2
+
+// fitter takes details while there is room for them.
+type fitter struct {
+	b    []byte
+	left int // columns, less ellipsisWidth
+	all  bool
+	more bool // some had no room: nothing comes behind
+}
+
+// fit takes back what was appended since from if there is no room for it, and
+// reports whether there is.
+func (f *fitter) fit(from int) bool {
+	n := human.Columns(f.b[from:])
+	if f.more || !f.all && n > f.left {
+		f.b = f.b[:from]
+		return false
+	}
+	f.left -= n
+	return true
+}
+
+// synthetic says why phasetrace closed, or opened, a phase itself.
+func (s *Sink) synthetic(b []byte, why stream.Reason, exit bool) []byte {
+	from, verb := len(b), "opened"
+	if exit {
+		verb = "closed"
+	}
+	b = append(append(append(b, verb...), " by phasetrace: "...), synthetic(why)...)
+	if s.fits(append(b, ']')) {
+		return b
+	}
+	return human.AppendFit(b[:from], strings.ReplaceAll(string(why), "_", " "), maxName)
 }
 
 // synthetic explains a reason.
@@ -124,6 +197,16 @@ func synthetic(r stream.Reason) string {
 }
 
 // doubt explains why a duration is not known.
+// doubt says why nobody knows how long a phase took.
+func (s *Sink) doubt(b []byte, why stream.Doubt) []byte {
+	from := len(b)
+	b = append(append(b, "duration not known: "...), doubt(why)...)
+	if s.fits(append(b, ']')) {
+		return b
+	}
+	return human.AppendFit(b[:from], strings.ReplaceAll(string(why), "_", " "), maxName)
+}
+
 func doubt(d stream.Doubt) string {
 	switch d {
 	case stream.DoubtKeyReused:
@@ -149,7 +232,7 @@ func cuts(b []byte, c recorder.Cut) []byte {
 
 // readings appends the devices' readings, without those that the program does not
 // use.
-func (s *Sink) readings(b []byte, r *stream.Boundary, exit bool) []byte {
+func (s *Sink) readings(f *fitter, r *stream.Boundary, exit bool) {
 	shown, more := 0, 0
 	for i := range r.GPU {
 		g := &r.GPU[i]
@@ -159,22 +242,38 @@ func (s *Sink) readings(b []byte, r *stream.Boundary, exit bool) []byte {
 			more++
 		default:
 			shown++
-			b = s.reading(append(b, "  "...), g, exit)
+			s.fitReading(f, g, exit)
 		}
 	}
 	if more > 0 {
-		b = append(strconv.AppendInt(append(b, "  +"...), int64(more), 10), " GPUs"...)
+		from := len(f.b)
+		f.b = append(strconv.AppendInt(append(f.b, "  +"...), int64(more), 10), " GPUs"...)
+		f.more = !f.fit(from)
 	}
-	return b
 }
 
-func (s *Sink) reading(b []byte, g *gpu.Reading, exit bool) []byte {
-	if g.Device >= 0 && g.Device < len(s.labels) {
-		b = append(b, s.labels[g.Device]...)
-	} else {
-		b = strconv.AppendInt(append(b, "gpu"...), int64(g.Device), 10)
+// fitReading appends a reading, or its short form.
+func (s *Sink) fitReading(f *fitter, g *gpu.Reading, exit bool) {
+	from := len(f.b)
+	f.b = s.label(append(f.b, "  "...), g.Device)
+	label := len(f.b)
+	if f.b = reading(f.b, g, exit); !f.fit(from) {
+		f.b = briefReading(f.b[:label], g, exit)
+		f.more = !f.fit(from)
 	}
-	b = append(b, ' ')
+}
+
+// label appends a device's name and a space.
+func (s *Sink) label(b []byte, device int) []byte {
+	if device >= 0 && device < len(s.labels) {
+		b = append(b, s.labels[device]...)
+	} else {
+		b = strconv.AppendInt(append(b, "gpu"...), int64(device), 10)
+	}
+	return append(b, ' ')
+}
+
+func reading(b []byte, g *gpu.Reading, exit bool) []byte {
 	if g.Used.Known {
 		b = human.AppendBytes(b, g.Used.N)
 		b = append(b, " ("...)
@@ -205,17 +304,35 @@ func (s *Sink) reading(b []byte, g *gpu.Reading, exit bool) []byte {
 	return append(b, ')')
 }
 
+// briefReading appends the change within the phase at its exit, and what is used at
+// its enter.
+func briefReading(b []byte, g *gpu.Reading, exit bool) []byte {
+	switch {
+	case exit && g.Change.Known:
+		return human.AppendChange(b, g.Change.N)
+	case !exit && g.Used.Known:
+		return human.AppendBytes(b, g.Used.N)
+	}
+	return append(b, human.Unknown...)
+}
+
 // resident appends the resident set size if it changed within the phase;
 // otherwise every line would repeat the same number. JSON lines have them all.
-func resident(b []byte, r *stream.Resident) []byte {
+func (s *Sink) resident(f *fitter, r *stream.Resident) {
 	if !r.Known || !r.ChangeKnown || r.Change == 0 {
-		return b
+		return
 	}
-	b = append(b, "  rss "...)
+	from := len(f.b)
+	f.b = append(f.b, "  rss "...)
 	if r.Error > 0 {
-		b = append(b, '~')
+		f.b = append(f.b, '~')
 	}
-	b = human.AppendBytes(b, r.Bytes)
-	b = human.AppendChange(append(b, " ("...), r.Change)
-	return append(b, ')')
+	figure := len(f.b)
+	f.left += ellipsisWidth // nothing comes behind
+	f.b = human.AppendBytes(f.b, r.Bytes)
+	f.b = append(human.AppendChange(append(f.b, " ("...), r.Change), ')')
+	if !f.fit(from) {
+		f.b = human.AppendChange(f.b[:figure], r.Change)
+		f.more = !f.fit(from)
+	}
 }

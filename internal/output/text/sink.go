@@ -15,34 +15,35 @@ import (
 )
 
 const (
-	timeWidth      = 12 // of the first column
-	minThreadWidth = 16
-	maxThreadWidth = 26
-	phaseWidth     = 34 // of indentation, arrow and name, before details
-	maxName        = 60
-	maxIndent      = 12 // levels; deeper phases show their depth
-	attributeWidth = 72
-	maxReadings    = 4 // devices shown on a line
+	maxName     = 60
+	maxThread   = 26 // of a thread's name in a sentence
+	maxReadings = 4  // devices shown on a line
 )
 
 // Options of the text stream.
 type Options struct {
-	// Summary is for the summary at the end; its Colour is for the stream too.
+	// Summary is for the summary at the end; its Colour is for the stream too. Its
+	// Width is used where Width is nil.
 	Summary summary.Options
+	// Width returns the columns of the terminal that shows the stream; 0 for none.
+	// It is asked at the start and once a flush: people resize their terminals.
+	Width func() int
 }
 
 // Sink writes text. It is a stream.Sink for one goroutine. A failed write sticks
 // and is returned by every later call.
 type Sink struct {
-	out         *output.Buffer
-	o           Options
-	colour      human.Palette
-	begin       int64    // ns, CLOCK_MONOTONIC
-	threadWidth int      // of the second column; grows
-	many        bool     // more than one process was seen
-	first       int      // PID of the first process
-	labels      []string // of devices
-	room        []byte   // scratch
+	out    *output.Buffer
+	o      Options
+	colour human.Palette
+	layout layout
+	begin  int64    // ns, CLOCK_MONOTONIC: what times are told from
+	began  bool     // a time has been told
+	many   bool     // more than one process was seen
+	first  int      // PID of the first process
+	labels []string // of devices
+
+	attributes, tail, whole []byte // scratch
 }
 
 var _ stream.Sink = (*Sink)(nil)
@@ -50,7 +51,19 @@ var _ stream.Sink = (*Sink)(nil)
 // New returns a sink over w, which it does not close. The name says in errors
 // what w is: a file's name or "standard output".
 func New(w io.Writer, name string, o Options) *Sink {
-	return &Sink{out: output.NewBuffer(w, name), o: o, colour: human.Palette(o.Summary.Colour), threadWidth: minThreadWidth}
+	s := &Sink{out: output.NewBuffer(w, name), o: o, colour: human.Palette(o.Summary.Colour)}
+	s.measure()
+	return s
+}
+
+// measure lays lines out for the terminal as it is now.
+func (s *Sink) measure() {
+	if s.o.Width != nil {
+		s.o.Summary.Width = s.o.Width()
+	}
+	if s.o.Summary.Width != s.layout.width || s.layout.room == 0 {
+		s.layout = layoutFor(s.o.Summary.Width)
+	}
 }
 
 // Record writes one record.
@@ -75,15 +88,36 @@ func (s *Sink) Record(r stream.Record) error {
 }
 
 // Flush writes the lines so far out.
-func (s *Sink) Flush() error { return s.out.Flush() }
+func (s *Sink) Flush() error {
+	s.measure()
+	return s.out.Flush()
+}
 
-// end ends the lines b, which began in the sink's buffer.
+// end ends the line that was begun in the sink's buffer and is b's last. On a
+// terminal it is cut to its width.
 func (s *Sink) end(b []byte) error {
+	start := len(s.out.B)
+	if w := s.layout.width; w > 0 && human.Columns(b[start:]) > w {
+		s.whole = append(s.whole[:0], b[start:]...)
+		b = human.AppendCut(b[:start], s.whole, w)
+	}
 	s.out.B = append(b, '\n')
 	return s.out.Spill()
 }
 
-// Start writes the column heads.
+// fold takes the line that was begun in the sink's buffer and is b's last, and that
+// says what is wrong: on a terminal it is told whole, on as many lines as that takes,
+// which are indented. A call of Spill must follow.
+func (s *Sink) fold(b []byte, indent int) {
+	if start := len(s.out.B); s.layout.width > 0 {
+		s.whole = append(s.whole[:0], b[start:]...)
+		b = human.AppendFolded(b[:start], s.whole, s.layout.width, indent)
+	}
+	s.out.B = append(b, '\n')
+}
+
+// Start writes nothing yet: the head comes with the first line, under what is said
+// about the start.
 func (s *Sink) Start(r *stream.Start) error {
 	s.begin = r.Time
 	for _, p := range r.Processes {
@@ -92,12 +126,29 @@ func (s *Sink) Start(r *stream.Start) error {
 	for i := range r.Devices {
 		s.device(&r.Devices[i])
 	}
-	b := s.colour.Begin(s.out.B, human.Bold)
-	b = append(b, "     seconds  thread            phase"...)
-	if err := s.end(s.colour.End(b)); err != nil {
-		return err
-	}
 	return s.Flush()
+}
+
+// head writes the column heads.
+func (s *Sink) head() {
+	b := s.colour.Begin(s.out.B, human.Bold)
+	from := len(b)
+	b = append(human.AppendPad(b, from, s.layout.time-len("seconds")), "seconds  "...)
+	from = len(b)
+	b = append(human.AppendPad(append(b, s.threadHead()...), from, s.layout.thread), "  phase"...)
+	s.out.B = append(s.colour.End(b), '\n')
+}
+
+// threadHead is the head of the column of threads. Of one process it says which:
+// its id is not on every line.
+func (s *Sink) threadHead() string {
+	switch {
+	case s.many:
+		return "pid and thread"
+	case s.first != 0:
+		return "process " + strconv.Itoa(s.first)
+	}
+	return "thread"
 }
 
 // End writes the summary.
@@ -126,50 +177,58 @@ func (s *Sink) device(d *gpu.Device) {
 	}
 }
 
-// stamp begins a line with its time.
+// stamp begins a line with its time. The first markers may be hit while others are
+// being attached, before the stream begins: then times are told from the first.
 func (s *Sink) stamp(t int64) []byte {
+	if !s.began {
+		s.begin, s.began = min(s.begin, t), true
+		s.head()
+	}
 	b := s.colour.Begin(s.out.B, human.Dim)
-	b = human.AppendSeconds(b, time.Duration(t-s.begin), timeWidth)
+	b = human.AppendSeconds(b, time.Duration(max(t-s.begin, 0)), s.layout.time)
 	return append(s.colour.End(b), "  "...)
 }
 
 // general begins a line that belongs to no thread.
 func (s *Sink) general(t int64) []byte {
 	b := s.stamp(t)
-	return append(human.AppendPad(b, len(b), s.threadWidth), "  "...)
+	return append(human.AppendPad(b, len(b), s.layout.thread), "  "...)
 }
 
 // line begins a line that belongs to a thread, which may be unknown.
 func (s *Sink) line(t int64, thread *stream.Thread) []byte {
 	b := s.stamp(t)
 	from := len(b)
-	b = s.thread(b, thread)
-	return append(human.AppendPad(b, from, s.threadWidth), "  "...)
+	b = s.thread(b, thread, s.layout.thread)
+	return append(human.AppendPad(b, from, s.layout.thread), "  "...)
 }
 
-// thread appends "name/tid", with the process in front when there are several,
-// and widens the column when it must.
-func (s *Sink) thread(b []byte, t *stream.Thread) []byte {
+// thread appends "name/tid" in at most width columns, with the process in front
+// when there are several. The first thread of a process has the process's id, which
+// is not told twice.
+func (s *Sink) thread(b []byte, t *stream.Thread, width int) []byte {
 	if t == nil {
 		return append(b, human.Unknown...)
 	}
 	if t.Process != nil {
 		s.process(t.Process)
 	}
-	from := len(b)
-	tail := 1 + digits(t.TID)
+	first := t.Process != nil && t.TID == t.Process.PID
 	if s.many && t.Process != nil {
-		b = append(strconv.AppendInt(b, int64(t.Process.PID), 10), ' ')
-		tail += len(b) - from
+		b = strconv.AppendInt(b, int64(t.Process.PID), 10)
+		width -= digits(t.Process.PID)
+		if first && t.Name == "" {
+			return b
+		}
+		b, width = append(b, ' '), width-1
 	}
-	if t.Name != "" {
-		b = append(human.AppendFit(b, t.Name, maxThreadWidth-tail), '/')
+	if first && t.Name != "" {
+		return human.AppendFit(b, t.Name, width)
 	}
-	b = strconv.AppendInt(b, int64(t.TID), 10)
-	if width := human.WidthOf(b[from:]); width > s.threadWidth {
-		s.threadWidth = min(width, maxThreadWidth)
+	if room := width - 1 - digits(t.TID); t.Name != "" && room > 1 {
+		b = append(human.AppendFit(b, t.Name, room), '/')
 	}
-	return b
+	return strconv.AppendInt(b, int64(t.TID), 10)
 }
 
 func digits(n int) int {

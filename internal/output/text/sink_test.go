@@ -35,12 +35,14 @@ func TestGolden(t *testing.T) {
 	for _, test := range []struct {
 		file    string
 		session *outputtest.Session
+		width   int
 	}{
-		{"testdata/typical.txt", outputtest.Typical()},
-		{"testdata/hostile.txt", outputtest.Hostile()},
+		{"testdata/typical.txt", outputtest.Typical(), 0},
+		{"testdata/typical80.txt", outputtest.Typical(), 80},
+		{"testdata/hostile.txt", outputtest.Hostile(), 0},
 	} {
 		t.Run(test.file, func(t *testing.T) {
-			got, _, _ := strings.Cut(render(t, test.session, Options{}), "\n\nsession ")
+			got, _, _ := strings.Cut(render(t, test.session, Options{Width: func() int { return test.width }}), "\n\nsession ")
 			got += "\n"
 			if *update {
 				if err := os.WriteFile(test.file, []byte(got), 0o644); err != nil {

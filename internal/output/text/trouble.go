@@ -23,37 +23,44 @@ func (s *Sink) alarm(t int64, thread *stream.Thread, what string) []byte {
 	return s.colour.End(b)
 }
 
-// detail appends a line under an alarm.
-func (s *Sink) detail(b []byte, key, value string) []byte {
-	b = append(b, '\n')
-	for range timeWidth + 2 {
+// endAlarm ends a line that says that something is wrong, or belongs to no phase.
+func (s *Sink) endAlarm(b []byte) error {
+	s.fold(b, s.layout.before()+len("!! "))
+	return s.out.Spill()
+}
+
+// detail writes a line under an alarm.
+func (s *Sink) detail(key, value string) {
+	const keyWidth = 10
+	b := s.out.B
+	for range s.layout.time + gap {
 		b = append(b, ' ')
 	}
 	b = append(s.colour.Begin(b, human.Red), "!!"...)
 	b = append(s.colour.End(b), ' ')
 	from := len(b)
-	b = human.AppendPad(append(b, key...), from, 10)
-	return append(append(b, ' '), value...)
+	b = human.AppendPad(append(b, key...), from, keyWidth)
+	s.fold(append(append(b, ' '), value...), s.layout.time+gap+len("!! ")+keyWidth+1)
 }
 
 // violation writes what broke nesting, the two scopes, the site and the repair.
 func (s *Sink) violation(v *stream.Violation) error {
-	b := s.alarm(v.Time, v.Thread, "VIOLATION by the traced program: "+v.Err.Kind.Error())
-	b = s.detail(b, "closing", scope(&v.Err.Closing, v.ClosingStart, v.Time))
+	s.fold(s.alarm(v.Time, v.Thread, "VIOLATION by the traced program: "+v.Err.Kind.Error()), s.layout.before()+len("!! "))
+	s.detail("closing", scope(&v.Err.Closing, v.ClosingStart, v.Time))
 	if v.Err.Top.Known() {
-		b = s.detail(b, "innermost", scope(&v.Err.Top, v.TopStart, v.Time))
+		s.detail("innermost", scope(&v.Err.Top, v.TopStart, v.Time))
 	}
 	if v.Marker != nil {
-		b = s.detail(b, "by", site(v.Marker))
+		s.detail("by", site(v.Marker))
 	}
-	if v.Thread != nil && v.Thread.Process != nil {
+	if s.many && v.Thread != nil && v.Thread.Process != nil {
 		p := v.Thread.Process
-		b = s.detail(b, "process", fmt.Sprintf("%d %s", p.PID, human.Fit(p.Comm, maxName)))
+		s.detail("process", fmt.Sprintf("%d %s", p.PID, human.Fit(p.Comm, maxName)))
 	}
 	if v.Repaired != "" {
-		b = s.detail(b, "repair", human.Fit(phrase.Repair(v.Repaired), maxPath))
+		s.detail("repair", human.Fit(phrase.Repair(v.Repaired), maxPath))
 	}
-	return s.end(b)
+	return s.out.Spill()
 }
 
 // scope describes a scope of a violation.
@@ -75,7 +82,7 @@ func scope(r *recorder.ScopeRef, start, now int64) string {
 		text += " on thread " + strconv.Itoa(r.ThreadID)
 	}
 	if r.ThreadName != "" {
-		text += " (" + human.Fit(r.ThreadName, maxThreadWidth) + ")"
+		text += " (" + human.Fit(r.ThreadName, maxThread) + ")"
 	}
 	if r.Lane != "" {
 		text += ", lane " + human.Fit(r.Lane, 20)
@@ -95,13 +102,13 @@ func (s *Sink) orphan(o *stream.Orphan) error {
 		b = human.AppendFit(append(b, "  "...), o.Marker.Provider, 40)
 		b = human.AppendFit(append(b, ':'), o.Marker.Probe, 60)
 	}
-	return s.end(append(append(b, "  "...), human.Fit(phrase.Orphan(o.Reason), maxPath)...))
+	return s.endAlarm(append(append(b, "  "...), human.Fit(phrase.Orphan(o.Reason), maxPath)...))
 }
 
 // loss writes where records are missing.
 func (s *Sink) loss(r *stream.Loss) error {
 	b := s.alarm(r.Time, r.Thread, human.Plural(r.Count, "record")+" LOST by phasetrace before this line")
-	return s.end(append(b, ": no fault of the program"...))
+	return s.endAlarm(append(b, ": no fault of the program"...))
 }
 
 // dropped writes where records are missing in this output alone.
@@ -111,7 +118,7 @@ func (s *Sink) dropped(r *stream.Dropped) error {
 	b = append(append(b, "!! "...), human.Plural(r.Counts.Total(), "record")...)
 	b = s.colour.End(append(b, " NOT SHOWN"...))
 	b = human.AppendDuration(append(b, ": this output was too slow for the next "...), time.Duration(r.Until-r.Time))
-	return s.end(append(b, "; the summary counts them"...))
+	return s.endAlarm(append(b, "; the summary counts them"...))
 }
 
 // processChange writes that a process joined or left.
@@ -133,7 +140,7 @@ func (s *Sink) processChange(c *stream.ProcessChange) error {
 	default:
 		b = append(append(b, " ended"...), exitStatus(c)...)
 	}
-	return s.end(b)
+	return s.endAlarm(b)
 }
 
 // exitStatus puts wait(2)'s status into words.

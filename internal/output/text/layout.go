@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package text
+
+// FileWidth is the width, in columns, in which strings are laid out where there is
+// no terminal.
+const FileWidth = 160
+
+// layout says how a line is divided. It depends on the terminal's width alone, so
+// that no column moves because of what is in the lines.
+type layout struct {
+	// width is the most columns that a line has; 0 cuts no line, only the strings
+	// of programs in it.
+	width int
+	room  int // in which strings are laid out, in columns of a line
+	time, thread,
+	phase int // widths of columns; phase is of indentation, arrow and name
+	indent int // levels; deeper phases show their depth
+}
+
+// narrowBelow is the width below which columns are narrow.
+const narrowBelow = 110
+
+// The narrowest layout has room for a name, a duration and a short detail in 80
+// columns.
+const (
+	gap           = 2 // between columns
+	minName       = 8
+	minAttributes = 12
+	durationWidth = 8
+)
+
+// layoutFor returns the layout for a terminal of so many columns; 0: for a file.
+func layoutFor(width int) layout {
+	l := layout{width: width, room: width, time: 12, thread: 20, phase: 34, indent: 12}
+	switch {
+	case width <= 0:
+		l.width, l.room = 0, FileWidth
+	case width < narrowBelow:
+		l.time, l.thread, l.phase, l.indent = 11, 16, 22, 6
+	}
+	return l
+}
+
+// before is the number of columns before the phase.
+func (l *layout) before() int { return l.time + gap + l.thread + gap }
+
+// fit bounds the width of a string that begins in a column.
+func (l *layout) fit(most, column int) int {
+	if l.width == 0 {
+		return most
+	}
+	return max(min(most, l.width-column), minName)
+}

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package session
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/phasetrace/phasetrace/internal/clock"
+	"github.com/phasetrace/phasetrace/internal/probe"
+	"github.com/phasetrace/phasetrace/internal/usdt"
+)
+
+// attachedMessage says what has been attached, and what is waited for.
+func (w *watcher) attachedMessage() string {
+	var attached, waiting []string
+	for _, p := range w.core.processes() {
+		who := fmt.Sprintf("%s (pid %d)", p.Comm, p.PID)
+		if t := w.targets.byPID[p.PID]; t != nil && w.tracesAny(t) {
+			attached = append(attached, who)
+		} else {
+			waiting = append(waiting, who)
+		}
+	}
+	misfits := w.misfits()
+	if len(attached) == 0 {
+		return fmt.Sprintf("watching %s: %s", list(waiting), w.nothingYet(misfits))
+	}
+	files, sites := w.attacher.attachedNow()
+	text := fmt.Sprintf("attached to %s: %s, %s in %s, in %s", list(attached),
+		count(len(w.plan.pairs), "pair"), count(sites, "site"), count(files, "file"), elapsed(w.loaded, clock.Monotonic()).Round(1e6))
+	if len(misfits) > 0 {
+		text += "; " + list(misfits)
+	}
+	if len(waiting) > 0 {
+		text += fmt.Sprintf("; watching %s, with nothing to attach to yet%s", list(waiting), w.report.advice(TopicLibrary))
+	}
+	return text
+}
+
+// tracesAny reports whether sites of a process are attached.
+func (w *watcher) tracesAny(t *target) bool {
+	for f := range t.files {
+		if slices.ContainsFunc(f.plan, func(s probe.Site) bool { return w.plan.sites[s.ID].attached }) {
+			return true
+		}
+	}
+	return false
+}
+
+// nothingYet says why nothing is attached, and what is waited for.
+func (w *watcher) nothingYet(misfits []string) string {
+	if len(w.plan.sites) > 0 {
+		return "nothing to attach to yet" // it is too early for what there is
+	}
+	why := "no USDT markers yet"
+	switch {
+	case len(misfits) > 0:
+		why = misfits[0]
+		if n := len(misfits) - 1; n > 0 {
+			why += fmt.Sprintf(", and %s more that fit nothing yet", count(n, "pair"))
+		}
+	case slices.ContainsFunc(w.targets.inOrder(), func(t *target) bool { return len(t.files) > 0 }):
+		why = "nothing there is traced by default"
+	}
+	later := "libraries that are loaded later"
+	if w.cfg.Follow {
+		later += ", and for other programs"
+	}
+	return why + "; waiting for " + later + w.report.advice(TopicLibrary)
+}
+
+// misfits says of each pair that was asked for, and that fits nothing yet, what it
+// lacks.
+func (w *watcher) misfits() (out []string) {
+	targets := w.targets.inOrder()
+	for _, spec := range w.cfg.Pairs {
+		id := spec.String()
+		if len(targets) == 0 || w.plan.bySpec[id] != nil {
+			continue
+		}
+		for _, ch := range w.choices(targets[0]) {
+			if ch.Pair.String() == id {
+				out = append(out, fmt.Sprintf("pair %s: %s", id, ch.Why))
+				break
+			}
+		}
+	}
+	return out
+}
+
+// choices are the pairs that the files of a process could form.
+func (w *watcher) choices(t *target) []usdt.Choice {
+	var sites []usdt.Site
+	for f := range t.files {
+		sites = append(sites, f.elf.Sites...)
+	}
+	return usdt.Choose(sites, w.cfg.Pairs)
+}
+
+// off counts the pairs of the targets that are traced only when they are asked for,
+// where others are traced: what a process has instead of any is told by itself.
+func (w *watcher) off() (out Off) {
+	if len(w.plan.pairs) == 0 {
+		return Off{}
+	}
+	seen := make(map[string]bool)
+	for _, t := range w.targets.inOrder() {
+		for _, ch := range w.choices(t) {
+			id := ch.Pair.String()
+			if !ch.OnDemand || seen[id] || w.plan.bySpec[id] != nil {
+				continue
+			}
+			seen[id] = true
+			if out.PID == 0 {
+				out.PID = t.pid
+			}
+			if out.PID == t.pid {
+				out.Files = append(out.Files, filesWith(t, ch.Pair)...)
+			}
+		}
+	}
+	out.Pairs = len(seen)
+	slices.Sort(out.Files)
+	out.Files = slices.Compact(out.Files)
+	return out
+}
+
+// filesWith are the files of a process that have the enter of a pair.
+func filesWith(t *target, p usdt.PairSpec) (out []string) {
+	for f := range t.files {
+		if slices.ContainsFunc(f.elf.Sites, func(s usdt.Site) bool { return s.Provider == p.Provider && s.Name == p.Enter }) {
+			out = append(out, f.path)
+		}
+	}
+	return out
+}
+
+// tellForks tells, once of each, that a program which was started for us has
+// children: they are not traced.
+func (w *watcher) tellForks() {
+	if w.cfg.Follow {
+		return
+	}
+	for _, t := range w.targets.byPID {
+		if !t.launched || t.forked || !t.proc.HasChildren() {
+			continue
+		}
+		t.forked = true
+		w.report.say("process %d has started others, which are not traced%s", t.pid, w.report.advice(TopicChildren))
+	}
+}

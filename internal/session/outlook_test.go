@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package session
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/phasetrace/phasetrace/internal/process"
+)
+
+// That a program has started others is told once, however often it is looked for, of
+// programs that were started for a trace, and not where children are followed.
+func TestForksAreToldOnce(t *testing.T) {
+	cmd := exec.Command("sh", "-c", "cat; read x")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cmd.Wait() }()
+	defer in.Close()
+	if _, err := in.Write([]byte("so")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := out.Read(make([]byte, 2)); err != nil { // cat runs
+		t.Fatal(err)
+	}
+	proc, err := process.Open(cmd.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer proc.Close()
+	for _, test := range []struct {
+		launched, follow bool
+		want             int
+	}{{true, false, 1}, {false, false, 0}, {true, true, 0}} {
+		var said []string
+		cfg := &Config{
+			Follow: test.follow, Message: func(m string) { said = append(said, m) },
+			Advice: func(topic Topic) string {
+				if topic != TopicChildren {
+					t.Errorf("advice asked on topic %d", topic)
+				}
+				return "the remedy"
+			},
+		}
+		w := &watcher{cfg: cfg, report: &reporter{cfg: cfg}, targets: &targets{byPID: map[int]*target{proc.PID: {pid: proc.PID, proc: proc, launched: test.launched}}}}
+		w.tellForks()
+		w.tellForks()
+		if len(said) != test.want || test.want > 0 && !strings.HasSuffix(said[0], " has started others, which are not traced; the remedy") {
+			t.Errorf("launched %v, follow %v: said %q", test.launched, test.follow, said)
+		}
+	}
+}
