@@ -85,6 +85,9 @@ func TestPhasesOfOverwrittenLibrary(t *testing.T) {
 				return // nothing more can be said: the machine is too busy
 			}
 			delete(made, "probes_removed first")
+			if os.Getenv(fixture.PrebuiltEnv) != "" { // whose memory is being looked at has no names fetched from pages that are not there
+				delete(made, "probes_removed "+nameUnread)
+			}
 			if n := tr.phases(t)["program"]; n != outer || len(made) > 0 {
 				t.Errorf("%d phases of the program, want %d; phases that were closed: %v", n, outer, made)
 			}

@@ -53,6 +53,26 @@ func (p *talker) order(line, want string) {
 	p.expect(want)
 }
 
+// becomes gives an order until that is the answer, on an emulated machine; others
+// have had the time.
+func (p *talker) becomes(line, want string) {
+	p.t.Helper()
+	if os.Getenv(fixture.PrebuiltEnv) == "" {
+		p.order(line, want)
+		return
+	}
+	eventually(p.t, want, func() bool {
+		if _, err := io.WriteString(p.in, line+"\n"); err != nil {
+			p.t.Fatalf("%s: %v", line, err)
+		}
+		answer, err := p.out.ReadString('\n')
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		return strings.TrimSuffix(answer, "\n") == want
+	})
+}
+
 func (p *talker) expect(want string) {
 	p.t.Helper()
 	got, err := p.out.ReadString('\n')

@@ -60,6 +60,10 @@ func (l *linker) close() {
 // that could have markers.
 func (lo *looker) linkerOf(ctx context.Context, proc *process.Process, modules []process.Module) (*linker, error) {
 	found, err := proc.Linker(modules, lo.files.readDynamic)
+	if fresh, newer := proc.Modules(); err != nil && newer == nil { // it may have run another program just now
+		modules = fresh
+		found, err = proc.Linker(modules, lo.files.readDynamic)
+	}
 	switch {
 	case errors.Is(err, usdt.ErrUnsupportedELF), errors.Is(err, usdt.ErrNotELF):
 		return nil, nil

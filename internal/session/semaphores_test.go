@@ -47,7 +47,7 @@ func TestLinkersRun(t *testing.T) {
 						p.order("fork 2", "done")
 					}
 					if canWait(t) {
-						p.order("state", "enabled 1 0 0")
+						p.becomes("state", "enabled 1 0 0")
 					}
 					sum := tr.stop()
 					kernel.check(p)
@@ -136,7 +136,7 @@ func TestLinkersLibrary(t *testing.T) {
 						p.order("library 5", "done")
 					}
 					if canWait(t) {
-						p.order("state", "enabled 1 1 0")
+						p.becomes("state", "enabled 1 1 0")
 					}
 					sum := tr.stop()
 					kernel.check(p)
