@@ -270,13 +270,13 @@ func (fl *follower) attachChange(t *target, v *view, c change) error {
 	err := fl.attacher.attachTo(t, v)
 	n, after := fl.attacher.count.sites-before, elapsed(c.since, clock.Monotonic())
 	if n == 0 {
-		if t.counters.moved && !fl.holds.waits(c.pid) {
+		if (t.counters.moved || c.start && fl.tracer.HoldsExecs()) && !fl.holds.waitsStill(c) {
 			fl.report.shortfall.lateStarts.add(after)
 		}
 		return err
 	}
 	what := fmt.Sprintf("attached %d more sites in process %d, ", n, c.pid)
-	switch waits := fl.holds.waits(c.pid); {
+	switch waits := fl.holds.waitsStill(c); {
 	case waits && c.exec:
 		what += fmt.Sprintf("which waited %v for it at its first instruction", roundTime(after))
 	case waits:

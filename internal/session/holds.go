@@ -6,6 +6,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/phasetrace/phasetrace/internal/clock"
 	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/process"
 )
@@ -54,6 +55,12 @@ func (h *holds) unhold(c change, seen bool) error {
 // waits reports whether a program has waited until now.
 func (h *holds) waits(pid int) bool {
 	return h.tracer.Waiting(pid) || h.halter != nil && h.halter.Halted(pid)
+}
+
+// waitsStill reports whether a program has waited from a change until now. One that
+// waits may do so for a later one: no wait takes longer than loader.HoldTime.
+func (h *holds) waitsStill(c change) bool {
+	return h.waits(c.pid) && (c.halted || elapsed(c.since, clock.Monotonic()) < loader.HoldTime)
 }
 
 // letRun resumes a program that waits, in whichever way.

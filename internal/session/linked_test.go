@@ -236,13 +236,15 @@ func unhurried(t *testing.T, session func(*testing.T) (*stream.Summary, map[stri
 			return
 		}
 	}
-	t.Error("never in time")
+	if os.Getenv(fixture.PrebuiltEnv) == "" { // an emulated machine may be too slow for all of them
+		t.Error("never in time")
+	}
 }
 
 // tellsOfDelay says whether a session tells that something may have been missed.
 func tellsOfDelay(sum *stream.Summary) bool {
 	return slices.ContainsFunc(sum.Notes, func(n stream.Note) bool {
-		for _, start := range []string{"programs run by exec", "libraries loaded while", "files whose markers", "markers hit while probes"} {
+		for _, start := range []string{"programs run by exec", "libraries loaded while", "files whose markers", "markers hit while probes", slowLooksNote} {
 			if strings.HasPrefix(n.What, start) {
 				return true
 			}
