@@ -29,6 +29,7 @@ type plan struct {
 	refused   int // sites left alone because of it
 	past      past
 	told      map[string]bool // pairs that are left off, by their text
+	asked     asked
 }
 
 // lane is a lane's name, and how many pairs are on it.
@@ -51,6 +52,7 @@ func (c *plan) add(open []openFile) ([]*pair, error) {
 	all := sitesOf(open)
 	var pairs []*pair
 	for _, ch := range usdt.Choose(all.sites, c.cfg.Pairs) {
+		c.asked.look(&ch)
 		if !ch.Chosen {
 			continue
 		}

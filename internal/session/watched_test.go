@@ -4,6 +4,7 @@ package session
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -152,5 +153,25 @@ func TestWatchedArgs(t *testing.T) {
 	ch := usdt.Choice{Pair: mustPairs(t, "p:a/b")[0], EnterSites: []int{0, 2}, ExitSites: []int{1, 2}}
 	if diff := cmp.Diff([]engine.WatchedArg{{}, {Enter: 1, Exit: 1}}, watchedArgs(&ch, sites)); diff != "" {
 		t.Errorf("of several sites (-want +got):\n%s", diff)
+	}
+}
+
+// A pair that was asked for and fits nothing is named at the end, with what is
+// missing, beside those that were traced: the default choice, if it was to be added.
+func TestPairThatFitsNothing(t *testing.T) {
+	_, sum := traceOverlap(t, 1, "+sum:sum__start/sum__stop", "+rpc:call__rx/call__tx;key=arg0+arg2/arg1+arg0")
+	wantNotes(t, sum,
+		stream.Note{What: "pair enc:encode__start/encode__done: exits had the arguments of another open phase than the innermost, so those durations are not known; if its phases overlap, match them with key=arg0", Count: 2},
+		stream.Note{What: "pair sum:sum__start/sum__done: exits had the arguments of another open phase than the innermost, so those durations are not known", Count: 1},
+		stream.Note{What: "pair +sum:sum__start/sum__stop was asked for and not traced: no exit: no probe sum:sum__stop in these files"})
+	var names []string
+	for _, p := range sum.Paths {
+		if p.Path.Depth() == 1 {
+			names = append(names, p.Path.Name())
+		}
+	}
+	slices.Sort(names)
+	if diff := cmp.Diff([]string{"call-rx", "encode", "sum"}, names); diff != "" {
+		t.Errorf("phases (-want +got):\n%s", diff)
 	}
 }

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package session
+
+import (
+	"fmt"
+
+	"github.com/phasetrace/phasetrace/internal/stream"
+	"github.com/phasetrace/phasetrace/internal/usdt"
+)
+
+// asked remembers which of the pairs that were asked for have fitted some file.
+type asked struct {
+	fitted map[string]bool
+	why    map[string]string // of the others, by what the last files lacked
+}
+
+// look notes what files make of a pair.
+func (a *asked) look(ch *usdt.Choice) {
+	if ch.Pair.Origin != usdt.OriginFlag {
+		return
+	}
+	if a.fitted == nil {
+		a.fitted, a.why = make(map[string]bool), make(map[string]string)
+	}
+	id := ch.Pair.String()
+	switch {
+	case ch.Chosen:
+		a.fitted[id] = true
+	case a.why[id] == "" || len(ch.EnterSites)+len(ch.ExitSites) > 0: // files that have a part of it tell more
+		a.why[id] = ch.Why
+	}
+}
+
+// notes names the pairs that were asked for and never traced.
+func (a *asked) notes(pairs []usdt.PairSpec) []stream.Note {
+	var out []stream.Note
+	for _, p := range pairs {
+		if id := p.String(); !a.fitted[id] && a.why[id] != "" {
+			out = append(out, stream.Note{What: fmt.Sprintf("pair %s was asked for and not traced: %s", id, a.why[id])})
+		}
+	}
+	return out
+}
