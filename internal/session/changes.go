@@ -385,33 +385,10 @@ func (w *watcher) attachChange(t *target, v *view, c change) error {
 		what += fmt.Sprintf("%v after it ran another program", roundTime(after))
 		w.shortfall.lateExecs.add(after)
 	default:
-		late := w.attachedSince(t, v, files)
-		what += fmt.Sprintf("%v after a library was mapped: markers of %s before that are missing%s",
-			roundTime(after), list(late), w.cfg.advice(TopicLibrary))
-		w.shortfall.lateLibraries.add(after, late...)
+		what += w.lateLibrary(w.attachedSince(t, v, files), after)
 	}
 	w.say("%s", what)
 	return err
-}
-
-// attachedOften counts how often each file of a view has been attached for a process.
-func (w *watcher) attachedOften(t *target, v *view) map[*file]int {
-	reach, _ := w.reachOf(t)
-	often := make(map[*file]int)
-	for _, f := range v.open {
-		often[f.file] = len(reach.files[f.file])
-	}
-	return often
-}
-
-// attachedSince names the files of a view that have been attached since then.
-func (w *watcher) attachedSince(t *target, v *view, before map[*file]int) (paths []string) {
-	for f, n := range w.attachedOften(t, v) {
-		if n > before[f] {
-			paths = append(paths, f.path)
-		}
-	}
-	return paths
 }
 
 // roundTime rounds to what a person can use.

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/phasetrace/phasetrace/internal/clock"
 	"github.com/phasetrace/phasetrace/internal/probe"
@@ -160,4 +161,32 @@ func (w *watcher) tellForks() {
 		t.forked = true
 		w.say("process %d has started others, which are not traced%s", t.pid, w.cfg.advice(TopicChildren))
 	}
+}
+
+// lateLibrary counts libraries that were attached so long after they were mapped,
+// and says so.
+func (w *watcher) lateLibrary(paths []string, after time.Duration) string {
+	w.shortfall.lateLibraries.add(after, paths...)
+	return fmt.Sprintf("%v after a library was mapped: markers of %s before that are missing%s",
+		roundTime(after), list(paths), w.cfg.advice(TopicLibrary))
+}
+
+// attachedOften counts how often each file of a view has been attached for a process.
+func (w *watcher) attachedOften(t *target, v *view) map[*file]int {
+	reach, _ := w.reachOf(t)
+	often := make(map[*file]int)
+	for _, f := range v.open {
+		often[f.file] = len(reach.files[f.file])
+	}
+	return often
+}
+
+// attachedSince names the files of a view that have been attached since then.
+func (w *watcher) attachedSince(t *target, v *view, before map[*file]int) (paths []string) {
+	for f, n := range w.attachedOften(t, v) {
+		if n > before[f] {
+			paths = append(paths, f.path)
+		}
+	}
+	return paths
 }
