@@ -37,8 +37,8 @@ type Sink struct {
 	o      Options
 	colour human.Palette
 	layout layout
-	begin  int64    // ns, CLOCK_MONOTONIC: what times are told from
-	began  bool     // a time has been told
+	begin  int64 // ns, CLOCK_MONOTONIC: what times are told from
+	began  bool  // a time has been told
 	headed bool
 	many   bool     // more than one process was seen
 	first  int      // PID of the first process
