@@ -6,34 +6,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 
 	"github.com/phasetrace/phasetrace/internal/clock"
 	"github.com/phasetrace/phasetrace/internal/process"
 )
 
-// checkLibraries reads the files that the user named.
-func (w *watcher) checkLibraries() error {
-	for _, path := range w.cfg.Libraries {
-		f, err := w.files.read(path, func() (*os.File, error) { return openPath(path) })
-		if err != nil {
-			return &LibraryError{path, err}
-		}
-		f.handle.Close()
-		if len(f.elf.Sites) == 0 {
-			return &LibraryError{path, fmt.Errorf("%s: %w in it", path, ErrNoMarkers)}
-		}
-		w.files.pin(f.file)
-	}
-	return nil
-}
-
 // add makes a process a target. Until something has been attached for it, it
 // leaves nothing behind.
 func (w *watcher) add(ctx context.Context, in Target) error {
 	pid := in.pid()
-	if t := w.targets[pid]; t != nil && t.proc != nil {
+	if t := w.targets.byPID[pid]; t != nil && t.proc != nil {
 		return nil
 	}
 	proc, err := process.Open(pid)
@@ -41,7 +24,7 @@ func (w *watcher) add(ctx context.Context, in Target) error {
 		return withRemedy(err) // names the process
 	}
 	starting := in.Spawned != nil
-	v, err := w.look(ctx, request{proc: proc, starting: starting, ahead: heldTime})
+	v, err := w.looker.look(ctx, request{proc: proc, starting: starting, ahead: heldTime})
 	if err != nil {
 		proc.Close()
 		return fmt.Errorf("process %d: %w", pid, withRemedy(err))
@@ -49,9 +32,9 @@ func (w *watcher) add(ctx context.Context, in Target) error {
 	defer v.close()
 	t := &target{pid: pid, proc: proc, started: proc.StartTime, reach: newReach(), spawning: in.Spawned != nil, launched: in.Spawned != nil}
 	if err := w.addSeen(ctx, t, v, in); err != nil {
-		delete(w.targets, pid)
+		delete(w.targets.byPID, pid)
 		if w.tracer != nil {
-			w.release(t)
+			w.releaser.release(t)
 			return err
 		}
 		proc.Close()
@@ -75,25 +58,35 @@ func (w *watcher) addSeen(ctx context.Context, t *target, v *view, in Target) er
 	if err := w.core.settle(ctx, t.pid); err != nil {
 		return err
 	}
-	w.targets[t.pid] = t
-	p := w.processOf(t.proc, v)
+	w.targets.byPID[t.pid] = t
+	p := processOf(t.proc, v)
 	p.Parent = 0
 	w.core.addProcess(p, true)
 	if err := w.tracer.AddTarget(t.pid); err != nil {
 		return err
 	}
-	if err := w.attachTo(t, v); err != nil {
+	if err := w.attacher.attachTo(t, v); err != nil {
 		return err
 	}
-	w.awaitWriters(ctx)
+	w.postponed.await(ctx)
 	w.watchEnd(t)
 	if in.Spawned != nil {
 		w.spawned = append(w.spawned, in.Spawned)
 	}
 	if w.cfg.Follow {
-		return w.adopt(ctx, t.pid)
+		return w.follower.adopt(ctx, t.pid)
 	}
 	return nil
+}
+
+// watchEnd notices the end of a process that the user named.
+func (w *watcher) watchEnd(t *target) {
+	proc, started := t.proc, t.proc.StartTime
+	go func() {
+		if proc.Wait(w.ctx) == nil {
+			w.core.endSoon(ending{pid: t.pid, started: started, at: clock.Monotonic()})
+		}
+	}()
 }
 
 // mayComeLater reports whether markers are to be expected although there is
@@ -122,7 +115,7 @@ func (w *watcher) noMarkers(l *looked) error {
 func (w *watcher) letGo() error {
 	var errs []error
 	for _, s := range w.spawned {
-		if t := w.targets[s.PID]; t != nil {
+		if t := w.targets.byPID[s.PID]; t != nil {
 			t.spawning = false
 			if t.counters.since != 0 {
 				t.counters.since = clock.Monotonic() // it begins now
@@ -136,7 +129,7 @@ func (w *watcher) letGo() error {
 
 // remove stops tracing a process. Its last records come first.
 func (w *watcher) remove(pid int) error {
-	t := w.targets[pid]
+	t := w.targets.byPID[pid]
 	if t == nil {
 		return fmt.Errorf("remove process %d: it is not traced", pid)
 	}
@@ -144,8 +137,8 @@ func (w *watcher) remove(pid int) error {
 		return err
 	}
 	p, ok := w.core.process(pid)
-	delete(w.targets, pid)
-	w.release(t)
+	delete(w.targets.byPID, pid)
+	w.releaser.release(t)
 	if ok {
 		w.core.endSoon(ending{pid: pid, started: p.StartTime, at: clock.Monotonic(), removed: true})
 	}

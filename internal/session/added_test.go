@@ -10,7 +10,9 @@ import (
 	"testing"
 
 	"github.com/phasetrace/phasetrace/internal/fixture"
+	"github.com/phasetrace/phasetrace/internal/fixture/hangfs"
 	"github.com/phasetrace/phasetrace/internal/stream"
+	"github.com/phasetrace/phasetrace/internal/testenv"
 )
 
 // noteOf returns how often a summary notes something.
@@ -157,5 +159,41 @@ func TestLibraryGoneForGood(t *testing.T) {
 		if n != c.want || int(noteOf(sum, "files that could not be read")) != c.want || noteOf(sum, passedNote) != 0 {
 			t.Errorf("%s: told of %d times, notes %v; want %d", c.library, n, sum.Notes, c.want)
 		}
+	}
+}
+
+// A look that takes too long is told, and made again: what a file system did not
+// answer about in time is traced once it does.
+func TestSlowLookIsMadeAgain(t *testing.T) {
+	testenv.BPF(t)
+	data, err := os.ReadFile(fixture.Build(t, "libphase.c", asLibrary...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, follow := range []bool{false, true} {
+		t.Run(fmt.Sprintf("follow=%v", follow), func(t *testing.T) {
+			fs := hangfs.Mount(t, map[string][]byte{"libphase.so": data})
+			defer fs.Answer()
+			p := fixture.Start(t, fixture.Build(t, "dlopen.c", "-ldl"), filepath.Join(fs.Dir, "libphase.so"))
+			p.Expect("ready")
+			told := newMessages()
+			tr := attach(t, []int{p.Pid()}, Config{Follow: follow, Message: told.add})
+			hideFrom(tr, func() {
+				p.WriteLine("load")
+				p.ReadLine()
+				fs.Hang(hangfs.All)
+			})
+			told.await(t, "did not answer in time: those in its files are not traced; looking again", 1)
+			fs.Answer()
+			told.await(t, lateLibrary, 1)
+			p.WriteLine("library 5")
+			p.ReadLine()
+			p.CloseStdin()
+			p.WaitOK()
+			sum := tr.wait()
+			if n := scopesByFile(tr.boundaries)["libphase.so"]; n != 5 || noteOf(sum, slowLooksNote) == 0 {
+				t.Errorf("%d phases, want 5; notes %v", n, sum.Notes)
+			}
+		})
 	}
 }

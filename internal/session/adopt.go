@@ -14,7 +14,7 @@ import (
 // adopt makes the children that a target already has targets too. Children that
 // are born meanwhile are told of by the kernel: their parent is a target. Who
 // follows the shell that it was started from does not follow itself.
-func (w *watcher) adopt(ctx context.Context, pid int) error {
+func (fl *follower) adopt(ctx context.Context, pid int) error {
 	mine := ownLine()
 	for found := true; found; {
 		found = false
@@ -23,10 +23,10 @@ func (w *watcher) adopt(ctx context.Context, pid int) error {
 			return nil // it has ended; its handle tells
 		}
 		for _, child := range below {
-			if w.targets[child] != nil || mine[child] {
+			if fl.targets.byPID[child] != nil || mine[child] {
 				continue
 			}
-			adopted, err := w.adoptChild(ctx, child)
+			adopted, err := fl.adoptChild(ctx, child)
 			if err != nil {
 				return err
 			}
@@ -37,33 +37,33 @@ func (w *watcher) adopt(ctx context.Context, pid int) error {
 }
 
 // adoptChild makes one process a target; false: it is none of ours, or over.
-func (w *watcher) adoptChild(ctx context.Context, pid int) (bool, error) {
+func (fl *follower) adoptChild(ctx context.Context, pid int) (bool, error) {
 	proc, err := process.Open(pid)
 	if errors.Is(err, process.ErrKernelThread) {
 		return false, nil
 	}
 	if err != nil {
-		w.warnOf(pid, w.notLooked(err))
+		fl.warnOf(pid, fl.notLooked(err))
 		return false, nil
 	}
 	defer proc.Close()
-	v, err := w.look(ctx, request{proc: proc})
+	v, err := fl.looker.look(ctx, request{proc: proc})
 	if err != nil {
-		w.warnOf(pid, w.notLooked(err))
+		fl.warnOf(pid, fl.notLooked(err))
 		return false, ctx.Err()
 	}
 	defer v.close()
 	t := &target{pid: pid, started: proc.StartTime, reach: newReach()}
-	w.targets[pid] = t
-	w.core.addProcess(w.processOf(proc, v), false)
-	if err := w.tracer.AddTarget(pid); err != nil {
+	fl.targets.byPID[pid] = t
+	fl.core.addProcess(processOf(proc, v), false)
+	if err := fl.tracer.AddTarget(pid); err != nil {
 		return false, err
 	}
-	return true, w.attachTo(t, v)
+	return true, fl.attacher.attachTo(t, v)
 }
 
 // processOf describes a process that a look has found.
-func (w *watcher) processOf(proc *process.Process, v *view) stream.Process {
+func processOf(proc *process.Process, v *view) stream.Process {
 	return stream.Process{
 		PID: proc.PID, ContainerPID: v.who.ContainerPID, Comm: v.who.Comm, Exe: v.who.Exe,
 		Rank: v.who.Rank, RankSource: v.who.RankSource, Parent: proc.Parent, StartTime: v.who.StartTime,

@@ -57,7 +57,7 @@ func (s *Session) quiet(stopped <-chan struct{}, deadline time.Time) bool {
 	go func() {
 		<-stopped
 		w.mu.Lock()
-		w.settleAll()
+		w.settler.settleAll()
 		if over.Swap(true) {
 			w.mu.Unlock()
 			return

@@ -189,7 +189,9 @@ func TestSamplerUnderLoad(t *testing.T) {
 	first, last := tr.boundaries[0].Time, tr.boundaries[len(tr.boundaries)-1].Time
 	t.Logf("%.0f boundaries a second, %d samples, %.2f %% of a core in calls, %d of 200000 boundaries with a sample",
 		200000/time.Duration(last-first).Seconds(), sum.GPUSamples, 100*share, known)
-	if share > 2*gpu.DefaultBudget {
-		t.Errorf("%.2f %% of a core spent in calls, want at most %.0f %%", 100*share, 100*gpu.DefaultBudget)
+	// What the pacer promises, on a busy machine too: see gpu.BurstWindow.
+	allowed := gpu.DefaultBudget*float64(st.Elapsed+int64(gpu.BurstWindow+gpu.DebtWindow)) + float64(st.Devices[0].Memory.Longest+st.Devices[0].Processes.Longest)
+	if spent := float64(st.Spent()); spent > allowed {
+		t.Errorf("%.1f ms spent in calls, want at most %.1f", spent/1e6, allowed/1e6)
 	}
 }

@@ -96,7 +96,7 @@ func TestPhasesOfOverwrittenLibrary(t *testing.T) {
 // raised, in any process and whoever linked it.
 func TestWriterWaitsForProbes(t *testing.T) {
 	testenv.BPF(t)
-	for _, linker := range linkers {
+	for _, linker := range fixture.Linkers {
 		for _, m := range modes {
 			if m.name != "native" && m.name != "no-uprobe-multi" {
 				continue

@@ -236,7 +236,7 @@ func TestFollowedKeepNothingOpen(t *testing.T) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			looked := 0
-			for _, t := range w.targets {
+			for _, t := range w.targets.byPID {
 				if m := process.Main(t.modules); m != nil && m.Path == program {
 					looked++
 				}

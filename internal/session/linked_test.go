@@ -26,18 +26,13 @@ import (
 	"github.com/phasetrace/phasetrace/internal/testenv"
 )
 
-// linkers are those that lay out semaphores in ways of their own. lld and mold
-// map their file page twice.
-var linkers = []string{"bfd", "gold", "lld", "mold"}
-
 // linked builds a fixture with a linker.
 func linked(t *testing.T, linker, source string, flags ...string) string {
 	t.Helper()
-	if os.Getenv(fixture.PrebuiltEnv) != "" {
-		t.Skip("a test kernel has no linkers")
+	if os.Getenv(fixture.PrebuiltEnv) == "" { // on a test kernel it is built already
+		_, err := exec.LookPath("ld." + linker)
+		testenv.Require(t, err == nil, "no ld."+linker+": install "+linker)
 	}
-	_, err := exec.LookPath("ld." + linker)
-	testenv.Require(t, err == nil, "no ld."+linker+": install "+linker)
 	return fixture.Build(t, source, append(flags, "-fuse-ld="+linker)...)
 }
 
@@ -241,13 +236,15 @@ func unhurried(t *testing.T, session func(*testing.T) (*stream.Summary, map[stri
 			return
 		}
 	}
-	t.Error("never in time")
+	if os.Getenv(fixture.PrebuiltEnv) == "" { // an emulated machine may be too slow for all of them
+		t.Error("never in time")
+	}
 }
 
 // tellsOfDelay says whether a session tells that something may have been missed.
 func tellsOfDelay(sum *stream.Summary) bool {
 	return slices.ContainsFunc(sum.Notes, func(n stream.Note) bool {
-		for _, start := range []string{"programs run by exec", "libraries loaded while", "files whose markers", "markers hit while probes"} {
+		for _, start := range []string{"programs run by exec", "libraries loaded while", "files whose markers", "markers hit while probes", slowLooksNote} {
 			if strings.HasPrefix(n.What, start) {
 				return true
 			}

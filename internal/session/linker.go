@@ -8,9 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"reflect"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/process"
@@ -61,8 +58,8 @@ func (l *linker) close() {
 
 // linkerOf finds and opens what loads the libraries of a process. nil: nothing
 // that could have markers.
-func (w *watcher) linkerOf(ctx context.Context, proc *process.Process, modules []process.Module) (*linker, error) {
-	found, err := proc.Linker(modules, w.files.readDynamic)
+func (lo *looker) linkerOf(ctx context.Context, proc *process.Process, modules []process.Module) (*linker, error) {
+	found, err := proc.Linker(modules, lo.files.readDynamic)
 	switch {
 	case errors.Is(err, usdt.ErrUnsupportedELF), errors.Is(err, usdt.ErrNotELF):
 		return nil, nil
@@ -81,7 +78,7 @@ func (w *watcher) linkerOf(ctx context.Context, proc *process.Process, modules [
 	if l.id, l.settled, err = identifySettled(l.handle); err != nil {
 		return nil, errors.Join(err, l.handle.Close())
 	}
-	l.linkerCode = w.files.linkerCode(l)
+	l.linkerCode = lo.files.linkerCode(l)
 	if l.err = l.linkerCode.err; l.err == nil && l.Named[debuggerHook] == 0 && !l.static {
 		l.askHook(ctx, proc, modules)
 	}
@@ -152,79 +149,3 @@ func readLinkerCode(h *os.File, static bool) (code linkerCode) {
 	}
 	return code
 }
-
-// watchLibraries makes what loads the libraries of a process tell of those that
-// are loaded later, and hold programs that are run later.
-func (w *watcher) watchLibraries(t *target, v *view) {
-	err := v.linkerErr
-	if l := v.linker; l != nil {
-		t.direct = l.direct
-		err = errors.Join(w.watchHook(t, l), w.holdIn(t, l))
-	}
-	if err != nil && !errors.Is(err, process.ErrNoProcess) && !errors.Is(err, unix.ESRCH) && !over(v.proc, v.modules) {
-		w.say("warning: programs and libraries that process %d runs from now on may be seen late or not at all: %v%s", t.pid, err, w.cfg.advice(TopicLibrary))
-	}
-}
-
-// watchHook attaches to what is called when a library has been loaded, once.
-func (w *watcher) watchHook(t *target, l *linker) (err error) {
-	reach, pid := w.reachOf(t)
-	if _, watched := reach.linkers[l.id.fileKey]; watched {
-		return nil
-	}
-	var h hook
-	switch {
-	case l.err != nil:
-		err = l.err
-	case l.watchable():
-		file := l.handle
-		if l.hook != nil {
-			file = l.hook
-		}
-		h, err = w.hookInto(t, l, file, func() (*loader.Attachment, error) {
-			return w.tracer.WatchLibraries(pid, fdPath(file), l.Named[debuggerHook], l.objects)
-		})
-	case l.unnoticed:
-		w.plan.warnings.add(fmt.Sprintf("%s is statically linked and stripped: libraries that it loads by itself (dlopen) are not noticed%s", l.path, w.cfg.advice(TopicLibrary)))
-	}
-	if errors.Is(err, errLater) {
-		return nil
-	}
-	reach.linkers[l.id.fileKey] = h
-	return err
-}
-
-// holdIn makes programs that start in a dynamic linker wait there, once.
-func (w *watcher) holdIn(t *target, l *linker) error {
-	if _, holds := w.holding[l.id.fileKey]; holds || l.static || l.Entry == 0 {
-		return nil
-	}
-	h, err := w.hookInto(t, l, l.handle, func() (*loader.Attachment, error) {
-		return w.tracer.HoldExecs(fdPath(l.handle), l.Entry)
-	})
-	if errors.Is(err, errLater) {
-		return nil
-	}
-	w.holding[l.id.fileKey] = h
-	return err
-}
-
-// hookInto attaches something in a linker's file, once that cannot be written to.
-func (w *watcher) hookInto(t *target, l *linker, file *os.File, with func() (*loader.Attachment, error)) (hook, error) {
-	g, err := w.guardFile(t, file, l.path)
-	if err != nil {
-		return hook{}, err
-	}
-	defer g.free()
-	if id, err := identify(l.handle); err != nil || id != l.id || !l.settled && !reflect.DeepEqual(readLinkerCode(l.handle, l.static), l.linkerCode) && l.hook == nil {
-		return hook{}, errors.Join(err, w.later(t, file, l.path))
-	}
-	at, err := g.attach(nil, with)
-	if errors.Is(err, errGivenWay) {
-		return hook{}, errLater
-	}
-	return hook{at, g}, err
-}
-
-// fdPath names an open file for the kernel.
-func fdPath(f *os.File) string { return fmt.Sprintf("/proc/self/fd/%d", f.Fd()) }

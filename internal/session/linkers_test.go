@@ -362,7 +362,7 @@ func TestLinkerOfFormerProgram(t *testing.T) {
 		t.Fatal(err)
 	}
 	told := newMessages()
-	w := &watcher{cfg: &Config{Message: told.add}}
+	w := &hooks{report: &reporter{cfg: &Config{Message: told.add}}}
 	v := &view{proc: proc, modules: modules, linkerErr: io.ErrUnexpectedEOF}
 	w.watchLibraries(&target{pid: p.Pid()}, v)
 	if len(told.all) != 1 {

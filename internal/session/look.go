@@ -6,12 +6,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path"
+	"slices"
 	"time"
 
 	"github.com/phasetrace/phasetrace/internal/await"
 	"github.com/phasetrace/phasetrace/internal/clock"
 	"github.com/phasetrace/phasetrace/internal/engine"
 	"github.com/phasetrace/phasetrace/internal/process"
+	"github.com/phasetrace/phasetrace/internal/usdt"
 )
 
 const (
@@ -64,10 +68,17 @@ func (v *view) close() {
 	}
 }
 
+// looker reads what processes have mapped. It changes nothing but the cache of
+// files, and is safe for concurrent use.
+type looker struct {
+	cfg   *Config
+	files *files
+}
+
 // look looks at a process, for as long as the context allows. What hangs is left
 // behind. The caller closes the view.
-func (w *watcher) look(ctx context.Context, r request) (*view, error) {
-	v, err := await.Do(ctx, func(ctx context.Context) (*view, error) { return w.see(ctx, r) }, (*view).close)
+func (lo *looker) look(ctx context.Context, r request) (*view, error) {
+	v, err := await.Do(ctx, func(ctx context.Context) (*view, error) { return lo.see(ctx, r) }, (*view).close)
 	switch {
 	case errors.Is(err, await.ErrBusy):
 		return nil, fmt.Errorf("%w, like others before (%w)", errLookTime, err)
@@ -79,7 +90,7 @@ func (w *watcher) look(ctx context.Context, r request) (*view, error) {
 
 // see reads what there is to see of a process. It changes nothing but the cache
 // of files.
-func (w *watcher) see(ctx context.Context, r request) (*view, error) {
+func (lo *looker) see(ctx context.Context, r request) (*view, error) {
 	v := &view{proc: r.proc, at: clock.Monotonic(), starting: r.starting}
 	_ = r.proc.Refresh() // if it has ended, the next line finds out
 	added, modules, err := r.proc.ModulesSince(r.earlier)
@@ -88,24 +99,24 @@ func (w *watcher) see(ctx context.Context, r request) (*view, error) {
 		return nil, err
 	}
 	v.modules, v.added, v.gone = modules, len(added), len(modules) == 0
-	v.who = w.describe(r.proc)
-	v.looked = w.files.look(ctx, modules)
+	v.who = lo.describe(r.proc)
+	v.looked = lo.files.look(ctx, modules)
 	if r.starting {
-		w.lookAhead(ctx, &v.looked, r)
+		lo.lookAhead(ctx, &v.looked, r)
 	}
-	for _, path := range w.cfg.Libraries {
-		w.files.lookPath(&v.looked, path, path)
+	for _, path := range lo.cfg.Libraries {
+		lo.files.lookPath(&v.looked, path, path)
 	}
 	if p := r.also; p != nil {
-		w.files.lookOpen(&v.looked, p.path, p.file)
+		lo.files.lookOpen(&v.looked, p.path, p.file)
 	}
-	w.lookAdded(ctx, v, r.added)
+	lo.lookAdded(ctx, v, r.added)
 	if len(v.unread) > 0 && over(r.proc, modules) {
 		v.unread = nil // that is why they could not be read
 	}
 	v.replaced = len(r.earlier) > 0 && !sameProgram(r.earlier, modules)
 	if !v.gone {
-		v.linker, v.linkerErr = w.linkerOf(ctx, r.proc, modules)
+		v.linker, v.linkerErr = lo.linkerOf(ctx, r.proc, modules)
 	}
 	if err := errors.Join(v.starved, ctx.Err()); err != nil {
 		v.close()
@@ -129,13 +140,13 @@ func sameProgram(earlier, now []process.Module) bool {
 }
 
 // describe says who a process is.
-func (w *watcher) describe(proc *process.Process) engine.Description {
+func (lo *looker) describe(proc *process.Process) engine.Description {
 	d := engine.Description{Comm: proc.Comm, Exe: proc.Exe, StartTime: proc.StartTime}
 	if n := len(proc.NSPIDs); n > 0 {
 		d.ContainerPID = proc.NSPIDs[n-1]
 	}
-	if w.cfg.RankSource != "" {
-		d.Rank, d.RankSource = w.cfg.Rank, w.cfg.RankSource
+	if lo.cfg.RankSource != "" {
+		d.Rank, d.RankSource = lo.cfg.Rank, lo.cfg.RankSource
 		return d
 	}
 	if rank, source, ok := proc.Rank(); ok {
@@ -147,7 +158,7 @@ func (w *watcher) describe(proc *process.Process) engine.Description {
 // lookAhead reads the libraries that a program that starts is about to load,
 // so that their markers are attached before they are mapped. What is not found
 // in time is seen once it is loaded: the files that are mapped go first.
-func (w *watcher) lookAhead(ctx context.Context, l *looked, r request) {
+func (lo *looker) lookAhead(ctx context.Context, l *looked, r request) {
 	search, err := r.proc.LibrarySearch()
 	if err != nil {
 		l.skipped = append(l.skipped, err.Error())
@@ -167,7 +178,43 @@ func (w *watcher) lookAhead(ctx context.Context, l *looked, r request) {
 	}
 	for _, lib := range libs {
 		if lib.Err == nil && lib.HostPath != "" && ctx.Err() == nil {
-			w.files.lookPath(l, lib.Path, lib.HostPath)
+			lo.files.lookPath(l, lib.Path, lib.HostPath)
 		}
 	}
+}
+
+// lookAdded reads the libraries that a process has loaded and that are not among
+// what it has mapped now.
+func (lo *looker) lookAdded(ctx context.Context, v *view, names []string) {
+	for _, name := range names {
+		// The kernel's own object has no path.
+		mapped := slices.ContainsFunc(v.modules, func(m process.Module) bool { return m.Path == name })
+		if ctx.Err() != nil || path.Base(name) == name || mapped || slices.Contains(v.names, name) {
+			continue
+		}
+		f, err := lo.files.read(name, func() (*os.File, error) { return v.proc.OpenInside(name) })
+		switch {
+		case err == nil:
+			v.loaded = append(v.loaded, f.file)
+			v.looked.add(f, nil)
+		case !errors.Is(err, usdt.ErrNotELF) && !errors.Is(err, usdt.ErrUnsupportedELF):
+			v.lost = append(v.lost, name)
+		}
+	}
+}
+
+// pin reads the files that the user named, which stay attached.
+func (lo *looker) pin() error {
+	for _, path := range lo.cfg.Libraries {
+		f, err := lo.files.read(path, func() (*os.File, error) { return openPath(path) })
+		if err != nil {
+			return &LibraryError{path, err}
+		}
+		f.handle.Close()
+		if len(f.elf.Sites) == 0 {
+			return &LibraryError{path, fmt.Errorf("%s: %w in it", path, ErrNoMarkers)}
+		}
+		lo.files.pin(f.file)
+	}
+	return nil
 }

@@ -17,13 +17,13 @@ import (
 func (s *Session) finalNotes(sum *stream.Summary) {
 	w := s.watcher
 	sum.Notes = slices.Concat(sum.Notes, present(
-		stream.Note{What: "sites that could not be attached", Count: uint64(len(w.attached.failures) + w.attached.untold)},
-		stream.Note{What: "warnings not shown, because there were too many", Count: uint64(w.plan.warnings.beyond)},
+		stream.Note{What: "sites that could not be attached", Count: uint64(len(w.count.failures) + w.count.untold)},
+		stream.Note{What: "warnings not shown, because there were too many", Count: uint64(w.report.warnings.beyond)},
 		stream.Note{What: "sites left alone because this kernel cannot probe their nops safely", Count: uint64(w.plan.refused)},
 		stream.Note{What: "programs run by exec of which the name and rank came late, because their memory did not answer", Count: uint64(s.describer.vain)},
 		stream.Note{What: "processes killed by SIGTRAP, as those are that move their code while probes are in it", Count: s.trapped.count},
 		stream.Note{What: "sites of programs that are gone, never hit and not listed, because there were too many", Count: w.plan.past.forgotten},
-	), w.shortfall.notes(w.cfg.advice(TopicLibrary)), w.plan.oneSided())
+	), w.report.shortfall.notes(w.cfg.advice(TopicLibrary)), w.plan.oneSided())
 	sum.ZeroSites = w.plan.zeroSites()
 }
 

@@ -98,7 +98,7 @@ func TestEntersNotAttached(t *testing.T) {
 	c := &collector{}
 	k := &core{out: waiting{sink: c, figures: figures.New(), clock: clock.NewUnix(nil)}}
 	k.engine = engine.New(engine.Config{SessionID: "s", PageSize: 4096}, &k.out)
-	pl := newPlan(&Config{}, k, recording{k})
+	pl := newPlan(&Config{}, k, recording{k}, &warnings{})
 	add := func(p *pair, effect probe.Effect) *site {
 		s := newSite(p, effect)
 		s.attached = effect == probe.Exit

@@ -23,7 +23,7 @@ type plan struct {
 	lanes    [probe.MaxLanes]lane
 	sites    map[uint32]*site // by probe.Site.ID
 	resets   map[resetSite]*site
-	warnings warnings
+	warnings *warnings
 	// What the kernel does with long nops.
 	rewriting loader.Rewriting
 	refused   int // sites left alone because of it
@@ -37,9 +37,9 @@ type lane struct {
 	pairs int
 }
 
-func newPlan(cfg *Config, core *core, m mode) plan {
-	return plan{
-		cfg: cfg, core: core, mode: m, rewriting: loader.NopRewriting(),
+func newPlan(cfg *Config, core *core, m mode, w *warnings) *plan {
+	return &plan{
+		cfg: cfg, core: core, mode: m, warnings: w, rewriting: loader.NopRewriting(),
 		bySpec: make(map[string]*pair), sites: make(map[uint32]*site), resets: make(map[resetSite]*site),
 		told: make(map[string]bool),
 	}
@@ -89,20 +89,20 @@ func (c *plan) leftOff(open []openFile) []usdt.PairSpec {
 
 // tellLeftOff tells, once of each, of the pairs that the files of a process have,
 // when none of them is traced.
-func (w *watcher) tellLeftOff(open []openFile) {
-	if w.cfg.LeftOff == nil {
+func (c *plan) tellLeftOff(open []openFile) {
+	if c.cfg.LeftOff == nil {
 		return
 	}
-	fresh := slices.DeleteFunc(w.plan.leftOff(open), func(p usdt.PairSpec) bool {
+	fresh := slices.DeleteFunc(c.leftOff(open), func(p usdt.PairSpec) bool {
 		id := p.String()
-		told := w.plan.told[id]
-		if len(w.plan.told) < maxWarnings {
-			w.plan.told[id] = true
+		told := c.told[id]
+		if len(c.told) < maxWarnings {
+			c.told[id] = true
 		}
 		return told
 	})
 	if len(fresh) > 0 {
-		w.cfg.LeftOff(fresh)
+		c.cfg.LeftOff(fresh)
 	}
 }
 
@@ -252,4 +252,10 @@ func (c *plan) infos() []stream.PairInfo {
 		out = append(out, p.info(count[p]))
 	}
 	return out
+}
+
+// wants reports whether pairs use a site.
+func (c *plan) wants(pairs []*pair, id uint32) bool {
+	s := c.sites[id]
+	return slices.ContainsFunc(pairs, func(p *pair) bool { return s.pair == p || slices.Contains(s.over, p) })
 }

@@ -56,6 +56,9 @@ func (s *Session) read() error {
 			locked = true
 		}
 		s.core.handle(ev)
+		if _, marker := ev.(*event.Marker); marker {
+			return // nearly all are
+		}
 		s.trapped.note(ev)
 		if c, ok := s.naming.changeOf(ev); ok {
 			s.describe(c)
@@ -109,13 +112,13 @@ func (s *Session) finish(reason string, stopped <-chan struct{}) (*stream.Summar
 	errs = append(errs, err, w.tracer.Drain(s.drained))
 	s.trapped.tell(s.cfg.Message)
 	now := clock.Monotonic()
-	errs = append(errs, s.mode.finish(&w.plan))
+	errs = append(errs, s.mode.finish(w.plan))
 	sum, err := s.close(reason, now)
 	errs = append(errs, err)
 	sum.Notes = append(sum.Notes, held...)
 	if quiet {
-		w.leaveChanges()
-		w.tellForks()
+		w.follower.leaveChanges()
+		w.targets.tellForks(w.report)
 		s.finalNotes(sum)
 	}
 	return sum, errors.Join(append(errs, s.core.out.finish(sum))...)
@@ -130,7 +133,7 @@ func (s *Session) drained(ev event.Event) {
 	s.core.engine.End()
 	s.trapped.note(ev)
 	if c, ok := s.naming.changeOf(ev); ok {
-		s.watcher.changes.add(c)
+		s.watcher.follower.changes.add(c)
 	}
 }
 

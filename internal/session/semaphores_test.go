@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/phasetrace/phasetrace/internal/fixture"
 	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/probe"
 	"github.com/phasetrace/phasetrace/internal/process"
@@ -25,7 +26,7 @@ import (
 // seen, those of its constructors and of its children too, and when the session
 // ends nothing is left behind.
 func TestLinkersRun(t *testing.T) {
-	for _, linker := range linkers {
+	for _, linker := range fixture.Linkers {
 		for _, follow := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s follow=%v", linker, follow), func(t *testing.T) {
 				want := map[string]int{"constructor": 3, "program": 15}
@@ -59,7 +60,7 @@ func TestLinkersRun(t *testing.T) {
 
 // Where programs cannot be made to wait, what is missed is told.
 func TestLinkersLate(t *testing.T) {
-	for _, linker := range linkers {
+	for _, linker := range fixture.Linkers {
 		t.Run(linker, func(t *testing.T) {
 			path := linked(t, linker, "linked.c", "-ldl")
 			kernel := watchKernel(t, path)
@@ -97,7 +98,7 @@ func TestLinkersLate(t *testing.T) {
 
 // A running program is attached at once.
 func TestLinkersAttach(t *testing.T) {
-	for _, linker := range linkers {
+	for _, linker := range fixture.Linkers {
 		t.Run(linker, func(t *testing.T) {
 			path := linked(t, linker, "linked.c", "-ldl")
 			kernel := watchKernel(t, path)
@@ -119,7 +120,7 @@ func TestLinkersAttach(t *testing.T) {
 // A library named in advance is missed by nobody, its constructor included,
 // however often it is loaded.
 func TestLinkersLibrary(t *testing.T) {
-	for _, linker := range linkers {
+	for _, linker := range fixture.Linkers {
 		for _, follow := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s follow=%v", linker, follow), func(t *testing.T) {
 				unhurried(t, func(t *testing.T) (*stream.Summary, map[string]int) {
@@ -149,7 +150,7 @@ func TestLinkersLibrary(t *testing.T) {
 // A library that is loaded twice: the kernel knows one copy only. That is told,
 // and nothing is left behind, whichever copy goes first.
 func TestLibraryTwice(t *testing.T) {
-	for _, linker := range linkers {
+	for _, linker := range fixture.Linkers {
 		for _, before := range []bool{false, true} {
 			for _, gone := range []string{"", "unload", "drop"} {
 				t.Run(fmt.Sprintf("%s before=%v %s", linker, before, gone), func(t *testing.T) {
@@ -202,7 +203,7 @@ func libraryTwice(t *testing.T, linker string, before bool, gone string) {
 // Processes that nobody traces, started from a traced file while the breakpoints
 // are in all of them, are left as they were.
 func TestLinkersStrangers(t *testing.T) {
-	for _, linker := range linkers {
+	for _, linker := range fixture.Linkers {
 		t.Run(linker, func(t *testing.T) {
 			path := linked(t, linker, "linked.c", "-ldl")
 			kernel := watchKernel(t, path)
@@ -226,7 +227,7 @@ func TestLinkersStrangers(t *testing.T) {
 // although the kernel has counted in the wrong place before.
 func TestLinkersKilled(t *testing.T) {
 	testenv.BPF(t)
-	for _, linker := range linkers {
+	for _, linker := range fixture.Linkers {
 		t.Run(linker, func(t *testing.T) {
 			path := linked(t, linker, "linked.c", "-ldl")
 			kernel := watchKernel(t, path)
@@ -251,7 +252,7 @@ func TestLinkersKilled(t *testing.T) {
 // a program's first instruction, when its RELRO is still to be sealed, nor to a
 // library that is yet to be mapped.
 func TestTooEarlyToAttach(t *testing.T) {
-	for _, linker := range linkers {
+	for _, linker := range fixture.Linkers {
 		t.Run(linker, func(t *testing.T) {
 			twice := linker == "lld" || linker == "mold"
 			path, library := linked(t, linker, "linked.c", "-ldl"), linked(t, linker, "liblinked.c", asLibrary...)

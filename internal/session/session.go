@@ -64,8 +64,8 @@ func Open(cfg Config) (*Session, error) {
 		}
 	}
 	s.watcher = newWatcher(&s.cfg, c, s.mode)
-	s.describer.describe = s.watcher.describe
-	if err := s.watcher.checkLibraries(); err != nil {
+	s.describer.describe = s.watcher.looker.describe
+	if err := s.watcher.looker.pin(); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -79,7 +79,7 @@ func (s *Session) Add(ctx context.Context, t Target) error {
 	return s.bounded(ctx, func() error {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		defer w.report()
+		defer w.report.flush()
 		return w.add(ctx, t)
 	})
 }
@@ -113,31 +113,6 @@ func (s *Session) Close() error {
 	case <-time.After(endTime):
 		return errHeld
 	}
-}
-
-// free removes every probe and frees everything.
-func (w *watcher) free() error {
-	if w.halter != nil {
-		w.halter.Close()
-	}
-	var err error
-	if w.tracer != nil {
-		if w.tracer.Links() > 0 {
-			w.settleAll() // it failed, or never ran
-		}
-		err = w.tracer.Close()
-	}
-	if !w.left.Load() {
-		w.guards.close()
-	}
-	w.closePending()
-	for _, t := range w.targets {
-		if t.proc != nil {
-			t.proc.Close()
-		}
-	}
-	clear(w.targets)
-	return err
 }
 
 // Snapshot returns the figures so far. What only the end tells (sites that were
@@ -180,11 +155,11 @@ func (s *Session) begin() error {
 	if w.tracer == nil {
 		return fmt.Errorf("%w: no target was added", ErrNoMarkers)
 	}
-	if names := w.pendingPaths(); w.attached.sites+w.attached.postponed == 0 && len(names) > 0 {
+	if names := w.postponed.paths(); w.count.sites+w.count.postponed == 0 && len(names) > 0 {
 		return fmt.Errorf("attach: %s: somebody has it open for writing, so it may change: close it first", list(names))
 	}
-	if len(w.plan.sites) > 0 && w.attached.sites+w.attached.postponed == 0 {
-		return fmt.Errorf("attach: no site could be attached: %s", list(slices.Collect(maps.Keys(w.attached.failures))))
+	if len(w.plan.sites) > 0 && w.count.sites+w.count.postponed == 0 {
+		return fmt.Errorf("attach: no site could be attached: %s", list(slices.Collect(maps.Keys(w.count.failures))))
 	}
 	if err := s.mode.begin(); err != nil {
 		return err
@@ -194,10 +169,10 @@ func (s *Session) begin() error {
 	if err := s.cfg.Sink.Start(s.startRecord()); err != nil {
 		return err // names what could not be written
 	}
-	w.report()
+	w.report.flush()
 	if s.cfg.Attached != nil {
 		err := s.cfg.Attached(Attached{
-			Message: w.attachedMessage(), Off: w.off(), NeedsAdmin: !w.tracer.Features().UprobeMulti,
+			Message: w.attachedMessage(), Off: w.outlook().off(), NeedsAdmin: !w.tracer.Features().UprobeMulti,
 		})
 		if err != nil {
 			return err

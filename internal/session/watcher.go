@@ -4,7 +4,6 @@ package session
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,95 +14,110 @@ import (
 	"github.com/phasetrace/phasetrace/internal/process"
 )
 
-// watcher looks at processes and their files, plans, attaches, and releases what
-// nobody uses any more. None of it happens where events are read: the reader only
-// posts what calls for a look. Its fields are guarded by mu, which is held while
-// it works; nothing that reads events may wait for it.
+// watcher has processes looked at, attached to and released. None of it happens
+// where events are read: the reader only posts what calls for a look. The watcher
+// owns the parts that do the work. They are guarded by mu, which is held while one
+// of them works; nothing that reads events may wait for it.
 type watcher struct {
 	mu     sync.Mutex
 	cfg    *Config
 	core   *core
-	tracer *loader.Tracer // nil until there is something to attach to, or to wait for
 	mode   mode
 	ctx    context.Context // ends looks
 	cancel context.CancelFunc
+	inbox  inbox
 
-	plan    plan
-	files   files
-	targets map[int]*target  // by PID
-	shared  reach            // with Config.Follow: of every process
-	holding map[fileKey]hook // dynamic linkers in which new programs wait
-	guards  *guards
-	pending map[fileKey]*pending // files whose markers are not traced for now
-	old     oldFiles
-	left    atomic.Bool          // the kernel has not removed all probes; the guards stay
-	known   map[event.File]int64 // since when their markers are attached, ns CLOCK_MONOTONIC
-	passing map[event.File]bool  // executables of which every process has to be looked at
-	idle    []*file              // that no target uses, the longest idle first
-	spawned []*process.Spawned   // that wait for Run
-	loaded  int64                // when the programs began to be loaded
+	report    *reporter
+	files     *files
+	looker    *looker
+	plan      *plan
+	targets   *targets
+	guards    *guards
+	postponed *postponed
+	count     attachedCount
+	spawned   []*process.Spawned // that wait for Run
+	left      atomic.Bool        // the kernel has not removed all probes; the guards stay
 
-	foreign   bool // as target.foreign, for some target
-	attached  attachedCount
-	shortfall shortfall
-	halter    *process.Halter // nil: programs wait in the kernel
-
-	inbox   inbox
-	halting inbox // of the goroutine that stops programs
-	changes changes
-}
-
-// attachedCount sums up what has been attached.
-type attachedCount struct {
-	sites     int             // counted again for each process that they are attached for
-	postponed int             // times that a file was not attached because it was too early
-	failures  map[string]bool // sites that could not be attached, and why
-	untold    int             // failures that are not in there
-}
-
-// inbox holds tasks for the watcher's goroutine. Posting never waits.
-type inbox struct {
-	mu    sync.Mutex
-	tasks []func()
-	wake  chan struct{} // of one
-}
-
-func (in *inbox) post(task func()) {
-	in.mu.Lock()
-	in.tasks = append(in.tasks, task)
-	in.mu.Unlock()
-	select {
-	case in.wake <- struct{}{}:
-	default:
-	}
-}
-
-func (in *inbox) take() []func() {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	tasks := in.tasks
-	in.tasks = nil
-	return tasks
+	// The rest is nil until there is something to attach to, or to wait for.
+	tracer   *loader.Tracer
+	loaded   int64 // when the programs began to be loaded, ns CLOCK_MONOTONIC
+	holds    *holds
+	keeper   *keeper
+	settler  *settler
+	releaser *releaser
+	hooks    *hooks
+	attacher *attacher
+	follower *follower
 }
 
 func newWatcher(cfg *Config, core *core, m mode) *watcher {
 	w := &watcher{
-		cfg: cfg, core: core, mode: m, targets: make(map[int]*target), shared: newReach(),
-		holding: make(map[fileKey]hook), pending: make(map[fileKey]*pending), old: make(oldFiles), known: make(map[event.File]int64),
-		passing: make(map[event.File]bool),
-		inbox:   inbox{wake: make(chan struct{}, 1)}, halting: inbox{wake: make(chan struct{}, 1)},
-		attached: attachedCount{failures: make(map[string]bool)},
+		cfg: cfg, core: core, mode: m, inbox: newInbox(), report: &reporter{cfg: cfg}, files: &files{},
+		targets: &targets{follow: cfg.Follow, byPID: make(map[int]*target), shared: newReach()},
+		count:   attachedCount{failures: make(map[string]bool)},
 	}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
-	w.plan = newPlan(cfg, core, m)
+	w.looker = &looker{cfg, w.files}
+	w.plan = newPlan(cfg, core, m, &w.report.warnings)
 	w.guards = newGuards(core, m, w.settleFirst, func(g *guard) { w.inbox.post(func() { w.overwritten(g) }) })
+	w.postponed = &postponed{all: make(map[fileKey]*pending), post: w.inbox.post}
 	return w
 }
 
-// haltTime bounds how long a program that has run exec stays stopped. It is longer
-// than loader.HoldTime, because such a program uses no CPU; only on a machine that
-// is very busy does it take more than a tenth of it.
-const haltTime = time.Second
+// load loads the programs, once.
+func (w *watcher) load() error {
+	if w.tracer != nil {
+		return nil
+	}
+	opts := loader.Options{
+		RingBytes: w.cfg.RingBytes, AllProcesses: w.cfg.Follow, FollowForks: w.cfg.Follow, Without: w.cfg.Without,
+	}
+	if w.cfg.GPU != nil {
+		opts.WakeInterval = gpuWakeInterval
+	}
+	w.mode.options(&opts)
+	w.loaded = clock.Monotonic()
+	t, err := loader.Open(opts)
+	if err != nil {
+		return err
+	}
+	w.tracer = t
+	w.wire(t)
+	w.mode.use(t)
+	return nil
+}
+
+// wire makes the parts that need the programs, each of those that it uses.
+func (w *watcher) wire(t *loader.Tracer) {
+	post, known := w.inbox.post, &executables{make(map[event.File]int64), make(map[event.File]bool)}
+	w.holds = &holds{tracer: t, tasks: newInbox()}
+	if w.cfg.Follow && t.HoldsExecs() {
+		w.holds.halter = process.NewHalter(haltTime)
+		go w.holds.run(w.ctx.Done())
+	}
+	k := &keeper{tracer: t, report: w.report, guards: w.guards, postponed: w.postponed, old: make(oldFiles), post: post}
+	w.keeper = k
+	w.settler = &settler{
+		tracer: t, report: w.report, targets: w.targets, holds: w.holds, keeper: k, post: post,
+		count: &w.count, again: func(t *target) { w.follower.lookAgain(t) },
+	}
+	w.releaser = &releaser{
+		core: w.core, mode: w.mode, plan: w.plan, files: w.files, tracer: t, targets: w.targets, executables: known,
+		keeper: k, settler: w.settler, post: post,
+	}
+	w.hooks = &hooks{tracer: t, report: w.report, targets: w.targets, keeper: k, holding: make(map[fileKey]hook)}
+	w.attacher = &attacher{
+		core: w.core, mode: w.mode, plan: w.plan, files: w.files, tracer: t, report: w.report, targets: w.targets,
+		keeper: k, settler: w.settler, hooks: w.hooks, releaser: w.releaser,
+		count: &w.count,
+	}
+	w.follower = &follower{
+		ctx: w.ctx, core: w.core, plan: w.plan, tracer: t, report: w.report, targets: w.targets, executables: known,
+		looker: w.looker, holds: w.holds, settler: w.settler, attacher: w.attacher, releaser: w.releaser,
+		missed: &missed{plan: w.plan, files: w.files, targets: w.targets, report: w.report}, postponed: w.postponed, post: post,
+	}
+	w.postponed.look = w.follower.followPending
+}
 
 // sweepInterval is how often the watcher looks for processes of whose end nobody
 // told, and for files that nobody uses.
@@ -133,80 +147,72 @@ func (w *watcher) run(stop <-chan struct{}) {
 	}
 }
 
-// runHalting stops programs, one after the other, until no look is of use any more.
-func (w *watcher) runHalting() {
-	for {
-		select {
-		case <-w.ctx.Done():
-			return
-		case <-w.halting.wake:
-			for _, task := range w.halting.take() {
-				task()
-			}
-		}
+// changed notes a change; the watcher looks when it comes to it. It never waits.
+func (w *watcher) changed(c change) {
+	note := func() {
+		w.follower.changes.add(c)
+		w.inbox.post(w.follower.followAll)
 	}
-}
-
-// say tells the user something.
-func (w *watcher) say(format string, args ...any) { w.cfg.Message(fmt.Sprintf(format, args...)) }
-
-// load loads the programs, once.
-func (w *watcher) load() error {
-	if w.tracer != nil {
-		return nil
+	if w.holds.halter == nil || !c.exec && !c.start {
+		note()
+		return
 	}
-	opts := loader.Options{
-		RingBytes: w.cfg.RingBytes, AllProcesses: w.cfg.Follow, FollowForks: w.cfg.Follow, Without: w.cfg.Without,
-	}
-	if w.cfg.GPU != nil {
-		opts.WakeInterval = gpuWakeInterval
-	}
-	w.mode.options(&opts)
-	w.loaded = clock.Monotonic()
-	t, err := loader.Open(opts)
-	if err != nil {
-		return err
-	}
-	w.tracer = t
-	if w.cfg.Follow && t.HoldsExecs() {
-		w.halter = process.NewHalter(haltTime)
-		go w.runHalting()
-	}
-	w.mode.use(t)
-	return nil
+	// All in their order: a file's start comes after the exec of its program.
+	w.holds.tasks.post(func() {
+		c.halted = c.stoppable && w.holds.halt(c)
+		note()
+	})
 }
 
 // sweep finds processes of whose end no record told, and releases files that have
 // been idle for long.
 func (w *watcher) sweep() {
 	for _, p := range w.core.processes() {
-		if t := w.targets[p.PID]; t != nil && t.proc != nil {
+		if t := w.targets.byPID[p.PID]; t != nil && t.proc != nil {
 			continue // its handle tells
 		}
 		if process.Gone(p.PID, p.StartTime) {
 			w.core.endSoon(ending{pid: p.PID, started: p.StartTime, at: clock.Monotonic()})
 		}
 	}
-	w.releaseIdle()
-	w.tellForks()
-	w.report()
+	w.releaser.releaseIdle()
+	w.targets.tellForks(w.report)
+	w.report.flush()
 }
 
 // gone lets go of a process that is over and of what it alone used.
 func (w *watcher) gone(e ending) {
-	t := w.targets[e.pid]
+	t := w.targets.byPID[e.pid]
 	if t == nil || t.started != 0 && t.started != e.started {
 		return // or its id is another process's by now
 	}
-	w.tellForks() // a zombie still knows
-	delete(w.targets, e.pid)
-	t.counters.end(&w.shortfall)
-	w.release(t)
+	w.targets.tellForks(w.report) // a zombie still knows
+	delete(w.targets.byPID, e.pid)
+	t.counters.end(&w.report.shortfall)
+	w.releaser.release(t)
 }
 
-// report reports what has not been reported yet.
-func (w *watcher) report() {
-	for _, text := range w.plan.warnings.fresh() {
-		w.say("warning: %s", text)
+// free removes every probe and frees everything.
+func (w *watcher) free() error {
+	var err error
+	if w.tracer != nil {
+		if w.holds.halter != nil {
+			w.holds.halter.Close()
+		}
+		if w.tracer.Links() > 0 {
+			w.settler.settleAll() // it failed, or never ran
+		}
+		err = w.tracer.Close()
 	}
+	if !w.left.Load() {
+		w.guards.close()
+	}
+	w.postponed.close()
+	for _, t := range w.targets.byPID {
+		if t.proc != nil {
+			t.proc.Close()
+		}
+	}
+	clear(w.targets.byPID)
+	return err
 }

@@ -60,8 +60,9 @@ func (o AsyncOptions) withDefaults() AsyncOptions {
 // Like those of any sink, its methods are for one goroutine, except Dropped and
 // Err. After Start, either End or Stop must follow, as the last call.
 type AsyncSink struct {
-	sink Sink
-	o    AsyncOptions
+	sink        Sink
+	o           AsyncOptions
+	summaryOnly bool // it takes no records
 
 	// For the caller's goroutine. Chunks form a list: those before head have been
 	// taken by the sink, tail is being filled.
@@ -98,7 +99,8 @@ var _ Sink = (*AsyncSink)(nil)
 
 // Async returns a sink that runs another on a goroutine of its own.
 func Async(sink Sink, o AsyncOptions) *AsyncSink {
-	return &AsyncSink{sink: sink, o: o.withDefaults(), wake: make(chan struct{}, 1), done: make(chan struct{})}
+	_, summaryOnly := sink.(SummarySink)
+	return &AsyncSink{sink: sink, o: o.withDefaults(), summaryOnly: summaryOnly, wake: make(chan struct{}, 1), done: make(chan struct{})}
 }
 
 // Start starts the sink and waits for that: an output that cannot be written must
@@ -118,7 +120,7 @@ func (a *AsyncSink) Start(s *Start) error {
 // Record takes a copy of a record, or drops it. It returns the sink's error from
 // an earlier record, if there was one, and then does not take this one.
 func (a *AsyncSink) Record(r Record) error {
-	if err := a.Err(); err != nil {
+	if err := a.Err(); err != nil || a.summaryOnly {
 		return err
 	}
 	if !a.room() {

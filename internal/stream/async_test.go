@@ -67,6 +67,28 @@ func TestAsyncWithoutFlush(t *testing.T) {
 	})
 }
 
+// endOnly is a sink that takes no records.
+type endOnly struct{ kept }
+
+func (*endOnly) SummaryOnly() {}
+
+// A sink of the summary alone is spared the records, however many there are, and
+// none of them counts as dropped.
+func TestAsyncSummaryOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var sink endOnly
+		a := start(t, &sink, stream.AsyncOptions{Records: 1})
+		give(t, a, records(1000))
+		synctest.Wait()
+		if err := a.End(&stream.Summary{SessionID: "s"}); err != nil {
+			t.Fatal(err)
+		}
+		if len(sink.records) > 0 || a.Dropped() != (stream.Counts{}) || sink.end == nil || sink.end.SessionID != "s" {
+			t.Errorf("%d records, %+v dropped, summary %+v", len(sink.records), a.Dropped(), sink.end)
+		}
+	})
+}
+
 // A sink that hangs holds nobody up. What does not fit is counted by kind and
 // told in its place; nothing is counted twice or not at all.
 func TestAsyncDrops(t *testing.T) {

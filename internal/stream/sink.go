@@ -29,3 +29,10 @@ type Sink interface {
 	// End is the last call.
 	End(*Summary) error
 }
+
+// SummarySink is a Sink that writes nothing but the summary. Its Record and Flush
+// do nothing and need not be called, so nobody has to copy records for it.
+type SummarySink interface {
+	Sink
+	SummaryOnly()
+}

@@ -14,7 +14,7 @@ type Sink struct {
 	o Options
 }
 
-var _ stream.Sink = (*Sink)(nil)
+var _ stream.SummarySink = (*Sink)(nil)
 
 // New returns a sink over w, which it does not close.
 func New(w io.Writer, o Options) *Sink { return &Sink{w: w, o: o} }
@@ -24,6 +24,9 @@ func (*Sink) Start(*stream.Start) error { return nil }
 
 // Record writes nothing.
 func (*Sink) Record(stream.Record) error { return nil }
+
+// SummaryOnly says that no record is needed.
+func (*Sink) SummaryOnly() {}
 
 // Flush has nothing to do.
 func (*Sink) Flush() error { return nil }

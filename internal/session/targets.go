@@ -3,8 +3,10 @@
 package session
 
 import (
-	"github.com/phasetrace/phasetrace/internal/clock"
+	"slices"
+
 	"github.com/phasetrace/phasetrace/internal/loader"
+	"github.com/phasetrace/phasetrace/internal/probe"
 	"github.com/phasetrace/phasetrace/internal/process"
 )
 
@@ -28,6 +30,18 @@ type target struct {
 	// forked: that it has children has been told.
 	forked   bool
 	counters counters
+	retry    *change // of a look that took too long, nil for none
+}
+
+// use notes that a process uses a file.
+func (t *target) use(f *file) {
+	if t.files == nil {
+		t.files = make(map[*file]bool)
+	}
+	if !t.files[f] {
+		t.files[f] = true
+		f.users++
+	}
 }
 
 // reach is what probes cover so far: of one process, or with Config.Follow of
@@ -46,90 +60,68 @@ func newReach() reach {
 	}
 }
 
+// targets are the processes that are traced, and what is attached for all of them.
+type targets struct {
+	follow bool
+	byPID  map[int]*target
+	shared reach // with follow: of every process
+}
+
 // reachOf returns what already covers a process, and the PID to attach with:
 // 0 for every process that maps the file. With Follow a probe must be in place
 // before a child that will hit it exists, so there is one for all; the
 // programs then look at the set of targets.
-func (w *watcher) reachOf(t *target) (*reach, int) {
-	if w.cfg.Follow {
-		return &w.shared, 0
+func (ts *targets) reachOf(t *target) (*reach, int) {
+	if ts.follow {
+		return &ts.shared, 0
 	}
 	return &t.reach, t.pid
 }
 
-// watchEnd notices the end of a process that the user named.
-func (w *watcher) watchEnd(t *target) {
-	proc, started := t.proc, t.proc.StartTime
-	go func() {
-		if proc.Wait(w.ctx) == nil {
-			w.core.endSoon(ending{pid: t.pid, started: started, at: clock.Monotonic()})
+// filesOf returns what is known, and not let go of, under a key.
+func (ts *targets) filesOf(key fileKey) (all []*file) {
+	add := func(f *file) {
+		if f.key == key && !slices.Contains(all, f) {
+			all = append(all, f)
 		}
-	}()
+	}
+	for _, t := range ts.byPID {
+		for f := range t.files {
+			add(f)
+		}
+		for f := range t.reach.files {
+			add(f)
+		}
+	}
+	for f := range ts.shared.files {
+		add(f)
+	}
+	return all
 }
 
-// release removes what is attached for a process alone, and lets go of the files
-// that only it used.
-func (w *watcher) release(t *target) {
-	w.detachAll(t)
-	for f := range t.files {
-		w.leave(f)
+// covers reports whether probes are in a file that a process, which may have ended,
+// has loaded.
+func (ts *targets) covers(t *target, f *file) bool {
+	reach := &ts.shared
+	if !ts.follow {
+		if t == nil {
+			return false
+		}
+		reach = &t.reach
 	}
-	t.files = nil
-	if t.proc != nil {
-		t.proc.Close()
-	}
+	return len(f.plan) > 0 && !slices.ContainsFunc(f.plan, func(p probe.Site) bool { return !reach.sites[p.ID] })
 }
 
-// detachAll removes what is attached for a process alone.
-func (w *watcher) detachAll(t *target) {
-	for f, attachments := range t.reach.files {
-		w.detach(f, attachments)
+// attached returns every file that probes are in.
+func (ts *targets) attached() map[*file]bool {
+	all := make(map[*file]bool)
+	for f := range ts.shared.files {
+		all[f] = true
 	}
-	for _, h := range t.reach.linkers {
-		w.unhook(h)
+	for _, t := range ts.byPID {
+		for f := range t.reach.files {
+			all[f] = true
+		}
 	}
-	t.reach = newReach()
-}
-
-// detach removes attachments of a file.
-func (w *watcher) detach(f *file, attachments []*loader.Attachment) {
-	if len(attachments) > 0 {
-		w.settleLast(f)
-	}
-	for _, at := range attachments {
-		w.tracer.Release(at, func() {
-			w.inbox.post(func() {
-				f.attachments--
-				if g := f.guard.Load(); g != nil {
-					g.removed(at)
-					w.unguard(f, g)
-				}
-				w.retireUnused(f)
-			})
-		})
-	}
-}
-
-// use notes that a process uses a file.
-func (w *watcher) use(t *target, f *file) {
-	if t.files == nil {
-		t.files = make(map[*file]bool)
-	}
-	if !t.files[f] {
-		t.files[f] = true
-		f.users++
-	}
-}
-
-// leave notes that a process no longer uses a file.
-func (w *watcher) leave(f *file) {
-	if f.users--; f.users > 0 {
-		return
-	}
-	f.idle = clock.Monotonic()
-	if w.cfg.Follow {
-		w.idle = append(w.idle, f) // the next process that runs it finds it attached
-		return
-	}
-	w.retireUnused(f)
+	return all
 }

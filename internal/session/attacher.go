@@ -12,26 +12,50 @@ import (
 	"github.com/phasetrace/phasetrace/internal/process"
 )
 
+// attacher plans and attaches what looks have found.
+type attacher struct {
+	core     *core
+	mode     mode
+	plan     *plan
+	files    *files
+	tracer   *loader.Tracer
+	report   *reporter
+	targets  *targets
+	keeper   *keeper
+	settler  *settler
+	hooks    *hooks
+	releaser *releaser
+	count    *attachedCount
+}
+
+// attachedCount sums up what has been attached.
+type attachedCount struct {
+	sites     int             // counted again for each process that they are attached for
+	postponed int             // times that a file was not attached because it was too early
+	failures  map[string]bool // sites that could not be attached, and why
+	untold    int             // failures that are not in there
+}
+
 // attachTo plans and attaches what a look has found and what is not attached for
 // the process yet.
-func (w *watcher) attachTo(t *target, v *view) error {
+func (a *attacher) attachTo(t *target, v *view) error {
 	t.modules, t.unread = v.modules, len(v.skipped)
-	w.warnUnread(t, v)
-	pairs, err := w.plan.add(v.open)
+	a.warnUnread(t, v)
+	pairs, err := a.plan.add(v.open)
 	if err != nil {
 		return err
 	}
 	if len(pairs) == 0 {
-		w.tellLeftOff(v.open)
+		a.plan.tellLeftOff(v.open)
 	}
 	t.counters.looked = v.at
 	postponed := false
 	for _, f := range v.open {
-		w.use(t, f.file)
+		t.use(f.file)
 		if f.module != nil {
 			f.semaphores.mapped = mappedID{f.module.Dev, f.module.Inode}
 		}
-		early, err := w.attachFile(t, f, pairs)
+		early, err := a.attachFile(t, f, pairs)
 		if errors.Is(err, errLater) {
 			v.later = true
 			continue
@@ -41,16 +65,16 @@ func (w *watcher) attachTo(t *target, v *view) error {
 		}
 		postponed = postponed || early
 	}
-	w.settle(t, v, postponed)
-	w.leaveOld(t, v)
-	w.watchLibraries(t, v)
+	a.settler.settle(t, v, postponed)
+	a.leaveOld(t, v)
+	a.hooks.watchLibraries(t, v)
 	return nil
 }
 
 // leaveOld lets go of the files of the program that a process ran before exec.
 // A library that was unloaded stays attached: it may be loaded again, and be
 // inside a phase, while the probes are being removed.
-func (w *watcher) leaveOld(t *target, v *view) {
+func (a *attacher) leaveOld(t *target, v *view) {
 	if !v.starting || len(v.unread) > 0 {
 		return
 	}
@@ -61,92 +85,88 @@ func (w *watcher) leaveOld(t *target, v *view) {
 		for _, p := range f.plan {
 			delete(t.reach.sites, p.ID)
 		}
-		w.detach(f, t.reach.files[f]) // nothing with Follow: what is attached is for all
+		a.releaser.detach(f, t.reach.files[f]) // nothing with Follow: what is attached is for all
 		delete(t.reach.files, f)
 		delete(t.files, f)
-		w.leave(f)
+		a.releaser.leave(f)
 	}
 }
 
 // warnUnread warns, once, of files of a living process whose markers, if they
 // have any, are not traced.
-func (w *watcher) warnUnread(t *target, v *view) {
+func (a *attacher) warnUnread(t *target, v *view) {
 	if v.cut {
-		w.plan.warnings.add(fmt.Sprintf("process %d has more files mapped than are looked at: markers in the rest are not traced", t.pid))
+		a.report.warn(fmt.Sprintf("process %d has more files mapped than are looked at: markers in the rest are not traced", t.pid))
 	}
-	w.plan.warnings.add(v.late...)
+	a.report.warn(v.late...)
 	if len(v.unread) > 0 {
-		w.shortfall.unread += w.plan.warnings.add(v.unread...)
+		a.report.shortfall.unread += a.report.warn(v.unread...)
 	}
-}
-
-// wants reports whether pairs use a site.
-func (w *watcher) wants(pairs []*pair, id uint32) bool {
-	s := w.plan.sites[id]
-	return slices.ContainsFunc(pairs, func(p *pair) bool { return s.pair == p || slices.Contains(s.over, p) })
 }
 
 // attachFile attaches the sites of a file that pairs use. postponed: the process
 // has it mapped, but it is too early.
-func (w *watcher) attachFile(t *target, f openFile, pairs []*pair) (postponed bool, err error) {
-	reach, pid := w.reachOf(t)
-	var todo []probe.Site
-	for _, p := range f.plan {
-		if !reach.sites[p.ID] && w.wants(pairs, p.ID) {
-			todo = append(todo, p)
-		}
-	}
+func (a *attacher) attachFile(t *target, f openFile, pairs []*pair) (postponed bool, err error) {
+	reach, pid := a.targets.reachOf(t)
+	todo := slices.DeleteFunc(slices.Clone(f.plan), func(p probe.Site) bool {
+		return reach.sites[p.ID] || !a.plan.wants(pairs, p.ID)
+	})
 	if len(todo) == 0 {
 		return false, nil
 	}
-	g, err := w.secure(t, f, pid)
+	g, err := a.secure(t, f, pid)
 	if err != nil {
 		return false, err
 	}
-	defer w.unguard(f.file, g)
+	defer a.keeper.unguard(f.file, g)
 	f.guard.Store(g)
 	if f.semaphores.shadowed {
-		w.watchStart(f)
+		a.settler.watchStart(f)
 	}
 	if t.counters.ahead[f.file] {
 		return true, nil
 	}
 	if !f.raisable(todo) {
-		return w.postpone(t, f, todo)
+		return a.settler.postpone(t, f, todo)
 	}
+	a.warnMoved(t, f, todo)
+	a.keeper.warnSlow(f.file, len(todo))
+	return false, a.attachGuarded(reach, pid, f, g, todo)
+}
+
+// attachGuarded attaches sites of a file that nobody can write to meanwhile.
+func (a *attacher) attachGuarded(reach *reach, pid int, f openFile, g *guard, todo []probe.Site) error {
 	for _, p := range todo {
 		reach.sites[p.ID] = true
 	}
-	w.warnMoved(t, f, todo)
-	w.warnSlow(f.file, len(todo))
-	w.core.attaching(todo)
+	a.core.attaching(todo)
 	var failed []loader.SiteError
 	at, err := g.attach(todo, func() (at *loader.Attachment, err error) {
-		at, failed, err = w.tracer.Attach(pid, f.attachPath(), todo)
+		at, failed, err = a.tracer.Attach(pid, f.attachPath(), todo)
 		return at, err
 	})
 	if err != nil {
-		w.core.attached(pid, todo)
+		a.core.attached(pid, todo)
 		if errors.Is(err, errGivenWay) { // what comes of that drops the sites
-			return false, errLater
+			return errLater
 		}
-		w.attached.untold += len(todo) // the error tells of all
-		return false, err
+		a.count.untold += len(todo) // the error tells of all
+		return err
 	}
 	reach.files[f.file] = append(reach.files[f.file], at)
 	f.attachments++
 	for _, e := range failed {
 		reach.bare[e.Site] = true
 	}
-	failed = append(failed, w.uncounted(reach, f.file, at.Uncounted())...)
+	failed = append(failed, a.uncounted(reach, f.file, at.Uncounted())...)
 	f.semaphores.attached(todo, reach.bare)
 	f.tellGuard()
-	return false, w.attachedSites(pid, f.file, todo, failed)
+	return a.attachedSites(pid, f.file, todo, failed)
 }
 
 // warnMoved warns of sites that cannot fire in a process: their code is not what
 // it runs any more.
-func (w *watcher) warnMoved(t *target, f openFile, sites []probe.Site) {
+func (a *attacher) warnMoved(t *target, f openFile, sites []probe.Site) {
 	if f.module == nil {
 		return // it is not mapped yet
 	}
@@ -159,7 +179,7 @@ func (w *watcher) warnMoved(t *target, f openFile, sites []probe.Site) {
 		}
 	}
 	if moved > 0 {
-		w.plan.warnings.add(fmt.Sprintf("%s of %s cannot fire in process %d: it has moved that code to other memory, such as huge pages",
+		a.report.warn(fmt.Sprintf("%s of %s cannot fire in process %d: it has moved that code to other memory, such as huge pages",
 			count(moved, "site"), f.path, t.pid))
 	}
 }
@@ -167,7 +187,7 @@ func (w *watcher) warnMoved(t *target, f openFile, sites []probe.Site) {
 // uncounted warns of sites that another tracer's probes share, and returns those
 // whose markers stay disabled: as long as that tracer does not enable them they
 // are as good as not attached, and nobody is to be blamed for that.
-func (w *watcher) uncounted(reach *reach, f *file, sites []loader.Uncounted) (dead []loader.SiteError) {
+func (a *attacher) uncounted(reach *reach, f *file, sites []loader.Uncounted) (dead []loader.SiteError) {
 	counter := make(map[uint32]uint64)
 	for _, p := range f.plan {
 		counter[p.ID] = p.RefCtr
@@ -184,53 +204,53 @@ func (w *watcher) uncounted(reach *reach, f *file, sites []loader.Uncounted) (de
 				"%s has a probe here that does not enable the marker, and keeps others from enabling it: it does not fire unless that tracer sees to it; end that tracer and start again", u.By)})
 			continue
 		}
-		s := w.plan.sites[u.Site]
-		w.plan.warnings.add(fmt.Sprintf("%s:%s at %s+%#x: %s has a probe here that does not enable the marker; it fires while it is attached at another place, too",
+		s := a.plan.sites[u.Site]
+		a.report.warn(fmt.Sprintf("%s:%s at %s+%#x: %s has a probe here that does not enable the marker; it fires while it is attached at another place, too",
 			s.Provider, s.Probe, f.path, s.Offset, u.By))
 	}
 	return dead
 }
 
 // attachedSites records what has been attached.
-func (w *watcher) attachedSites(pid int, f *file, sites []probe.Site, failed []loader.SiteError) error {
-	now, boot := w.core.attached(pid, sites)
+func (a *attacher) attachedSites(pid int, f *file, sites []probe.Site, failed []loader.SiteError) error {
+	now, boot := a.core.attached(pid, sites)
 	bad := make(map[uint32]bool)
 	for _, e := range failed {
 		bad[e.Site] = true
-		s := w.plan.sites[e.Site]
-		w.notAttached(fmt.Sprintf("%s:%s at %s+%#x: %v", s.Provider, s.Probe, f.path, s.Offset, e.Err))
+		s := a.plan.sites[e.Site]
+		a.notAttached(fmt.Sprintf("%s:%s at %s+%#x: %v", s.Provider, s.Probe, f.path, s.Offset, e.Err))
 		if errors.Is(e.Err, loader.ErrPermission) {
 			return e.Err
 		}
 	}
 	for _, p := range sites {
-		if s := w.plan.sites[p.ID]; !bad[p.ID] {
+		if s := a.plan.sites[p.ID]; !bad[p.ID] {
 			s.attached, s.gate, s.since = true, now, boot
 		}
 	}
-	w.core.enters(w.plan.enters(sites))
-	w.attached.sites += len(sites) - len(failed)
-	return w.mode.sitesChanged(&w.plan)
+	a.core.enters(a.plan.enters(sites))
+	a.count.sites += len(sites) - len(failed)
+	return a.mode.sitesChanged(a.plan)
 }
 
 // notAttached notes a site that could not be attached, and warns of it. The same
 // site of another process is no news.
-func (w *watcher) notAttached(what string) {
-	w.plan.warnings.add(what)
+func (a *attacher) notAttached(what string) {
+	a.report.warn(what)
 	switch {
-	case w.attached.failures[what]:
-	case len(w.attached.failures) < maxWarnings:
-		w.attached.failures[what] = true
+	case a.count.failures[what]:
+	case len(a.count.failures) < maxWarnings:
+		a.count.failures[what] = true
 	default:
-		w.attached.untold++
+		a.count.untold++
 	}
 }
 
 // attachedNow counts the files that are attached, and the sites in them, each
 // once for however many processes.
-func (w *watcher) attachedNow() (files, sites int) {
+func (a *attacher) attachedNow() (files, sites int) {
 	seen := make(map[*file]bool)
-	for _, t := range w.targets {
+	for _, t := range a.targets.byPID {
 		for f := range t.files {
 			if seen[f] {
 				continue
@@ -238,7 +258,7 @@ func (w *watcher) attachedNow() (files, sites int) {
 			seen[f] = true
 			before := sites
 			for _, s := range f.plan {
-				if w.plan.sites[s.ID].attached {
+				if a.plan.sites[s.ID].attached {
 					sites++
 				}
 			}

@@ -13,21 +13,35 @@ import (
 
 	"github.com/phasetrace/phasetrace/internal/await"
 	"github.com/phasetrace/phasetrace/internal/clock"
+	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/probe"
 	"github.com/phasetrace/phasetrace/internal/process"
 	"github.com/phasetrace/phasetrace/internal/semaphore"
 )
 
+// settler brings semaphores into agreement with breakpoints, and makes processes
+// tell when a file is ready for its semaphores to be raised.
+type settler struct {
+	tracer  *loader.Tracer
+	report  *reporter
+	targets *targets
+	holds   *holds
+	keeper  *keeper
+	count   *attachedCount
+	post    func(func())  // to the watcher's goroutine
+	again   func(*target) // looks at a process again
+}
+
 // settle brings the semaphores of a process's files into agreement with the
 // breakpoints under their probes. postponed: files wait to be attached.
-func (w *watcher) settle(t *target, v *view, postponed bool) {
+func (st *settler) settle(t *target, v *view, postponed bool) {
 	c := &t.counters
 	c.moved, c.passes, c.off = false, false, postponed
 	again := postponed
 	for _, f := range v.open {
 		c.passes = c.passes || f.semaphores.shadowed && len(f.plan) > 0
 		switch {
-		case f.module == nil || !w.counts(t, f.file):
+		case f.module == nil || !st.counts(t, f.file):
 			continue
 		case c.ahead[f.file]:
 			again, c.off = true, true
@@ -38,12 +52,12 @@ func (w *watcher) settle(t *target, v *view, postponed bool) {
 		switch {
 		case err != nil:
 			again = errors.Is(err, unix.EFAULT) || again // its mappings have changed meanwhile
-			w.cannotSettle(v.proc, f, err)
+			st.cannotSettle(v.proc, f, err)
 		case r.State == semaphore.Elsewhere:
-			w.awaitStart(t, f)
+			st.awaitStart(t, f)
 			again, c.off = true, true
 		case r.Off > 0:
-			w.tellOff(t, f, r.State)
+			st.tellOff(t, f, r.State)
 		}
 	}
 	if !again {
@@ -53,13 +67,13 @@ func (w *watcher) settle(t *target, v *view, postponed bool) {
 	if c.since == 0 {
 		c.since = clock.Monotonic()
 	}
-	w.lookAgainSoon(t)
+	st.lookAgainSoon(t)
 }
 
 // counts reports whether sites of a file with semaphores are attached for a
 // process.
-func (w *watcher) counts(t *target, f *file) bool {
-	reach, _ := w.reachOf(t)
+func (st *settler) counts(t *target, f *file) bool {
+	reach, _ := st.targets.reachOf(t)
 	return len(f.semaphores.sites) > 0 && slices.ContainsFunc(f.plan, func(p probe.Site) bool { return reach.sites[p.ID] })
 }
 
@@ -101,9 +115,9 @@ func moduleOf(proc *process.Process, f *file, seen *process.Module) (process.Mod
 
 // cannotSettle tells of it, unless the process has unmapped the file meanwhile, or
 // ends.
-func (w *watcher) cannotSettle(proc *process.Process, f openFile, err error) {
+func (st *settler) cannotSettle(proc *process.Process, f openFile, err error) {
 	if !errors.Is(err, unix.EFAULT) && !errors.Is(err, process.ErrNoProcess) && proc.Alive() == nil {
-		w.plan.warnings.add(fmt.Sprintf("%s: process %d: not known whether its markers are enabled: %v", f.path, proc.PID, err))
+		st.report.warn(fmt.Sprintf("%s: process %d: not known whether its markers are enabled: %v", f.path, proc.PID, err))
 	}
 }
 
@@ -118,7 +132,7 @@ const (
 
 // lookAgainSoon has a process looked at again whose semaphores are not where they
 // should be, less often the longer that lasts.
-func (w *watcher) lookAgainSoon(t *target) {
+func (st *settler) lookAgainSoon(t *target) {
 	if t.counters.timed {
 		return
 	}
@@ -128,31 +142,17 @@ func (w *watcher) lookAgainSoon(t *target) {
 		wait = max(wait, startTime)
 	}
 	time.AfterFunc(wait, func() {
-		w.inbox.post(func() {
+		st.post(func() {
 			t.counters.timed = false
-			if w.targets[t.pid] == t && t.counters.since != 0 {
-				w.lookAgain(t)
+			if st.targets.byPID[t.pid] == t && t.counters.since != 0 {
+				st.again(t)
 			}
 		})
 	})
 }
 
-// lookAgain looks at a process whose semaphores are not where they should be.
-func (w *watcher) lookAgain(t *target) {
-	if w.waits(t.pid) {
-		w.lookAgainSoon(t) // it has told, which comes next
-		return
-	}
-	clear(t.counters.ahead)
-	w.followOne(change{pid: t.pid, since: t.counters.since, again: true})
-	if since := t.counters.since; since != 0 && elapsed(since, clock.Monotonic()) > tellTime {
-		w.tellWaiting(t)
-	}
-	w.report()
-}
-
 // tellWaiting tells which files of a process cannot be enabled so far.
-func (w *watcher) tellWaiting(t *target) {
+func (st *settler) tellWaiting(t *target) {
 	proc, err := process.Open(t.pid)
 	if err != nil {
 		return
@@ -161,7 +161,7 @@ func (w *watcher) tellWaiting(t *target) {
 	for f := range t.files {
 		if o, ok := openMapped(proc, f); ok {
 			if len(f.plan) > 0 && semaphore.Look(o.mappings(), f.semaphores.sites) == semaphore.Elsewhere {
-				w.tellOff(t, o, semaphore.Elsewhere)
+				st.tellOff(t, o, semaphore.Elsewhere)
 			}
 			o.handle.Close()
 		}
@@ -187,7 +187,7 @@ const relocation = 100 * time.Millisecond
 
 // settleLast settles a file in every process that has it mapped, traced or not,
 // for the last time before breakpoints of it are taken out.
-func (w *watcher) settleLast(f *file) {
+func (st *settler) settleLast(f *file) {
 	if !f.semaphores.misplaced() || f.semaphores.mapped == (mappedID{}) {
 		return
 	}
@@ -201,7 +201,7 @@ func (w *watcher) settleLast(f *file) {
 				last := time.Now().After(until)
 				r, err := settleFile(proc, o, last)
 				if err != nil {
-					w.cannotSettle(proc, o, err)
+					st.cannotSettle(proc, o, err)
 				}
 				if last || err != nil || r.State != semaphore.Elsewhere {
 					break
@@ -213,44 +213,16 @@ func (w *watcher) settleLast(f *file) {
 	}
 }
 
-// settleFirst is settleLast for files whose probes are about to be removed because
-// somebody writes to them. It does not hold the watcher's lock; at the session's
-// end settleAll does it.
-func (w *watcher) settleFirst(g *guard) {
-	if !g.misplaced.Load() {
-		return
-	}
-	for !w.mu.TryLock() {
-		if w.ctx.Err() != nil {
-			return
-		}
-		time.Sleep(time.Millisecond)
-	}
-	defer w.mu.Unlock()
-	for _, f := range w.filesOf(g.key) {
-		if f.guard.Load() == g {
-			w.settleLast(f)
-		}
-	}
-}
-
 // settleAll is settleLast for every file that is attached, and tells what was
 // never enabled.
-func (w *watcher) settleAll() {
-	attached := make(map[*file]bool)
-	for f := range w.shared.files {
-		attached[f] = true
-	}
-	for _, t := range w.targets {
-		for f := range t.reach.files {
-			attached[f] = true
-		}
+func (st *settler) settleAll() {
+	for _, t := range st.targets.byPID {
 		if t.counters.since != 0 {
-			w.tellWaiting(t)
+			st.tellWaiting(t)
 		}
 	}
-	for f := range attached {
-		w.settleLast(f)
+	for f := range st.targets.attached() {
+		st.settleLast(f)
 	}
-	w.report()
+	st.report.flush()
 }
