@@ -295,10 +295,7 @@ func (fl *follower) attachChange(t *target, v *view, c change) error {
 		what += fmt.Sprintf("%v after it ran another program", roundTime(after))
 		fl.report.shortfall.lateExecs.add(after)
 	default:
-		late := fl.targets.attachedSince(t, v, files)
-		what += fmt.Sprintf("%v after a library was mapped: markers of %s before that are missing%s",
-			roundTime(after), list(late), fl.report.advice(TopicLibrary))
-		fl.report.shortfall.lateLibraries.add(after, late...)
+		what += fl.report.lateLibrary(fl.targets.attachedSince(t, v, files), after)
 	}
 	fl.report.say("%s", what)
 	return err

@@ -3,28 +3,40 @@
 package session
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/phasetrace/phasetrace/internal/clock"
 	"github.com/phasetrace/phasetrace/internal/probe"
 	"github.com/phasetrace/phasetrace/internal/usdt"
 )
 
+// outlook says what a session traces, what it leaves off, and what it waits for.
+type outlook struct {
+	cfg     *Config
+	plan    *plan
+	targets *targets
+}
+
+func (w *watcher) outlook() *outlook { return &outlook{w.cfg, w.plan, w.targets} }
+
 // attachedMessage says what has been attached, and what is waited for.
 func (w *watcher) attachedMessage() string {
+	o := w.outlook()
 	var attached, waiting []string
 	for _, p := range w.core.processes() {
 		who := fmt.Sprintf("%s (pid %d)", p.Comm, p.PID)
-		if t := w.targets.byPID[p.PID]; t != nil && w.tracesAny(t) {
+		if t := w.targets.byPID[p.PID]; t != nil && o.tracesAny(t) {
 			attached = append(attached, who)
 		} else {
 			waiting = append(waiting, who)
 		}
 	}
-	misfits := w.misfits()
+	misfits := o.misfits()
 	if len(attached) == 0 {
-		return fmt.Sprintf("watching %s: %s", list(waiting), w.nothingYet(misfits))
+		return fmt.Sprintf("watching %s: %s", list(waiting), o.nothingYet(misfits))
 	}
 	files, sites := w.attacher.attachedNow()
 	text := fmt.Sprintf("attached to %s: %s, %s in %s, in %s", list(attached),
@@ -33,15 +45,15 @@ func (w *watcher) attachedMessage() string {
 		text += "; " + list(misfits)
 	}
 	if len(waiting) > 0 {
-		text += fmt.Sprintf("; watching %s, with nothing to attach to yet%s", list(waiting), w.report.advice(TopicLibrary))
+		text += fmt.Sprintf("; watching %s, with nothing to attach to yet%s", list(waiting), w.cfg.advice(TopicLibrary))
 	}
 	return text
 }
 
 // tracesAny reports whether sites of a process are attached.
-func (w *watcher) tracesAny(t *target) bool {
+func (o *outlook) tracesAny(t *target) bool {
 	for f := range t.files {
-		if slices.ContainsFunc(f.plan, func(s probe.Site) bool { return w.plan.sites[s.ID].attached }) {
+		if slices.ContainsFunc(f.plan, func(s probe.Site) bool { return o.plan.sites[s.ID].attached }) {
 			return true
 		}
 	}
@@ -49,8 +61,8 @@ func (w *watcher) tracesAny(t *target) bool {
 }
 
 // nothingYet says why nothing is attached, and what is waited for.
-func (w *watcher) nothingYet(misfits []string) string {
-	if len(w.plan.sites) > 0 {
+func (o *outlook) nothingYet(misfits []string) string {
+	if len(o.plan.sites) > 0 {
 		return "nothing to attach to yet" // it is too early for what there is
 	}
 	why := "no USDT markers yet"
@@ -60,26 +72,26 @@ func (w *watcher) nothingYet(misfits []string) string {
 		if n := len(misfits) - 1; n > 0 {
 			why += fmt.Sprintf(", and %s more that fit nothing yet", count(n, "pair"))
 		}
-	case slices.ContainsFunc(w.targets.inOrder(), func(t *target) bool { return len(t.files) > 0 }):
+	case slices.ContainsFunc(o.targets.inOrder(), func(t *target) bool { return len(t.files) > 0 }):
 		why = "nothing there is traced by default"
 	}
 	later := "libraries that are loaded later"
-	if w.cfg.Follow {
+	if o.cfg.Follow {
 		later += ", and for other programs"
 	}
-	return why + "; waiting for " + later + w.report.advice(TopicLibrary)
+	return why + "; waiting for " + later + o.cfg.advice(TopicLibrary)
 }
 
 // misfits says of each pair that was asked for, and that fits nothing yet, what it
 // lacks.
-func (w *watcher) misfits() (out []string) {
-	targets := w.targets.inOrder()
-	for _, spec := range w.cfg.Pairs {
+func (o *outlook) misfits() (out []string) {
+	targets := o.targets.inOrder()
+	for _, spec := range o.cfg.Pairs {
 		id := spec.String()
-		if len(targets) == 0 || w.plan.bySpec[id] != nil {
+		if len(targets) == 0 || o.plan.bySpec[id] != nil {
 			continue
 		}
-		for _, ch := range w.choices(targets[0]) {
+		for _, ch := range o.choices(targets[0]) {
 			if ch.Pair.String() == id {
 				out = append(out, fmt.Sprintf("pair %s: %s", id, ch.Why))
 				break
@@ -89,26 +101,36 @@ func (w *watcher) misfits() (out []string) {
 	return out
 }
 
+// inOrder returns the targets by PID.
+func (ts *targets) inOrder() []*target {
+	var out []*target
+	for _, t := range ts.byPID {
+		out = append(out, t)
+	}
+	slices.SortFunc(out, func(a, b *target) int { return cmp.Compare(a.pid, b.pid) })
+	return out
+}
+
 // choices are the pairs that the files of a process could form.
-func (w *watcher) choices(t *target) []usdt.Choice {
+func (o *outlook) choices(t *target) []usdt.Choice {
 	var sites []usdt.Site
 	for f := range t.files {
 		sites = append(sites, f.elf.Sites...)
 	}
-	return usdt.Choose(sites, w.cfg.Pairs)
+	return usdt.Choose(sites, o.cfg.Pairs)
 }
 
 // off counts the pairs of the targets that are traced only when they are asked for,
 // where others are traced: what a process has instead of any is told by itself.
-func (w *watcher) off() (out Off) {
-	if len(w.plan.pairs) == 0 {
+func (o *outlook) off() (out Off) {
+	if len(o.plan.pairs) == 0 {
 		return Off{}
 	}
 	seen := make(map[string]bool)
-	for _, t := range w.targets.inOrder() {
-		for _, ch := range w.choices(t) {
+	for _, t := range o.targets.inOrder() {
+		for _, ch := range o.choices(t) {
 			id := ch.Pair.String()
-			if !ch.OnDemand || seen[id] || w.plan.bySpec[id] != nil {
+			if !ch.OnDemand || seen[id] || o.plan.bySpec[identity(ch.Pair)] != nil {
 				continue
 			}
 			seen[id] = true
@@ -138,15 +160,43 @@ func filesWith(t *target, p usdt.PairSpec) (out []string) {
 
 // tellForks tells, once of each, that a program which was started for us has
 // children: they are not traced.
-func (w *watcher) tellForks() {
-	if w.cfg.Follow {
+func (ts *targets) tellForks(rp *reporter) {
+	if ts.follow {
 		return
 	}
-	for _, t := range w.targets.byPID {
+	for _, t := range ts.byPID {
 		if !t.launched || t.forked || !t.proc.HasChildren() {
 			continue
 		}
 		t.forked = true
-		w.report.say("process %d has started others, which are not traced%s", t.pid, w.report.advice(TopicChildren))
+		rp.say("process %d has started others, which are not traced%s", t.pid, rp.advice(TopicChildren))
 	}
+}
+
+// lateLibrary counts libraries that were attached so long after they were mapped,
+// and says so.
+func (rp *reporter) lateLibrary(paths []string, after time.Duration) string {
+	rp.shortfall.lateLibraries.add(after, paths...)
+	return fmt.Sprintf("%v after a library was mapped: markers of %s before that are missing%s",
+		roundTime(after), list(paths), rp.advice(TopicLibrary))
+}
+
+// attachedOften counts how often each file of a view has been attached for a process.
+func (ts *targets) attachedOften(t *target, v *view) map[*file]int {
+	reach, _ := ts.reachOf(t)
+	often := make(map[*file]int)
+	for _, f := range v.open {
+		often[f.file] = len(reach.files[f.file])
+	}
+	return often
+}
+
+// attachedSince names the files of a view that have been attached since then.
+func (ts *targets) attachedSince(t *target, v *view, before map[*file]int) (paths []string) {
+	for f, n := range ts.attachedOften(t, v) {
+		if n > before[f] {
+			paths = append(paths, f.path)
+		}
+	}
+	return paths
 }

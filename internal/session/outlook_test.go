@@ -44,7 +44,7 @@ func TestForksAreToldOnce(t *testing.T) {
 	}{{true, false, 1}, {false, false, 0}, {true, true, 0}} {
 		var said []string
 		cfg := &Config{
-			Follow: test.follow, Message: func(m string) { said = append(said, m) },
+			Message: func(m string) { said = append(said, m) },
 			Advice: func(topic Topic) string {
 				if topic != TopicChildren {
 					t.Errorf("advice asked on topic %d", topic)
@@ -52,9 +52,9 @@ func TestForksAreToldOnce(t *testing.T) {
 				return "the remedy"
 			},
 		}
-		w := &watcher{cfg: cfg, report: &reporter{cfg: cfg}, targets: &targets{byPID: map[int]*target{proc.PID: {pid: proc.PID, proc: proc, launched: test.launched}}}}
-		w.tellForks()
-		w.tellForks()
+		ts := &targets{follow: test.follow, byPID: map[int]*target{proc.PID: {pid: proc.PID, proc: proc, launched: test.launched}}}
+		ts.tellForks(&reporter{cfg: cfg})
+		ts.tellForks(&reporter{cfg: cfg})
 		if len(said) != test.want || test.want > 0 && !strings.HasSuffix(said[0], " has started others, which are not traced; the remedy") {
 			t.Errorf("launched %v, follow %v: said %q", test.launched, test.follow, said)
 		}

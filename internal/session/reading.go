@@ -118,7 +118,7 @@ func (s *Session) finish(reason string, stopped <-chan struct{}) (*stream.Summar
 	sum.Notes = append(sum.Notes, held...)
 	if quiet {
 		w.follower.leaveChanges()
-		w.tellForks()
+		w.targets.tellForks(w.report)
 		s.finalNotes(sum)
 	}
 	return sum, errors.Join(append(errs, s.core.out.finish(sum))...)

@@ -172,7 +172,7 @@ func (s *Session) begin() error {
 	w.report.flush()
 	if s.cfg.Attached != nil {
 		err := s.cfg.Attached(Attached{
-			Message: w.attachedMessage(), Off: w.off(), NeedsAdmin: !w.tracer.Features().UprobeMulti,
+			Message: w.attachedMessage(), Off: w.outlook().off(), NeedsAdmin: !w.tracer.Features().UprobeMulti,
 		})
 		if err != nil {
 			return err

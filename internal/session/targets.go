@@ -3,8 +3,6 @@
 package session
 
 import (
-	"cmp"
-	"maps"
 	"slices"
 
 	"github.com/phasetrace/phasetrace/internal/loader"
@@ -126,29 +124,4 @@ func (ts *targets) attached() map[*file]bool {
 		}
 	}
 	return all
-}
-
-// attachedOften counts how often each file of a view has been attached for a process.
-func (ts *targets) attachedOften(t *target, v *view) map[*file]int {
-	reach, _ := ts.reachOf(t)
-	often := make(map[*file]int)
-	for _, f := range v.open {
-		often[f.file] = len(reach.files[f.file])
-	}
-	return often
-}
-
-// attachedSince names the files of a view that have been attached since then.
-func (ts *targets) attachedSince(t *target, v *view, before map[*file]int) (paths []string) {
-	for f, n := range ts.attachedOften(t, v) {
-		if n > before[f] {
-			paths = append(paths, f.path)
-		}
-	}
-	return paths
-}
-
-// inOrder are the targets by PID.
-func (ts *targets) inOrder() []*target {
-	return slices.SortedFunc(maps.Values(ts.byPID), func(a, b *target) int { return cmp.Compare(a.pid, b.pid) })
 }

@@ -176,7 +176,7 @@ func (w *watcher) sweep() {
 		}
 	}
 	w.releaser.releaseIdle()
-	w.tellForks()
+	w.targets.tellForks(w.report)
 	w.report.flush()
 }
 
@@ -186,7 +186,7 @@ func (w *watcher) gone(e ending) {
 	if t == nil || t.started != 0 && t.started != e.started {
 		return // or its id is another process's by now
 	}
-	w.tellForks() // a zombie still knows
+	w.targets.tellForks(w.report) // a zombie still knows
 	delete(w.targets.byPID, e.pid)
 	t.counters.end(&w.report.shortfall)
 	w.releaser.release(t)

@@ -179,6 +179,22 @@ func TestStringsTakeTheRoom(t *testing.T) {
 	}
 }
 
+// The head stands above the first line, on a terminal under what is said at the
+// start; a file gets it then, so that one that cannot be written to is found out.
+func TestHead(t *testing.T) {
+	for width, early := range map[int]bool{0: true, 80: false} {
+		o := newOne(t, width)
+		if got := o.out.Len() > 0; got != early {
+			t.Errorf("at %d columns the head is there at the start: %v, want %v", width, got, early)
+		}
+		o.phase(1_000_000_000, 4242, "main", "a", "", nil)
+		o.phase(1_000_000_000, 4242, "main", "a", "", nil)
+		if lines := o.lines(); !strings.HasSuffix(lines[0], "phase") || strings.Count(o.out.String(), "process 4242") != 1 {
+			t.Errorf("not one head on top:\n%s", strings.Join(lines, "\n"))
+		}
+	}
+}
+
 // A terminal that is resized is laid out anew.
 func TestResize(t *testing.T) {
 	width := 80

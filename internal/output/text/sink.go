@@ -37,8 +37,9 @@ type Sink struct {
 	o      Options
 	colour human.Palette
 	layout layout
-	begin  int64    // ns, CLOCK_MONOTONIC: what times are told from
-	began  bool     // a time has been told
+	begin  int64 // ns, CLOCK_MONOTONIC: what times are told from
+	began  bool  // a time has been told
+	headed bool
 	many   bool     // more than one process was seen
 	first  int      // PID of the first process
 	labels []string // of devices
@@ -116,8 +117,8 @@ func (s *Sink) fold(b []byte, indent int) {
 	s.out.B = append(b, '\n')
 }
 
-// Start writes nothing yet: the head comes with the first line, under what is said
-// about the start.
+// Start writes the head. On a terminal that comes with the first line, under what
+// is said about the start; a file that cannot be written to is found out at once.
 func (s *Sink) Start(r *stream.Start) error {
 	s.begin = r.Time
 	for _, p := range r.Processes {
@@ -126,11 +127,18 @@ func (s *Sink) Start(r *stream.Start) error {
 	for i := range r.Devices {
 		s.device(&r.Devices[i])
 	}
+	if s.measure(); s.layout.width == 0 {
+		s.head()
+	}
 	return s.Flush()
 }
 
-// head writes the column heads.
+// head writes the column heads, once.
 func (s *Sink) head() {
+	if s.headed {
+		return
+	}
+	s.headed = true
 	b := s.colour.Begin(s.out.B, human.Bold)
 	from := len(b)
 	b = append(human.AppendPad(b, from, s.layout.time-len("seconds")), "seconds  "...)
