@@ -3,11 +3,9 @@
 package session
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/probe"
@@ -131,19 +129,9 @@ func (a *attacher) attachFile(t *target, f openFile, pairs []*pair) (postponed b
 	if !f.raisable(todo) {
 		return a.settler.postpone(t, f, todo)
 	}
-	if !f.removed(lookTime) { // look again soon
-		return true, nil
-	}
 	a.warnMoved(t, f, todo)
 	a.keeper.warnSlow(f.file, len(todo))
 	return false, a.attachGuarded(reach, pid, f, g, todo)
-}
-
-// removed waits until no probe of a file is being removed.
-func (f *file) removed(patience time.Duration) bool {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	return f.removals.wait(ctx) == nil
 }
 
 // attachGuarded attaches sites of a file that nobody can write to meanwhile.
