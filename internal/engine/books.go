@@ -31,7 +31,7 @@ type ending struct {
 
 // enter opens a scope. It returns false if the recorder refused it.
 func (b *books) enter(th *thread, st *recorder.Stack, s *Site, ev *event.Marker, k keyedScope) (*scope, bool) {
-	token, rb, err := st.Enter(th.id.Name, b.read.name(s, ev), b.read.attributes(s, ev))
+	token, rb, err := st.Enter(th.id.Name, b.read.name(s, ev), b.read.told(th, s, ev, st.Depth() == 0))
 	if err != nil {
 		b.refused(err)
 		return nil, false
@@ -94,7 +94,11 @@ func (b *books) close(sc *scope, end ending) (top *scope) {
 // closeAbove closes the scopes of a stack from the top down to place i.
 func (b *books) closeAbove(st *recorder.Stack, i int, time int64, why stream.Reason) {
 	for n := st.Depth(); n > i; n-- {
-		b.close(b.scopes.top(st), ending{time: time, why: why})
+		sc, why := b.scopes.top(st), why
+		if why == stream.ReasonAbandoned && sc.pair != nil && sc.pair.Fails {
+			why = stream.ReasonFailed
+		}
+		b.close(sc, ending{time: time, why: why})
 	}
 }
 

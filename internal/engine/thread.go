@@ -23,6 +23,7 @@ type thread struct {
 	program uint32 // what it runs, see event.Marker.Program
 	lanes   []lane // as many as have been needed
 	unused  lane   // what the others are like
+	notes   []note // by number, as many as have been needed
 }
 
 func byHostTID(a, b *thread) int { return a.id.HostTID - b.id.HostTID }
@@ -70,6 +71,9 @@ func (th *thread) restart(time int64) {
 		ln.count = kernelCount{}
 		ln.time, ln.gaps, ln.unsure = time, th.gaps, false
 		ln.witnesses = nil
+	}
+	for i := range th.notes {
+		th.notes[i].site = nil
 	}
 }
 

@@ -98,7 +98,7 @@ func TestPostgresErrors(t *testing.T) {
 	client.Do(failing(statements, every))
 	client.Close()
 	sum := tr.wait()
-	var queries, abandoned, deepest int
+	var queries, failed, deepest int
 	for _, b := range tr.boundaries {
 		if b.Lane != "" {
 			continue
@@ -106,16 +106,16 @@ func TestPostgresErrors(t *testing.T) {
 		deepest = max(deepest, b.Path.Depth())
 		if b.Action == recorder.Exit && b.Path.String() == "query" {
 			queries++
-			if b.Synthetic == stream.ReasonAbandoned {
-				abandoned++
+			if b.Synthetic == stream.ReasonFailed {
+				failed++
 			}
 		}
 	}
 	if queries != statements {
 		t.Errorf("%d query scopes, want %d", queries, statements)
 	}
-	if abandoned != statements/every {
-		t.Errorf("%d queries abandoned, want %d", abandoned, statements/every)
+	if failed != statements/every {
+		t.Errorf("%d queries failed, want %d", failed, statements/every)
 	}
 	if deepest > 3 {
 		t.Errorf("a path is %d deep: stale scopes pile up", deepest)
@@ -201,7 +201,7 @@ func TestPostgresReset(t *testing.T) {
 	client := startPostgres(t).Connect()
 	client.Do("prepare ok as select 1; prepare bad as select 1/($1 - 1);")
 	tr := attach(t, []int{client.Backend}, Config{Pairs: mustPairs(t,
-		"postgresql:query__execute__start/query__execute__done;name=execute;reset=statement__status")})
+		"postgresql:query__execute__start/query__execute__done;name=execute;reset=statement__status;stale=failed")})
 	for range 100 {
 		client.Do("execute bad(1);\nexecute ok;")
 	}
@@ -210,17 +210,87 @@ func TestPostgresReset(t *testing.T) {
 	if sum.ViolationTotal != 0 {
 		t.Errorf("%d violations, want none", sum.ViolationTotal)
 	}
-	abandoned := 0
+	failed := 0
 	for _, b := range tr.boundaries {
 		if b.Path.Depth() > 2 { // EXECUTE runs a statement within its own
 			t.Fatalf("%s: a failed statement stayed open", b.Path)
 		}
-		if b.Synthetic == stream.ReasonAbandoned {
-			abandoned++
+		if b.Synthetic == stream.ReasonFailed {
+			failed++
 		}
 	}
-	if abandoned < 100 {
-		t.Errorf("%d executions abandoned, want those of the 100 statements that failed", abandoned)
+	if failed < 100 {
+		t.Errorf("%d executions failed, want those of the 100 statements that failed", failed)
+	}
+}
+
+// statementsOf returns the SQL of the phases of a name that have one, in the order of
+// their enters, and how many have none.
+func statementsOf(t *testing.T, tr *tracing, path string) (sql []string, without int) {
+	for i := range tr.boundaries {
+		b := &tr.boundaries[i]
+		if b.Action != recorder.Enter || b.Path.String() != path {
+			continue
+		}
+		if len(b.Attributes) == 0 {
+			without++
+			continue
+		}
+		sql = append(sql, sqlOf(t, b))
+	}
+	return sql, without
+}
+
+// Messages of the extended protocol have the text of their statement, whatever their
+// order: prepared once and executed often, two portals in turn, an error among them.
+// What a function runs has none: nobody tells it.
+func TestPostgresExtended(t *testing.T) {
+	server := startPostgres(t)
+	setup := server.Connect()
+	setup.Do("create function twice(n int) returns int language plpgsql as $$ declare r int; begin select n * 2 into r; return r; end $$;")
+	setup.Close()
+	wire := server.Wire()
+	tr := attach(t, []int{wire.Backend}, Config{})
+	wire.Parse("a", "select $1::int + 1")
+	wire.Parse("b", "select twice($1::int)")
+	wire.Sync()
+	for range 3 {
+		wire.Bind("p", "a", "1")
+		wire.Bind("q", "b", "2")
+		wire.Execute("p")
+		wire.Execute("q")
+		wire.Sync()
+	}
+	wire.Parse("c", "select 1 / $1::int")
+	wire.Bind("", "c", "0")
+	wire.Execute("")
+	wire.Sync()
+	wire.Simple("select 7")
+	wire.Close()
+	sum := tr.wait()
+	if sum.ViolationTotal != 0 || sum.Lost != 0 {
+		t.Errorf("%d violations, %d lost; want none", sum.ViolationTotal, sum.Lost)
+	}
+	a, b, c := "select $1::int + 1", "select twice($1::int)", "select 1 / $1::int"
+	for path, want := range map[string][]string{
+		"parse":   {a, b, c},
+		"rewrite": {a, b, c},
+		"execute": {a, b, a, b, a, b},
+		"query":   {"select 7"},
+	} {
+		if got, without := statementsOf(t, tr, path); !slices.Equal(got, want) || without > 0 {
+			t.Errorf("%s phases have sql %q, and %d none; want %q", path, got, without, want)
+		}
+	}
+	plans, without := statementsOf(t, tr, "plan")
+	if without > 0 || len(plans) < 3 || plans[len(plans)-1] != c {
+		t.Errorf("plan phases have sql %q, and %d none; want the statements bound", plans, without)
+	}
+	if inner, without := statementsOf(t, tr, "execute / plan"); len(inner) > 0 || without == 0 {
+		t.Errorf("plans of a function have sql %q, %d none; want %d of them, none with a text", inner, without, without)
+	}
+	if inner, _ := statementsOf(t, tr, "query / execute"); len(inner) > 0 {
+		t.Errorf("executions inside a query have sql %q; want it on the query alone", inner)
 	}
 }
 

@@ -15,10 +15,12 @@ type Reason string
 
 // The reasons of synthetic boundaries.
 const (
-	ReasonNone        Reason = ""
-	ReasonUnwound     Reason = "unwound"      // something below it on the stack was closed
-	ReasonAbandoned   Reason = "abandoned"    // its pair, which is not reentrant, was entered again
-	ReasonThreadExit  Reason = "thread_exit"  // its thread ended
+	ReasonNone       Reason = ""
+	ReasonUnwound    Reason = "unwound"     // something below it on the stack was closed
+	ReasonAbandoned  Reason = "abandoned"   // its pair, which is not reentrant, was entered again
+	ReasonThreadExit Reason = "thread_exit" // its thread ended
+	// ReasonFailed: as ReasonAbandoned, of a pair whose exit only an error skips.
+	ReasonFailed      Reason = "failed"
 	ReasonProcessExit Reason = "process_exit" // its process ended
 	ReasonExec        Reason = "exec"         // its process ran another program
 	ReasonSessionEnd  Reason = "session_end"  // tracing ended before it did

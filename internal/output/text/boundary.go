@@ -160,6 +160,9 @@ func (f *fitter) fit(from int) bool {
 
 // synthetic says why phasetrace closed, or opened, a phase itself.
 func (s *Sink) synthetic(b []byte, why stream.Reason, exit bool) []byte {
+	if why == stream.ReasonFailed {
+		return append(b, "failed"...)
+	}
 	from, verb := len(b), "opened"
 	if exit {
 		verb = "closed"
