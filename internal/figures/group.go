@@ -105,6 +105,7 @@ func (g *groups) group(b *stream.Boundary) int {
 
 // add makes a group, for which there must be room, and returns its number.
 func (g *groups) add(key, label string) int {
+	label = string([]rune(label)) // what is not UTF-8 is shown as U+FFFD
 	id := groupsNamed + len(g.keys)
 	g.ids[key] = id
 	g.keys, g.labels = append(g.keys, key), append(g.labels, label)
@@ -163,6 +164,7 @@ func (g *groups) export() map[int][]stream.GroupStats {
 	out := make(map[int][]stream.GroupStats)
 	for id, c := range g.cells {
 		s := stream.GroupStats{Kind: stream.GroupNamed, Figures: c.export()}
+		s.Figures.Path, s.Figures.Open = nil, 0
 		switch id.group {
 		case groupNone:
 			s.Kind = stream.GroupNone

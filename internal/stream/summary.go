@@ -30,7 +30,7 @@ type PathStats struct {
 	ResidentChange int64
 	ResidentPeak   uint64
 	// Groups are the same figures by group, those with the largest totals first; nil
-	// without a grouping. They have no Groups, Ranks and Open.
+	// without a grouping. They have no Path, Groups, Ranks and Open.
 	Groups []GroupStats
 	// Ranks are the times by rank, in the order of the ranks; nil for fewer than two.
 	Ranks []RankStats
@@ -39,7 +39,7 @@ type PathStats struct {
 // GroupStats are the figures of one group of a path.
 type GroupStats struct {
 	Kind    GroupKind
-	Name    string // of a named group
+	Name    string // of a named group, valid UTF-8
 	Figures PathStats
 }
 
