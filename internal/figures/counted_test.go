@@ -65,7 +65,7 @@ func TestCounted(t *testing.T) {
 		share float64
 		got   int64
 	}{{0.5, int64(got.P50)}, {0.99, int64(got.P99)}} {
-		want := float64(durations[int(q.share*float64(len(durations)))])
+		want := float64(durations[int(math.Ceil(q.share*float64(len(durations))))-1])
 		if off := math.Abs(float64(q.got)-want) / want; off > 1.0/64+1e-9 {
 			t.Errorf("quantile %v is %d, want %.0f within 1.6 %%", q.share, q.got, want)
 		}

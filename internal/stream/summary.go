@@ -18,10 +18,11 @@ type PathStats struct {
 	Synthetic uint64
 	// Unknown counts those of Count, besides Synthetic, whose duration is not known;
 	// see Boundary.Doubt. It is left out as well.
-	Unknown  uint64
-	Total    time.Duration
-	Self     time.Duration // Total less the time in inner phases of the same lane
-	P50, P99 time.Duration // within 1.6 % of the exact quantile
+	Unknown uint64
+	Total   time.Duration
+	Self    time.Duration // Total less the time in inner phases of the same lane
+	// P50 and P99 are nearest ranks: exact of up to 32 scopes, else within 1.6 %.
+	P50, P99 time.Duration
 	Max      time.Duration
 	Min      time.Duration
 	Open     uint64 // scopes still open at the end
