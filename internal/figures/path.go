@@ -24,6 +24,9 @@ type path struct {
 	gpu            []stream.PathGPU
 	residentChange int64
 	residentPeak   uint64
+
+	ranks []rankTimes
+	at    int // in ranks: that of the last exit
 }
 
 // exit adds the times of an exit. blocks is what is left of maxBlocks. It returns

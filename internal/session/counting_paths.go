@@ -70,7 +70,7 @@ func nodeName(p *loader.AggregatePath, pairName func(uint8) string) string {
 func (c *counting) merge(a *loader.Aggregate) (all *figures.Figures, processes []stream.ProcessStats) {
 	paths := c.tree.of(a, c.pairName)
 	root := make(map[uint32]uint32) // the process of a path
-	all = figures.New()
+	all = figures.NewBy(c.cfg.By)
 	var each []*figures.Figures
 	index := make(map[uint32]int)
 	for i := range a.Paths {
@@ -82,12 +82,12 @@ func (c *counting) merge(a *loader.Aggregate) (all *figures.Figures, processes [
 			continue
 		}
 		if p.Entered > 0 {
-			all.AddCounted(paths[p.ID], countedFigures(&p.AggregateFigures))
+			all.AddCounted(paths[p.ID], countedFigures(&p.AggregateFigures), c.processes[root[p.Parent]])
 		}
 		if of, ok := root[p.Parent]; ok {
 			root[p.ID] = of
 			if p.Entered > 0 {
-				each[index[of]].AddCounted(paths[p.ID], countedFigures(&p.AggregateFigures))
+				each[index[of]].AddCounted(paths[p.ID], countedFigures(&p.AggregateFigures), c.processes[of])
 			}
 		}
 	}

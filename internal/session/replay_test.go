@@ -32,7 +32,7 @@ func replayed(t *testing.T, p *fixture.Proc, c Config, drive func()) (*jsonl.Rep
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := jsonl.Replay(&lines)
+	r, err := jsonl.Replay(&lines, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -45,7 +45,7 @@ const rssCounters = 3
 // must Close it.
 func Open(cfg Config) (*Session, error) {
 	c := &core{clock: clock.NewUnix(nil), users: make(map[int]bool)}
-	c.out = waiting{sink: cfg.Sink, clock: c.clock, figures: figures.New()}
+	c.out = waiting{sink: cfg.Sink, clock: c.clock, figures: figures.NewBy(cfg.By)}
 	if cfg.GPU != nil {
 		c.out.gpu = newCorrelation(cfg.GPU)
 	}

@@ -166,6 +166,7 @@ var endFields = newObject(slices.Concat(headFields(
 	}},
 	missingField(func(p *player) *stream.Counts { return &p.summary.Dropped }),
 	field{"violations", need, func(p *player) { p.object(violationsFields) }},
+	groupedField,
 ), phaseListFields, findingFields, []field{
 	devicesField(func(p *player) *[]gpu.Device { return &p.summary.Devices }),
 	{"gpu_status", need, func(p *player) { p.summary.GPUStatus = p.stringOrNull() }},

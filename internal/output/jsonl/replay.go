@@ -21,9 +21,10 @@ type Replayed struct {
 	Played *stream.Summary
 }
 
-// Replay reads JSON lines and adds their figures up again.
-func Replay(r io.Reader) (*Replayed, error) {
-	f := figures.New()
+// Replay reads JSON lines and adds their figures up again, by group too if by is
+// not nil.
+func Replay(r io.Reader, by *figures.Grouping) (*Replayed, error) {
+	f := figures.NewBy(by)
 	var facts facts
 	report, err := Play(r, stream.Tee(f, &facts))
 	if err != nil {
@@ -40,6 +41,7 @@ func Replay(r io.Reader) (*Replayed, error) {
 	}
 	if out.Recorded != nil {
 		played = *out.Recorded
+		played.Grouped = stream.Grouped{}
 	}
 	f.Snapshot(&played)
 	out.Played = &played
