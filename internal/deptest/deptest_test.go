@@ -43,6 +43,7 @@ var rules = []rule{
 	{"internal/stream", slices.Concat(kernel, vendor, hosts, upper, []string{"internal/engine", "internal/event", "internal/figures"}), "where records come from and how they are written"},
 	{"internal/engine", slices.Concat(kernel, vendor, hosts, upper, []string{"internal/figures"}), "the session and formats; it has no I/O"},
 	{"internal/figures", slices.Concat(kernel, vendor, hosts, upper, []string{"internal/engine", "internal/event"}), "where records come from: live or replayed, they must give the same figures"},
+	{"internal/statement", []string{"bpf", "internal/", "cmd/"}, "where statements come from and what is counted of them"},
 	{"internal/session", slices.Concat([]string{"internal/output", "cmd/"}, vendor[:2]), "how sinks write, the command line, and NVML itself"},
 	{"internal/output", slices.Concat(kernel, vendor, hosts, []string{"internal/session", "internal/engine", "cmd/"}), "BPF, NVML, processes and the session: sinks write what they are handed and decide nothing"},
 	{"internal/output/file", []string{"internal/stream", "internal/recorder"}, "formats and records"},

@@ -7,13 +7,18 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/phasetrace/phasetrace/internal/statement"
 	"github.com/phasetrace/phasetrace/internal/stream"
 )
 
 // AttributePrefix stands before the name of an attribute in the word of a Grouping.
 const AttributePrefix = "attr."
 
-// By returns the Grouping of a word: rank, process, thread or attr.KEY.
+// sqlAttribute is the attribute that has a statement, and the word to group by it.
+const sqlAttribute = "sql"
+
+// By returns the Grouping of a word: rank, process, thread, sql or attr.KEY. A
+// Grouping is for the figures of one session.
 func By(word string) (*Grouping, error) {
 	switch word {
 	case "rank":
@@ -23,10 +28,13 @@ func By(word string) (*Grouping, error) {
 	case "thread":
 		return &Grouping{Word: word, Key: threadKey, Label: threadLabel}, nil
 	}
+	if word == sqlAttribute {
+		return &Grouping{Word: word, Key: statementKey(), Inherited: true}, nil
+	}
 	if key, ok := strings.CutPrefix(word, AttributePrefix); ok && key != "" {
 		return &Grouping{Word: word, Key: attributeKey(key)}, nil
 	}
-	return nil, fmt.Errorf("%q: want rank, process, thread or attr.KEY", word)
+	return nil, fmt.Errorf("%q: want rank, process, thread, sql or attr.KEY", word)
 }
 
 func rankKey(dst []byte, b *stream.Boundary) ([]byte, bool) {
@@ -73,5 +81,19 @@ func attributeKey(name string) func([]byte, *stream.Boundary) ([]byte, bool) {
 			return stream.AppendAttribute(dst, b.ExitAttributes, name)
 		}
 		return out, ok
+	}
+}
+
+// statementKey takes the statement that a phase runs, without its literals.
+func statementKey() func([]byte, *stream.Boundary) ([]byte, bool) {
+	former := statement.NewFormer()
+	var text []byte // scratch
+	return func(dst []byte, b *stream.Boundary) ([]byte, bool) {
+		sql, ok := stream.AppendAttribute(text[:0], b.Attributes, sqlAttribute)
+		text = sql
+		if !ok {
+			return dst, false
+		}
+		return append(dst, former.Form(sql)...), true
 	}
 }

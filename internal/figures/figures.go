@@ -74,6 +74,9 @@ func (f *Figures) boundary(b *stream.Boundary) {
 	p := f.path(b.Path)
 	if b.Action == recorder.Enter {
 		p.open++
+		if f.groups != nil {
+			f.groups.enter(b)
+		}
 		return
 	}
 	p.open--

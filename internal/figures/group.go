@@ -13,13 +13,16 @@ import (
 type Grouping struct {
 	// Word is what users call it, such as "rank" or "attr.db".
 	Word string
-	// Key appends the key of the group that an exit belongs to, or returns false if
+	// Key appends the key of the group that a scope belongs to, or returns false if
 	// it belongs to none. It is called for every exit: in steady state it must not
 	// allocate. What is cut off at MaxGroupKey bytes makes no difference.
 	Key func(dst []byte, exit *stream.Boundary) (key []byte, ok bool)
 	// Label is what a group is called, if not by its key. It is called when the
 	// first scope of the group ends, and may allocate. It may be nil.
 	Label func(exit *stream.Boundary) string
+	// Inherited says that what has no key of its own belongs to the group of the
+	// phase around it. Key is then called for enters too.
+	Inherited bool
 	// OfProcess says that a boundary's rank and process are all that Key and Label
 	// look at. Only then can what was counted in the kernel be grouped.
 	OfProcess bool
@@ -33,6 +36,7 @@ const (
 	maxCells    = 1 << 15 // groups of all paths together
 	// maxGroupBlocks bounds the histogram blocks of all groups: 16 MiB.
 	maxGroupBlocks = 1 << 16
+	maxInherited   = 1 << 16 // open scopes whose group others may inherit
 )
 
 // Numbers of the groups without a key.
@@ -52,30 +56,63 @@ type groups struct {
 	named  int // cells of groups with a key
 	blocks int // histogram blocks that may still be made
 
-	key      []byte // scratch
-	last     int    // group of the last exit
-	other    uint64 // scopes in the group for others
-	cut      uint64 // scopes whose key was cut
-	unsorted uint64 // durations that no histogram had room for
+	open     map[uint64]int // group by scope that is open, where groups are inherited
+	key      []byte         // scratch
+	last     int            // group of the last exit
+	other    uint64         // scopes in the group for others
+	cut      uint64         // scopes whose key was cut
+	unsorted uint64         // durations that no histogram had room for
 }
 
 // cellID is a group of a path.
 type cellID struct{ path, group int }
 
 func newGroups(by *Grouping) *groups {
-	return &groups{by: by, ids: make(map[string]int), cells: make(map[cellID]*path), blocks: maxGroupBlocks}
+	return &groups{by: by, ids: make(map[string]int), cells: make(map[cellID]*path),
+		open: make(map[uint64]int), blocks: maxGroupBlocks}
 }
 
 // exit adds the end of a scope of a path to its group.
 func (g *groups) exit(p *path, b *stream.Boundary) {
-	c := g.cell(p, g.group(b), 1)
+	c := g.cell(p, g.of(b), 1)
 	if !c.exit(b, &g.blocks) {
 		g.unsorted++
 	}
 	c.memory(b)
 }
 
-// group returns the number of the group of an exit.
+// enter notes the group of a scope for those that will be inside it.
+func (g *groups) enter(b *stream.Boundary) {
+	if !g.by.Inherited {
+		return
+	}
+	if len(g.open) >= maxInherited {
+		clear(g.open) // their exits were never seen
+	}
+	g.open[b.Scope] = g.orAround(g.group(b), b)
+}
+
+// of returns the group of an exit.
+func (g *groups) of(b *stream.Boundary) int {
+	if !g.by.Inherited {
+		return g.group(b)
+	}
+	if id, ok := g.open[b.Scope]; ok {
+		delete(g.open, b.Scope)
+		return id
+	}
+	return g.orAround(g.group(b), b)
+}
+
+// orAround returns a scope's own group, or that of the phase around it.
+func (g *groups) orAround(own int, b *stream.Boundary) int {
+	if own != groupNone {
+		return own
+	}
+	return g.open[b.Parent]
+}
+
+// group returns the number of the group of a boundary by its own key.
 func (g *groups) group(b *stream.Boundary) int {
 	key, ok := g.by.Key(g.key[:0], b)
 	g.key = key

@@ -77,6 +77,51 @@ func TestGroups(t *testing.T) {
 	}
 }
 
+// A statement's phases are those of the phase that has its text, and what they have
+// inside; its literals are nowhere.
+func TestGroupsOfStatements(t *testing.T) {
+	paths := recorder.NewPaths(recorder.Limits{})
+	child := func(parent *recorder.Path, name string) *recorder.Path {
+		p, _, err := paths.Child(parent, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	query, lone := child(nil, "query"), child(nil, "execute")
+	inner := child(query, "execute")
+	f := NewBy(mustBy(t, "sql"))
+	number := uint64(0)
+	scope := func(p *recorder.Path, parent uint64, attributes string, inside func(scope uint64)) {
+		number++
+		b := ended(p, 0, 10, attributes)
+		b.Scope, b.Parent, b.Action = number, parent, recorder.Enter
+		_ = f.Record(b)
+		if inside != nil {
+			inside(b.Scope)
+		}
+		b.Action = recorder.Exit
+		_ = f.Record(b)
+	}
+	for _, sql := range []string{"select 'secret', 1", "SELECT 'x' , 22;", "select 3"} {
+		scope(query, 0, `{"sql":"`+sql+`"}`, func(in uint64) { scope(inner, in, "", nil) })
+	}
+	scope(lone, 0, `{"sql":"select $1"}`, nil)
+	scope(lone, 0, "", nil)
+	for i, want := range []string{
+		"select ?, ? 2×20, select ? 1×10",
+		"select ? 1×10, <none> 1×10",
+		"select ?, ? 2×20, select ? 1×10",
+	} {
+		if got := groupNames(f.Paths()[i]); got != want {
+			t.Errorf("%v: %s, want %s", f.Paths()[i].Path, got, want)
+		}
+	}
+	if n := len(f.groups.open); n != 0 {
+		t.Errorf("%d scopes are remembered although none is open", n)
+	}
+}
+
 // With more values than there is room for, the sums of the groups are those of the
 // path, and what has no group of its own is counted.
 func TestGroupsBounded(t *testing.T) {
@@ -154,12 +199,12 @@ func TestRanks(t *testing.T) {
 
 func TestRecordAllocates(t *testing.T) {
 	path := pathOf(t, "a", "b")
-	for _, word := range []string{"", "rank", "process", "thread", "attr.db"} {
+	for _, word := range []string{"", "rank", "process", "thread", "attr.db", "sql"} {
 		f := New()
 		if word != "" {
 			f = NewBy(mustBy(t, word))
 		}
-		exits := []*stream.Boundary{ended(path, 0, 100, `{"db":"app"}`), ended(path, 1, 110, `{"db":"other","x":1}`), ended(path, 2, 120, "")}
+		exits := []*stream.Boundary{ended(path, 0, 100, `{"db":"app","sql":"select 1"}`), ended(path, 1, 110, `{"db":"other","x":1}`), ended(path, 2, 120, "")}
 		once := func() {
 			for _, b := range exits {
 				_ = f.Record(b)
