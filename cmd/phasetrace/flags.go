@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/phasetrace/phasetrace/internal/engine"
+	"github.com/phasetrace/phasetrace/internal/figures"
 
 	"github.com/spf13/pflag"
 
@@ -43,6 +44,7 @@ type traceOptions struct {
 	readyFile   string
 	ringSize    string
 	aggregate   bool
+	by          string
 	unsafeNops  bool
 	noArguments bool
 	command     []string
@@ -80,6 +82,7 @@ func (o *traceOptions) register(f *pflag.FlagSet, which int) {
 	f.DurationVar(&o.gpuInterval, "gpu-interval", 0, "`TIME` between reads of GPU memory while no phase boundary happens (default 100ms)")
 	f.StringVar(&o.onViolation, "on-violation", "unwind", "`POLICY` when nesting is violated: unwind the stack, or reject the exit")
 	f.BoolVar(&o.aggregate, "aggregate", false, "count phases in the kernel, for phases too frequent to record, and show only the summary")
+	f.StringVar(&o.by, "by", "", "also add the figures up by `WHAT`: rank, process, thread, or attr.KEY for the values of an attribute")
 	f.BoolVar(&o.strict, "strict", false, "exit with 3 when nesting was violated, with 4 when records were lost or not written")
 	f.StringVar(&o.readyFile, "ready-file", "", "`FILE` to create once every probe is attached; it must not exist, unless it is empty or left from an earlier trace")
 	f.StringVar(&o.ringSize, "ring-size", "", fmt.Sprintf("`SIZE` of all CPUs' ring buffers together, such as 64M (default %dM, more on machines with many CPUs)", loader.DefaultRingBytes>>20))
@@ -108,7 +111,7 @@ func (o *traceOptions) parse() (session.Config, error) {
 	if out.SessionID == "" {
 		out.SessionID = freshID()
 	}
-	for _, check := range []func(*session.Config) error{o.parsePIDs, o.parsePairs, o.parseWords, o.parseOutput, o.parseRing} {
+	for _, check := range []func(*session.Config) error{o.parsePIDs, o.parsePairs, o.parseWords, o.parseBy, o.parseOutput, o.parseRing} {
 		if err := check(&out); err != nil {
 			return out, err
 		}
@@ -166,6 +169,22 @@ func (o *traceOptions) parseWords(out *session.Config) error {
 	if o.onViolation == "reject" {
 		out.Policy = engine.PolicyReject
 	}
+	return nil
+}
+
+// parseBy checks what figures are grouped by.
+func (o *traceOptions) parseBy(out *session.Config) error {
+	if o.by == "" {
+		return nil
+	}
+	by, err := figures.By(o.by)
+	if err != nil {
+		return usageError("--by %w", err)
+	}
+	if o.aggregate && !by.OfProcess {
+		return usageError("--by %s with --aggregate: the kernel adds up by process and phase, and keeps neither threads nor attributes: use --by rank or --by process, or leave --aggregate out", o.by)
+	}
+	out.By = by
 	return nil
 }
 

@@ -39,6 +39,9 @@ func (b *books) enter(th *thread, st *recorder.Stack, s *Site, ev *event.Marker,
 	sc := b.scopes.add(token, st, th, ev)
 	sc.pair, sc.site, sc.keyed = s.Pair, s, k
 	sc.resident = b.emit.residentBytes(ev)
+	if k.value.N == 0 {
+		b.scopes.entered(sc, ev.Time)
+	}
 	if s.Token != None {
 		sc.user = ev.Values[s.Token].Int
 		if len(th.process.exits.expected) > 0 { // tokens come again when a library is loaded again
@@ -59,6 +62,7 @@ func (b *books) standIn(th *thread, st *recorder.Stack, ev *event.Marker) (*scop
 	}
 	sc := b.scopes.add(token, st, th, ev)
 	sc.resident = b.emit.residentBytes(ev)
+	b.scopes.entered(sc, ev.Time)
 	b.emit.enter(&rb, sc, nil, stream.ReasonLost, ev)
 	return sc, true
 }
@@ -86,7 +90,11 @@ func (b *books) close(sc *scope, end ending) (top *scope) {
 	if top = b.scopes.top(sc.stack); top != nil {
 		top.inner += duration
 	}
-	b.emit.exit(&rb, sc, duration, &end)
+	self := duration
+	if sc.keyed.value.N == 0 {
+		self = min(b.scopes.ended(sc, end.time), duration-sc.inner)
+	}
+	b.emit.exit(&rb, sc, duration, max(self, 0), &end)
 	*sc = scope{}
 	return top
 }

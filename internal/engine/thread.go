@@ -21,6 +21,7 @@ type thread struct {
 	nextSeq uint64
 	gaps    uint32 // number of gaps so far
 	program uint32 // what it runs, see event.Marker.Program
+	latest  latest
 	lanes   []lane // as many as have been needed
 	unused  lane   // what the others are like
 	notes   []note // by number, as many as have been needed

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -230,6 +231,25 @@ func (c *counting) summarise(sum *stream.Summary) {
 	}
 	sum.Received = all.Entered + all.Ended + t.TooDeep + t.DeepExits + t.Resets + t.Late + t.Outside + t.Orphans + t.Unclosed
 	sum.Notes = append(sum.Notes, countedNotes(a, all.Unbucketed, c.cfg.GPU != nil)...)
+	sum.Notes = append(sum.Notes, laneNotes(c.pairs)...)
+}
+
+// laneNotes tells of phases whose self time is not what it is when they are
+// recorded: the kernel keeps each lane for itself.
+func laneNotes(pairs []*pair) []stream.Note {
+	lanes := make(map[string]bool)
+	var names []string
+	for _, p := range pairs {
+		lanes[p.LaneName] = true
+		if p.LaneName != "" && !slices.Contains(names, p.LaneName) {
+			names = append(names, p.LaneName)
+		}
+	}
+	if len(lanes) < 2 {
+		return nil
+	}
+	return []stream.Note{{What: fmt.Sprintf("self times contain what the thread did in phases of other lanes (%s): the kernel adds each lane up for itself",
+		strings.Join(names, ", "))}}
 }
 
 // countedOrphans returns the orphan exits and their reasons, of which the kernel

@@ -113,7 +113,7 @@ type Boundary struct {
 	Time      int64 // ns, CLOCK_MONOTONIC
 	Unix      int64 // ns, Unix time
 	Duration  int64 // exits: ns since the enter
-	Self      int64 // exits: ns of Duration that were not in inner phases of the same lane
+	Self      int64 // exits: ns of Duration that were not in phases that the thread entered later, whatever their lane; keyed ones are none
 	Thread    *Thread
 	Marker    *Marker // nil on boundaries that no marker made
 	Synthetic Reason

@@ -20,7 +20,7 @@ type PathStats struct {
 	// see Boundary.Doubt. It is left out as well.
 	Unknown uint64
 	Total   time.Duration
-	Self    time.Duration // Total less the time in inner phases of the same lane
+	Self    time.Duration // of Total, what was not in phases that the thread entered later; counted in the kernel: in the same lane
 	// P50 and P99 are nearest ranks: exact of up to 32 scopes, else within 1.6 %.
 	P50, P99 time.Duration
 	Max      time.Duration

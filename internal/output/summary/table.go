@@ -53,6 +53,14 @@ func (p *printer) phases() {
 	if others > 0 {
 		p.printf("  %s and %d more devices in the JSON lines\n", human.Ellipsis, others)
 	}
+	p.unfinished(all)
+	if all.partial {
+		p.printf("  %s of some of the scopes only: the others had no sample of their own at both ends\n", partialMark)
+	}
+}
+
+// unfinished explains the marks of counts.
+func (p *printer) unfinished(all marks) {
 	switch {
 	case all.unfinished && all.unknown:
 		p.printf("  * some of these were closed by phasetrace, are still open, or took a time that is not known; their durations are not counted\n")
@@ -60,9 +68,6 @@ func (p *printer) phases() {
 		p.printf("  * some of these were closed by phasetrace or are still open; their durations are not counted\n")
 	case all.unknown:
 		p.printf("  * some of these took a time that is not known; their durations are not counted\n")
-	}
-	if all.partial {
-		p.printf("  %s of some of the scopes only: the others had no sample of their own at both ends\n", partialMark)
 	}
 }
 
@@ -118,11 +123,7 @@ func (p *printer) row(name string, st *stream.PathStats, devices []int, rss bool
 		st = &stream.PathStats{}
 	}
 	known := st.Timed() > 0
-	count := human.Count(st.Count + st.Open)
-	m := marks{unfinished: st.Synthetic > 0 || st.Open > 0, unknown: st.Unknown > 0}
-	if m.unfinished || m.unknown {
-		count += "*"
-	}
+	count, m := countOf(st)
 	row := []string{name, count, duration(st.Total, known), duration(st.Self, known),
 		duration(st.P50, known), duration(st.P99, known), duration(st.Max, known)}
 	for _, d := range devices {
@@ -151,6 +152,16 @@ func (p *printer) row(name string, st *stream.PathStats, devices []int, rss bool
 		row = append(row, peak)
 	}
 	return row, m
+}
+
+// countOf is how many scopes there were, and how that is marked.
+func countOf(st *stream.PathStats) (string, marks) {
+	count := human.Count(st.Count + st.Open)
+	m := marks{unfinished: st.Synthetic > 0 || st.Open > 0, unknown: st.Unknown > 0}
+	if m.unfinished || m.unknown {
+		count += "*"
+	}
+	return count, m
 }
 
 // deviceColumns are the devices for which any phase has a figure, and how many
