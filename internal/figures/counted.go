@@ -94,6 +94,9 @@ func (p *path) merge(other *path, blocks *int) (unsorted uint64) {
 	p.open += other.open
 	p.total += other.total
 	p.self += other.self
+	for _, o := range other.outcomes {
+		p.outcome(o.Outcome, o.Count)
+	}
 	p.residentChange += other.residentChange
 	p.residentPeak = max(p.residentPeak, other.residentPeak)
 	for i := range other.gpu {

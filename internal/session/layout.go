@@ -138,6 +138,7 @@ func planSite(p *pair, effect probe.Effect, arch probe.Arch, in *usdt.Site) (s *
 		s.planEnter(&pl)
 	} else {
 		s.planAttrs(&pl, p.spec.ExitAttrs)
+		s.Outcome = p.spec.Outcome(in.Name)
 	}
 	s.planWatched(&pl) // if there is room
 	out = probe.Site{

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/phasetrace/phasetrace/internal/stream"
 	"github.com/phasetrace/phasetrace/internal/testenv"
 	"github.com/phasetrace/phasetrace/internal/usdt"
@@ -136,6 +138,12 @@ func TestPostgresTransactions(t *testing.T) {
 	if sum.ViolationTotal != 0 {
 		t.Errorf("%d violations, want none: %v", sum.ViolationTotal, sum.Violations[0].First.Err)
 	}
+	for i := range sum.Paths {
+		p := &sum.Paths[i]
+		if p.Path.String() == "transaction" && !slices.Equal(p.Outcomes, []stream.OutcomeCount{{Outcome: "committed", Count: 1}, {Outcome: "aborted", Count: 1}}) {
+			t.Errorf("transactions ended %v, want one committed and one aborted", p.Outcomes)
+		}
+	}
 	var transactions []stream.Boundary
 	for _, b := range tr.boundaries {
 		if b.Action == recorder.Exit && b.Lane == "transaction" {
@@ -161,6 +169,36 @@ func TestPostgresTransactions(t *testing.T) {
 		}
 		if n := inside(tx); n < 2 {
 			t.Errorf("transaction %d spans the start of %d queries, want at least 2", i, n)
+		}
+	}
+}
+
+// A backend that is killed in a statement is said to have ended in it.
+func TestPostgresKilled(t *testing.T) {
+	client := startPostgres(t).Connect()
+	tr := attach(t, []int{client.Backend}, Config{})
+	client.WriteLine("select pg_sleep(600);")
+	eventually(t, "the execution to begin", func() bool {
+		tr.mu.Lock()
+		defer tr.mu.Unlock()
+		return slices.ContainsFunc(tr.boundaries, func(b stream.Boundary) bool { return b.Path.String() == "query / execute" })
+	})
+	if err := unix.Kill(client.Backend, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	sum := tr.wait()
+	var in []string
+	for _, c := range tr.processes {
+		if !c.Started {
+			in = c.In
+		}
+	}
+	if !slices.Equal(in, []string{"query / execute", "transaction"}) {
+		t.Errorf("the backend ended in %q, want its execution and its transaction", in)
+	}
+	for i := range sum.Paths {
+		if p := &sum.Paths[i]; len(p.Outcomes) != 1 && p.Open+p.Synthetic > 0 {
+			t.Errorf("%v has outcomes %v, want how it ended", p.Path, p.Outcomes)
 		}
 	}
 }

@@ -30,11 +30,20 @@ type PathStats struct {
 	// Resident set size: sum of the changes and largest value, approximate.
 	ResidentChange int64
 	ResidentPeak   uint64
+	// Outcomes count how scopes ended, where there are several ways or an error ended
+	// them; in the order in which they came.
+	Outcomes []OutcomeCount
 	// Groups are the same figures by group, those with the largest totals first; nil
 	// without a grouping. They have no Path, Groups, Ranks and Open.
 	Groups []GroupStats
 	// Ranks are the times by rank, in the order of the ranks; nil for fewer than two.
 	Ranks []RankStats
+}
+
+// OutcomeCount counts the scopes that ended in one way; see Boundary.Outcome.
+type OutcomeCount struct {
+	Outcome string
+	Count   uint64
 }
 
 // GroupStats are the figures of one group of a path.

@@ -62,6 +62,16 @@ func (s *Sink) figures(l line, p *stream.PathStats, open bool) line {
 		l = l.count(`,"open":`, p.Open)
 	}
 	l = l.count(`,"duration_unknown":`, p.Unknown)
+	for i := range p.Outcomes {
+		if i == 0 {
+			l = append(l, `,"outcomes":[`...)
+		}
+		l = l.text(`{"outcome":`, p.Outcomes[i].Outcome)
+		l = comma(append(l.count(`,"count":`, p.Outcomes[i].Count), '}'), i, len(p.Outcomes))
+	}
+	if len(p.Outcomes) > 0 {
+		l = append(l, ']')
+	}
 	for _, d := range [...]struct {
 		key   string
 		value time.Duration

@@ -89,6 +89,12 @@ var figureFields = []field{
 	pathCount("count", func(s *stream.PathStats) *uint64 { return &s.Count }),
 	pathCount("synthetic", func(s *stream.PathStats) *uint64 { return &s.Synthetic }),
 	{"duration_unknown", optional, func(p *player) { figuresNow(p).Unknown = p.unsigned() }},
+	{"outcomes", optional, func(p *player) {
+		p.list(func(p *player) {
+			figuresNow(p).Outcomes = append(figuresNow(p).Outcomes, stream.OutcomeCount{})
+			p.object(outcomeFields)
+		})
+	}},
 	pathTime("total_ns", func(s *stream.PathStats) *time.Duration { return &s.Total }),
 	pathTime("self_ns", func(s *stream.PathStats) *time.Duration { return &s.Self }),
 	pathTime("min_ns", func(s *stream.PathStats) *time.Duration { return &s.Min }),
@@ -107,6 +113,11 @@ var figureFields = []field{
 		})
 	}},
 }
+
+var outcomeFields = newObject(
+	field{"outcome", need, func(p *player) { last(figuresNow(p).Outcomes).Outcome = p.string() }},
+	field{"count", need, func(p *player) { last(figuresNow(p).Outcomes).Count = p.unsigned() }},
+)
 
 func pathCount(name string, of func(*stream.PathStats) *uint64) field {
 	return field{name, need, func(p *player) { *of(figuresNow(p)) = p.unsigned() }}

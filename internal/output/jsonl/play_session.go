@@ -74,6 +74,9 @@ var (
 			}
 		}},
 		{"removed", optional, func(p *player) { p.change.Removed = p.bool() }},
+		{"in", optional, func(p *player) {
+			p.list(func(p *player) { p.change.In = append(p.change.In, p.string()) })
+		}},
 	})...)
 )
 

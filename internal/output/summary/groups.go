@@ -15,6 +15,9 @@ import (
 // maxGroups is how many groups of a phase the table shows.
 const maxGroups = 20
 
+// statementWidth is the largest width of the column that has statements.
+const statementWidth = 100
+
 // groups appends the figures by group: under each phase its groups, those with the
 // largest totals first.
 func (p *printer) groups() {
@@ -51,6 +54,10 @@ func (p *printer) groups() {
 		}
 	}
 	p.printf("\n")
+	if narrow := p.o.NameWidth; p.s.Grouped.By == "sql" { // statements are long
+		p.o.NameWidth = max(narrow, statementWidth)
+		defer func() { p.o.NameWidth = narrow }()
+	}
 	p.table([]string{"by " + text(p.s.Grouped.By), "count", "total", "mean", "self", "p50", "p99", "max"}, rows)
 	p.more(len(paths)-shown, " phases with smaller totals")
 	p.unfinished(all)

@@ -68,6 +68,7 @@ func Append(dst []byte, s *stream.Summary, o Options) []byte {
 	p := &printer{o: o.withDefaults(), s: s, colour: human.Palette(o.Colour)}
 	p.head()
 	p.phases()
+	p.outcomes()
 	p.ranks()
 	p.groups()
 	p.gpus()

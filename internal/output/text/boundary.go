@@ -54,8 +54,17 @@ func (s *Sink) phase(b []byte, r *stream.Boundary, exit bool) []byte {
 	}
 	b = append(s.colour.Begin(b, colour), arrow...)
 	b = human.AppendFit(b, r.Path.Name(), s.layout.fit(maxName, before+len(arrow)))
-	return s.colour.End(b)
+	b = s.colour.End(b)
+	if exit && r.Synthetic != stream.ReasonProcessExit { // which is told behind the duration
+		if how := r.Outcome(); how != "" {
+			b = human.AppendFit(append(b, ' '), how, maxOutcome)
+		}
+	}
+	return b
 }
+
+// maxOutcome is the longest word for how a phase ended, in columns.
+const maxOutcome = 24
 
 // trim takes trailing spaces away.
 func trim(b []byte) []byte {
@@ -72,6 +81,7 @@ func (s *Sink) origin(b []byte, r *stream.Boundary, exit bool) []byte {
 		b = s.colour.Begin(append(b, "  "...), human.Yellow)
 		b = s.doubt(append(b, '['), r.Doubt)
 		b = s.colour.End(append(b, ']'))
+	case r.Synthetic == stream.ReasonFailed: // told with the name
 	case r.Synthetic != stream.ReasonNone:
 		b = s.colour.Begin(append(b, "  "...), human.Yellow)
 		b = s.synthetic(append(b, '['), r.Synthetic, exit)
@@ -160,9 +170,6 @@ func (f *fitter) fit(from int) bool {
 
 // synthetic says why phasetrace closed, or opened, a phase itself.
 func (s *Sink) synthetic(b []byte, why stream.Reason, exit bool) []byte {
-	if why == stream.ReasonFailed {
-		return append(b, "failed"...)
-	}
 	from, verb := len(b), "opened"
 	if exit {
 		verb = "closed"
