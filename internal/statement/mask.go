@@ -152,17 +152,42 @@ func numberEnd(b []byte) int {
 	return n
 }
 
-// unsigned takes back the sign of a number, if it is no operator.
+// unsigned takes back the sign of a number, or puts a space behind it if it is an
+// operator between two values.
 func unsigned(dst []byte) []byte {
 	n := len(dst)
 	if n == 0 || dst[n-1] != '-' && dst[n-1] != '+' {
 		return dst
 	}
 	before := bytes.TrimRight(dst[:n-1], " ")
-	if len(before) > 0 && bytes.IndexByte([]byte("(,=<>["), before[len(before)-1]) >= 0 {
-		return dst[:n-1]
+	if valueEnds(before) {
+		return append(dst, ' ')
 	}
-	return dst
+	return dst[:n-1]
+}
+
+// valueEnds reports whether a text ends with a value, behind which a sign is an
+// operator.
+func valueEnds(b []byte) bool {
+	if len(b) == 0 {
+		return false
+	}
+	last := b[len(b)-1]
+	if last == ')' || last == ']' || last == '?' || last == '"' {
+		return true
+	}
+	at := len(b)
+	for at > 0 && (isLetter(b[at-1]) || isDigit(b[at-1]) || b[at-1] == '$') {
+		at--
+	}
+	return at < len(b) && !unary[string(b[at:])]
+}
+
+// unary are words behind which a value begins.
+var unary = map[string]bool{
+	"and": true, "between": true, "by": true, "case": true, "distinct": true, "else": true, "from": true, "in": true,
+	"is": true, "like": true, "limit": true, "not": true, "offset": true, "or": true, "over": true, "returning": true,
+	"select": true, "set": true, "then": true, "to": true, "values": true, "when": true, "where": true,
 }
 
 func wordEnd(b []byte) int {

@@ -15,6 +15,32 @@ import (
 // maxGroups is how many groups of a phase the table shows.
 const maxGroups = 20
 
+// statements is the grouping by statement.
+const statements = "sql"
+
+// outermost returns the paths that have statements and are inside no other one that
+// has, and how many are inside. What a statement takes as a whole is in those.
+func outermost(paths []*stream.PathStats) (out []*stream.PathStats, inside int) {
+	named := make(map[*recorder.Path]bool)
+	for _, st := range paths {
+		named[st.Path] = slices.ContainsFunc(st.Groups, func(g stream.GroupStats) bool { return g.Kind != stream.GroupNone })
+	}
+	for _, st := range paths {
+		around := st.Path.Parent()
+		for around != nil && !named[around] {
+			around = around.Parent()
+		}
+		switch {
+		case !named[st.Path]:
+		case around != nil:
+			inside++
+		default:
+			out = append(out, st)
+		}
+	}
+	return out, inside
+}
+
 // statementWidth is the largest width of the column that has statements.
 const statementWidth = 100
 
@@ -29,6 +55,10 @@ func (p *printer) groups() {
 		if len(p.s.Paths[i].Groups) > 0 {
 			paths = append(paths, &p.s.Paths[i])
 		}
+	}
+	inside := 0
+	if p.s.Grouped.By == statements {
+		paths, inside = outermost(paths)
 	}
 	if len(paths) == 0 {
 		return
@@ -54,12 +84,15 @@ func (p *printer) groups() {
 		}
 	}
 	p.printf("\n")
-	if narrow := p.o.NameWidth; p.s.Grouped.By == "sql" { // statements are long
+	if narrow := p.o.NameWidth; p.s.Grouped.By == statements {
 		p.o.NameWidth = max(narrow, statementWidth)
 		defer func() { p.o.NameWidth = narrow }()
 	}
 	p.table([]string{"by " + text(p.s.Grouped.By), "count", "total", "mean", "self", "p50", "p99", "max"}, rows)
 	p.more(len(paths)-shown, " phases with smaller totals")
+	if inside > 0 {
+		p.printf("  and by statement in the JSON lines: %s inside these\n", human.Plural(uint64(inside), "phase"))
+	}
 	p.unfinished(all)
 	if n := p.s.Grouped.Other; n > 0 {
 		p.printf("  %s in %s: there were more different values of %s than are kept apart (%s)\n",
