@@ -13,20 +13,20 @@ func TestForm(t *testing.T) {
 	f := NewFormer()
 	for sql, want := range map[string]string{
 		"select 1;": "select ?",
-		"SELECT abalance FROM pgbench_accounts WHERE aid = 4711;":     "select abalance from pgbench_accounts where aid = ?",
-		"SELECT abalance FROM pgbench_accounts WHERE aid = $1":        "select abalance from pgbench_accounts where aid = ?",
-		"UPDATE t1 SET a = a + -7, b = 'x''y' WHERE \"Col 2\" = 0x1F": "update t1 set a = a + ?, b = ? where \"Col 2\" = ?",
-		"insert into t (a, b) values (1, 'two'), (-3, 'four')":        "insert into t (a, b) values (?), (?)",
-		"select * from t where id in (1, 2,3 , 4)":                    "select * from t where id in (?)",
-		"select /* a 'secret' /* inner */ 1 */ 2 -- 'more'\n + 3":     "select ? + ?",
-		`select 'a\', 'secret', 'b'`:                                  "select ?, ?, ?",
-		`select E'a\', secret', 1e-5`:                                 "select ?, ?",
-		"select $body$ secret $x$ 1 $body$, $$secret$$":               "select ?, ?",
-		"select U&'secret', x'5ec7e7', B'101', N'secret'":             "select ?, ?, ?, ?",
-		"select t1.c2, t2.c1 from t1 join t2 on t1.id = t2.id":        "select t1.c2, t2.c1 from t1 join t2 on t1.id = t2.id",
+		"SELECT abalance FROM pgbench_accounts WHERE aid = 4711;":                "select abalance from pgbench_accounts where aid = ?",
+		"SELECT abalance FROM pgbench_accounts WHERE aid = $1":                   "select abalance from pgbench_accounts where aid = ?",
+		"UPDATE t1 SET a = a + -7, b = 'x''y' WHERE \"Col 2\" = 0x1F":            "update t1 set a = a + ?, b = ? where \"Col 2\" = ?",
+		"insert into t (a, b) values (1, 'two'), (-3, 'four')":                   "insert into t (a, b) values (?), (?)",
+		"select * from t where id in (1, 2,3 , 4)":                               "select * from t where id in (?)",
+		"select /* a 'secret' /* inner */ 1 */ 2 -- 'more'\n + 3":                "select ? + ?",
+		`select 'a\', 'secret', 'b'`:                                             "select ?, ?, ?",
+		`select E'a\', secret', 1e-5`:                                            "select ?, ?",
+		"select $body$ secret $x$ 1 $body$, $$secret$$":                          "select ?, ?",
+		"select U&'secret', x'5ec7e7', B'101', N'secret'":                        "select ?, ?, ?, ?",
+		"select t1.c2, t2.c1 from t1 join t2 on t1.id = t2.id":                   "select t1.c2, t2.c1 from t1 join t2 on t1.id = t2.id",
 		"select a-1, a - 1, (a)-1, -1 from t where b between -1 and -2 limit +1": "select a - ?, a - ?, (a) - ?, ? from t where b between ? and ? limit ?",
-		"select 'secret that was cut":                                 "select ?",
-		"select data->'secret', data ? 'secret' from t":               "select data -> ?, data ? ? from t",
+		"select 'secret that was cut":                                            "select ?",
+		"select data->'secret', data ? 'secret' from t":                          "select data -> ?, data ? ? from t",
 	} {
 		got := f.Form([]byte(sql))
 		if got != want {
