@@ -49,6 +49,12 @@ type counting struct {
 	violated  map[loader.AggregateDefect]bool // defects told, by what makes them one
 	last      *loader.Aggregate               // as it was at the last reading
 	hit       map[uint32]bool                 // sites that were, by the end
+
+	// When what was seen last, in readings; see watch.
+	readings, early int64
+	orphans         uint64
+	entered         map[*recorder.Path]uint64 // outermost phases
+	grown           map[*recorder.Path]int64
 }
 
 func newCounting(cfg *Config, core *core) *counting {
@@ -56,6 +62,7 @@ func newCounting(cfg *Config, core *core) *counting {
 		cfg: cfg, core: core, tree: newPathTree(),
 		known: make(map[uint32]loader.AggregateSite), sites: make(map[uint32]*site), hit: make(map[uint32]bool),
 		processes: make(map[uint32]*stream.Process), violated: make(map[loader.AggregateDefect]bool),
+		grown: make(map[*recorder.Path]int64),
 	}
 }
 
@@ -156,6 +163,7 @@ func (c *counting) read() error {
 	defer c.mu.Unlock()
 	c.last = a
 	c.nameProcesses(a)
+	c.watch(a)
 	for _, v := range c.violations(a) {
 		c.report(v)
 	}

@@ -26,6 +26,9 @@ type PathStats struct {
 	Max      time.Duration
 	Min      time.Duration
 	Open     uint64 // scopes still open at the end
+	// Joined counts those of Count that look as if they were elsewhere in a session's
+	// boundaries: what surrounds them was entered before the attach.
+	Joined uint64
 	GPU      []PathGPU
 	// Resident set size: sum of the changes and largest value, approximate.
 	ResidentChange int64
