@@ -67,24 +67,29 @@ func (f *Figures) Merge(other *Figures) {
 	f.unsorted += other.unsorted
 	f.rankless += other.rankless
 	f.early = max(f.early, other.early)
-	f.add(other, func(p *recorder.Path) *recorder.Path { return p })
+	f.add(other, func(p *recorder.Path) (*recorder.Path, bool) { return p, false })
 	f.memory.merge(&other.memory)
 }
 
-// add adds the figures of paths, each to that which to returns for it.
-func (f *Figures) add(other *Figures, to func(*recorder.Path) *recorder.Path) {
+// add adds the figures of paths, each to that which to returns for it, with
+// whether it counts as joined.
+func (f *Figures) add(other *Figures, to func(*recorder.Path) (path *recorder.Path, moved bool)) {
 	for _, p := range other.paths {
 		if p == nil {
 			continue
 		}
-		mine := f.path(to(p.path))
+		path, moved := to(p.path)
+		mine := f.path(path)
 		f.unsorted += mine.merge(p, &f.blocks)
-		if f.mergeRanks(mine, p); mine.path != p.path {
+		if f.mergeRanks(mine, p); moved {
 			mine.joined += p.count
 		}
 	}
 	if f.groups != nil && other.groups != nil {
-		f.groups.merge(other.groups, func(c *path) *path { return f.path(to(c.path)) })
+		f.groups.merge(other.groups, func(c *path) *path {
+			path, _ := to(c.path)
+			return f.path(path)
+		})
 	}
 }
 

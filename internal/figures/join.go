@@ -3,6 +3,9 @@
 package figures
 
 import (
+	"math"
+	"slices"
+
 	"github.com/phasetrace/phasetrace/internal/recorder"
 	"github.com/phasetrace/phasetrace/internal/stream"
 )
@@ -13,73 +16,55 @@ import (
 // seen, and counted as joined, if there is exactly one place for them.
 
 // joined returns the figures with early phases where they belong: f itself if there
-// are none.
+// are none. Its paths are then of Paths of their own.
 func (f *Figures) joined() *Figures {
-	places := f.places()
-	if len(places) == 0 {
+	j := joiner{f: f, places: make(map[*recorder.Path]*recorder.Path)}
+	if f.early == 0 || !j.find() {
 		return f
 	}
 	out := New()
 	if f.groups != nil {
 		out.groups = newGroups(f.groups.by)
 	}
-	out.add(f, func(p *recorder.Path) *recorder.Path {
-		if place := places[p]; place != nil {
-			return place
-		}
-		return p
-	})
+	j.paths = recorder.NewPaths(recorder.Limits{MaxPaths: math.MaxInt, MaxChildren: math.MaxInt, MaxName: math.MaxInt, MaxNameBytes: math.MaxInt})
+	out.add(f, j.path)
 	return out
 }
 
-// places returns where early phases, and those inside them, belong.
-func (f *Figures) places() map[*recorder.Path]*recorder.Path {
-	if f.early == 0 {
-		return nil
-	}
-	places := make(map[*recorder.Path]*recorder.Path)
-	inside := make(map[inner]*recorder.Path) // the paths that there are
-	for _, p := range f.paths {
-		if p != nil && !p.path.Overflow() {
-			inside[inner{p.path.Parent(), p.path.Name()}] = p.path
-		}
-	}
-	for _, p := range f.paths { // parents come before what is inside them
-		switch {
-		case p == nil || p.path.Overflow():
-		case p.path.Parent() == nil:
-			if place := f.place(p); place != nil {
-				places[p.path] = place
+// joiner finds where early phases belong.
+type joiner struct {
+	f *Figures
+	// places are where outermost phases belong.
+	places map[*recorder.Path]*recorder.Path
+	paths  *recorder.Paths // for the joined figures
+}
+
+// find finds the places, and reports whether there is any. One that is found can
+// leave one place for another.
+func (j *joiner) find() bool {
+	for more := true; more; {
+		more = false
+		for _, p := range j.f.paths {
+			if p == nil || p.path.Parent() != nil || p.path.Overflow() || p.entered >= j.f.early || j.places[p.path] != nil {
+				continue
 			}
-		default:
-			if outer := places[p.path.Parent()]; outer != nil {
-				if place := inside[inner{outer, p.path.Name()}]; place != nil {
-					places[p.path] = place
-				}
+			if place := j.place(p.path); place != nil {
+				j.places[p.path], more = place, true
 			}
 		}
 	}
-	return places
+	return len(j.places) > 0
 }
 
-// inner is a name inside a path.
-type inner struct {
-	parent *recorder.Path
-	name   string
-}
-
-// place returns the only other path with the name of an outermost one, if every
-// scope of that may have been inside a phase that was entered before the attach.
-func (f *Figures) place(root *path) *recorder.Path {
-	if root.entered >= f.early {
-		return nil
-	}
+// place returns where alone there are other phases with the name of an outermost
+// one, if there is such a place.
+func (j *joiner) place(root *recorder.Path) *recorder.Path {
 	var found *recorder.Path
-	for _, p := range f.paths {
-		if p == nil || p == root || p.path.Name() != root.path.Name() || p.path.Overflow() {
+	for _, p := range j.f.paths {
+		if p == nil || p.path == root || p.path.Name() != root.Name() || p.path.Overflow() {
 			continue
 		}
-		if found != nil || outermost(p.path) == root.path {
+		if found != nil && !slices.Equal(j.parts(found), j.parts(p.path)) || j.outermost(p.path) == root {
 			return nil
 		}
 		found = p.path
@@ -87,16 +72,55 @@ func (f *Figures) place(root *path) *recorder.Path {
 	return found
 }
 
-func outermost(p *recorder.Path) *recorder.Path {
-	for p.Parent() != nil {
-		p = p.Parent()
+// parts returns the names of a path where it belongs.
+func (j *joiner) parts(p *recorder.Path) []string {
+	switch place, parent := j.places[p], p.Parent(); {
+	case place != nil:
+		return j.parts(place)
+	case parent != nil:
+		return append(j.parts(parent), p.Name())
 	}
-	return p
+	return []string{p.Name()}
 }
 
-// orphanAt notes when a phase ended that was entered before the attach.
+// outermost returns the outermost phase around a path where it belongs.
+func (j *joiner) outermost(p *recorder.Path) *recorder.Path {
+	for {
+		switch place, parent := j.places[p], p.Parent(); {
+		case place != nil:
+			p = place
+		case parent != nil:
+			p = parent
+		default:
+			return p
+		}
+	}
+}
+
+// path returns the path of the joined figures for one of those that were recorded.
+func (j *joiner) path(p *recorder.Path) (out *recorder.Path, moved bool) {
+	if place := j.places[p]; place != nil {
+		out, _ = j.path(place)
+		return out, true
+	}
+	var parent *recorder.Path
+	if outer := p.Parent(); outer != nil {
+		parent, moved = j.path(outer)
+	}
+	if p.Overflow() {
+		return j.paths.Other(parent), moved
+	}
+	out, _, err := j.paths.Child(parent, p.Name())
+	if err != nil { // a name that a recorder has taken is never empty
+		out = j.paths.Other(parent)
+	}
+	return out, moved
+}
+
+// orphanAt notes when a phase ended that was entered before the attach, or while
+// nobody traced.
 func (f *Figures) orphanAt(o *stream.Orphan) {
-	if o.Reason == stream.OrphanBeforeAttach {
+	if o.Reason == stream.OrphanBeforeAttach || o.Reason == stream.OrphanUntraced {
 		f.early = max(f.early, o.Time)
 	}
 }
