@@ -46,7 +46,7 @@ type counting struct {
 
 	// processes by the number of their path; they outlive what ends.
 	processes map[uint32]*stream.Process
-	ended     map[int]*stream.Process // by PID, since the last reading
+	ended     map[int]*stream.Process         // by PID, since the last reading
 	violated  map[loader.AggregateDefect]bool // defects told, by what makes them one
 	last      *loader.Aggregate               // as it was at the last reading
 	hit       map[uint32]bool                 // sites that were, by the end

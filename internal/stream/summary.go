@@ -29,7 +29,7 @@ type PathStats struct {
 	// Joined counts those of Count that look as if they were elsewhere in a session's
 	// boundaries: what surrounds them was entered before the attach.
 	Joined uint64
-	GPU      []PathGPU
+	GPU    []PathGPU
 	// Resident set size: sum of the changes and largest value, approximate.
 	ResidentChange int64
 	ResidentPeak   uint64
@@ -144,6 +144,9 @@ type Summary struct {
 	// Dropped are records that an output was too slow for. A sink behind [Async]
 	// sees its own; all other figures here include them.
 	Dropped Counts
+	// LeftOut are boundaries that an output leaves out as asked; all other figures
+	// here include them.
+	LeftOut uint64
 	// Violations are the distinct defects, up to a bound; ViolationTotal counts
 	// every one.
 	Violations     []ViolationCount
