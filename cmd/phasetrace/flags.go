@@ -15,6 +15,7 @@ import (
 
 	"github.com/phasetrace/phasetrace/internal/engine"
 	"github.com/phasetrace/phasetrace/internal/figures"
+	"github.com/phasetrace/phasetrace/internal/filter"
 
 	"github.com/spf13/pflag"
 
@@ -45,6 +46,9 @@ type traceOptions struct {
 	ringSize    string
 	aggregate   bool
 	by          string
+	where       []string
+	minDuration time.Duration
+	filter      filter.Filter // of the two, parsed
 	unsafeNops  bool
 	noArguments bool
 	command     []string
@@ -83,6 +87,8 @@ func (o *traceOptions) register(f *pflag.FlagSet, which int) {
 	f.StringVar(&o.onViolation, "on-violation", "unwind", "`POLICY` when nesting is violated: unwind the stack, or reject the exit")
 	f.BoolVar(&o.aggregate, "aggregate", false, "count phases in the kernel, for phases too frequent to record, and show only the summary")
 	f.StringVar(&o.by, "by", "", "also add the figures up by `WHAT`: rank, process, thread, sql for statements without their literals, or attr.KEY for the values of an attribute")
+	f.StringArrayVar(&o.where, "where", nil, "write only the boundaries that meet `EXPR`, such as 'process~autovacuum && duration>10ms'; the figures stay those of all. Fields: process, thread, phase, path, rank, pid, tid, duration, attr.KEY; operators: = != ~ (contains) !~ < <= > >=; repeatable, all must hold")
+	f.DurationVar(&o.minDuration, "min-duration", 0, "write only the exits of phases that took `TIME` or longer, as --where 'duration>=TIME' does")
 	f.BoolVar(&o.strict, "strict", false, "exit with 3 when nesting was violated, with 4 when records were lost or not written")
 	f.StringVar(&o.readyFile, "ready-file", "", "`FILE` to create once every probe is attached; it must not exist, unless it is empty or left from an earlier trace")
 	f.StringVar(&o.ringSize, "ring-size", "", fmt.Sprintf("`SIZE` of all CPUs' ring buffers together, such as 64M (default %dM, more on machines with many CPUs)", loader.DefaultRingBytes>>20))
@@ -111,7 +117,7 @@ func (o *traceOptions) parse() (session.Config, error) {
 	if out.SessionID == "" {
 		out.SessionID = freshID()
 	}
-	for _, check := range []func(*session.Config) error{o.parsePIDs, o.parsePairs, o.parseWords, o.parseBy, o.parseOutput, o.parseRing} {
+	for _, check := range []func(*session.Config) error{o.parsePIDs, o.parsePairs, o.parseWords, o.parseBy, o.parseWhere, o.parseOutput, o.parseRing} {
 		if err := check(&out); err != nil {
 			return out, err
 		}
@@ -185,6 +191,27 @@ func (o *traceOptions) parseBy(out *session.Config) error {
 		return usageError("--by %s with --aggregate: the kernel adds up by process and phase, and keeps neither threads nor attributes: use --by rank or --by process, or leave --aggregate out", o.by)
 	}
 	out.By = by
+	return nil
+}
+
+// parseWhere checks which boundaries are written.
+func (o *traceOptions) parseWhere(*session.Config) error {
+	for _, text := range o.where {
+		f, err := filter.Parse(text)
+		if err != nil {
+			return usageError("--where %w", err)
+		}
+		o.filter.And(f)
+	}
+	switch {
+	case o.minDuration < 0:
+		return usageError("--min-duration %v: want a time above 0", o.minDuration)
+	case o.minDuration > 0:
+		o.filter.AtLeast(o.minDuration)
+	}
+	if o.aggregate && !o.filter.Empty() {
+		return usageError("--where and --min-duration say which boundaries are written, and with --aggregate none is: leave one of them out, or use --by to tell phases apart")
+	}
 	return nil
 }
 

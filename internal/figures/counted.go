@@ -66,17 +66,31 @@ func (f *Figures) Merge(other *Figures) {
 	f.lost += other.lost
 	f.unsorted += other.unsorted
 	f.rankless += other.rankless
+	f.early = max(f.early, other.early)
+	f.add(other, func(p *recorder.Path) (*recorder.Path, bool) { return p, false })
+	f.memory.merge(&other.memory)
+}
+
+// add adds the figures of paths, each to that which to returns for it, with
+// whether it counts as joined.
+func (f *Figures) add(other *Figures, to func(*recorder.Path) (path *recorder.Path, moved bool)) {
 	for _, p := range other.paths {
-		if p != nil {
-			mine := f.path(p.path)
-			f.unsorted += mine.merge(p, &f.blocks)
-			f.mergeRanks(mine, p)
+		if p == nil {
+			continue
+		}
+		path, moved := to(p.path)
+		mine := f.path(path)
+		f.unsorted += mine.merge(p, &f.blocks)
+		if f.mergeRanks(mine, p); moved {
+			mine.joined += p.count
 		}
 	}
 	if f.groups != nil && other.groups != nil {
-		f.groups.merge(other.groups, func(c *path) *path { return f.path(c.path) })
+		f.groups.merge(other.groups, func(c *path) *path {
+			path, _ := to(c.path)
+			return f.path(path)
+		})
 	}
-	f.memory.merge(&other.memory)
 }
 
 // merge adds the figures of another path, and returns how many durations no
@@ -92,6 +106,8 @@ func (p *path) merge(other *path, blocks *int) (unsorted uint64) {
 	p.synthetic += other.synthetic
 	p.unknown += other.unknown
 	p.open += other.open
+	p.joined += other.joined
+	p.entered = max(p.entered, other.entered)
 	p.total += other.total
 	p.self += other.self
 	for _, o := range other.outcomes {

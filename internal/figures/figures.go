@@ -21,6 +21,7 @@ type Figures struct {
 	orphans    []stream.OrphanCount // by reason
 	lost       uint64
 	unsorted   uint64 // durations that no histogram had room for
+	early      int64  // when a phase last ended that was entered before the attach; 0: never
 	memory     memory
 	groups     *groups // nil: no grouping
 	rankCells  int     // ranks of all paths together
@@ -52,6 +53,7 @@ func (f *Figures) Record(r stream.Record) error {
 		f.boundary(r)
 	case *stream.Orphan:
 		f.orphan(r.Reason, 1)
+		f.orphanAt(r)
 	case *stream.Loss:
 		f.lost += r.Count
 	case *stream.Sample:
@@ -77,6 +79,7 @@ func (f *Figures) boundary(b *stream.Boundary) {
 		if f.groups != nil {
 			f.groups.enter(b)
 		}
+		p.entered = b.Time
 		return
 	}
 	p.open--
@@ -135,6 +138,7 @@ func (f *Figures) Snapshot(sum *stream.Summary) {
 
 // Paths returns the figures by path, in the order of their first scope.
 func (f *Figures) Paths() []stream.PathStats {
+	f = f.joined()
 	var out []stream.PathStats
 	var grouped map[int][]stream.GroupStats
 	if f.groups != nil {

@@ -17,7 +17,9 @@ type path struct {
 	synthetic uint64 // of count; times of these and the next are left out below
 	unknown   uint64
 	open      int64
-	total     int64 // ns
+	joined    uint64 // of count; see joined
+	entered   int64  // when a scope was last entered
+	total     int64  // ns
 	self      int64
 	min, max  int64
 	hist      histogram
@@ -77,7 +79,7 @@ func (p *path) timed() uint64 { return p.count - p.synthetic - p.unknown }
 
 func (p *path) export() stream.PathStats {
 	return stream.PathStats{
-		Path: p.path, Count: p.count, Synthetic: p.synthetic, Unknown: p.unknown, Open: uint64(max(p.open, 0)),
+		Path: p.path, Count: p.count, Synthetic: p.synthetic, Unknown: p.unknown, Open: uint64(max(p.open, 0)), Joined: p.joined,
 		Total: time.Duration(p.total), Self: time.Duration(p.self),
 		P50: p.clamp(p.hist.quantile(0.5)), P99: p.clamp(p.hist.quantile(0.99)),
 		Max: time.Duration(p.max), Min: time.Duration(p.min),

@@ -46,9 +46,16 @@ type counting struct {
 
 	// processes by the number of their path; they outlive what ends.
 	processes map[uint32]*stream.Process
+	ended     map[int]*stream.Process         // by PID, since the last reading
 	violated  map[loader.AggregateDefect]bool // defects told, by what makes them one
 	last      *loader.Aggregate               // as it was at the last reading
 	hit       map[uint32]bool                 // sites that were, by the end
+
+	// When what was seen last, in readings; see watch.
+	readings, early int64
+	orphans         uint64
+	entered         map[*recorder.Path]uint64 // outermost phases
+	grown           map[*recorder.Path]int64
 }
 
 func newCounting(cfg *Config, core *core) *counting {
@@ -56,6 +63,7 @@ func newCounting(cfg *Config, core *core) *counting {
 		cfg: cfg, core: core, tree: newPathTree(),
 		known: make(map[uint32]loader.AggregateSite), sites: make(map[uint32]*site), hit: make(map[uint32]bool),
 		processes: make(map[uint32]*stream.Process), violated: make(map[loader.AggregateDefect]bool),
+		grown: make(map[*recorder.Path]int64), ended: make(map[int]*stream.Process),
 	}
 }
 
@@ -158,6 +166,7 @@ func (c *counting) read() error {
 	defer c.mu.Unlock()
 	c.last = a
 	c.nameProcesses(a)
+	c.watch(a)
 	for _, v := range c.violations(a) {
 		c.report(v)
 	}
@@ -176,12 +185,46 @@ func (c *counting) nameProcesses(a *loader.Aggregate) {
 			pid = p.HostPID
 		}
 		before, now := c.processes[id], c.core.engine.Process(pid)
+		if before == nil {
+			now = nearest(p.StartTime, now, c.ended[pid])
+		}
 		switch {
 		case now != nil && (before == nil || before.StartTime == now.StartTime):
 			c.processes[id] = now
 		case before == nil:
 			c.processes[id] = &stream.Process{PID: pid, HostPID: p.HostPID, Rank: c.cfg.Rank}
 		}
+	}
+	clear(c.ended)
+}
+
+// nearest returns which of two processes with one id, each of which may be nil,
+// started nearer to a time, in ns since boot.
+func nearest(started uint64, a, b *stream.Process) *stream.Process {
+	if a == nil || b == nil {
+		return cmp.Or(a, b)
+	}
+	const tick = 10_000_000 // ns, as /proc counts: USER_HZ is 100
+	off := func(p *stream.Process) uint64 {
+		at := p.StartTime * tick
+		return max(at, started) - min(at, started)
+	}
+	if off(a) <= off(b) {
+		return a
+	}
+	return b
+}
+
+// maxEnded bounds the processes remembered that end between two readings.
+const maxEnded = 1 << 14
+
+// note remembers who has ended until its paths are read. Of two with one id it keeps
+// the first. The core is locked.
+func (c *counting) note(p *stream.Process) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended[p.PID] == nil && len(c.ended) < maxEnded {
+		c.ended[p.PID] = p
 	}
 }
 

@@ -91,6 +91,9 @@ func (c *counting) merge(a *loader.Aggregate) (all *figures.Figures, processes [
 			}
 		}
 	}
+	for path, at := range c.grown {
+		all.Seen(path, at, c.early)
+	}
 	for i := range processes {
 		processes[i].Paths = each[i].Paths()
 	}
@@ -102,4 +105,27 @@ func countedFigures(f *loader.AggregateFigures) *figures.Counted {
 	c := &figures.Counted{Entered: f.Entered, Ended: f.Ended, Total: f.Total, Inner: f.Inner, Min: f.Min, Max: f.Max}
 	copy(c.Octaves[:], f.Octaves[:figures.Octaves])
 	return c
+}
+
+// watch notes at which reading outermost phases were last entered, and at which
+// phases last ended that nobody has seen the enters of. Within a reading, the enters
+// count as the earlier ones.
+func (c *counting) watch(a *loader.Aggregate) {
+	c.readings++
+	if a.Totals.Orphans > c.orphans {
+		c.orphans, c.early = a.Totals.Orphans, 2*c.readings+1
+	}
+	paths := c.tree.of(a, c.pairName)
+	entered := make(map[*recorder.Path]uint64)
+	for i := range a.Paths {
+		if p := paths[a.Paths[i].ID]; p != nil && a.Paths[i].Process == nil && p.Parent() == nil {
+			entered[p] += a.Paths[i].Entered
+		}
+	}
+	for p, n := range entered {
+		if n > c.entered[p] {
+			c.grown[p] = 2 * c.readings
+		}
+	}
+	c.entered = entered
 }

@@ -56,7 +56,8 @@ func Open(cfg Config) (*Session, error) {
 		BootShift: clock.Shift().Boot, Lost: s.lostMarkers,
 	}, &c.out)
 	if cfg.Count {
-		s.mode = newCounting(&s.cfg, c)
+		m := newCounting(&s.cfg, c)
+		s.mode, c.out.ended = m, m.note
 	}
 	for _, p := range cfg.Pairs {
 		if err := s.mode.refuses(p); err != nil {

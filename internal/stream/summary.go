@@ -26,7 +26,10 @@ type PathStats struct {
 	Max      time.Duration
 	Min      time.Duration
 	Open     uint64 // scopes still open at the end
-	GPU      []PathGPU
+	// Joined counts those of Count that look as if they were elsewhere in a session's
+	// boundaries: what surrounds them was entered before the attach.
+	Joined uint64
+	GPU    []PathGPU
 	// Resident set size: sum of the changes and largest value, approximate.
 	ResidentChange int64
 	ResidentPeak   uint64
@@ -150,6 +153,9 @@ type Summary struct {
 	// Dropped are records that an output was too slow for. A sink behind [Async]
 	// sees its own; all other figures here include them.
 	Dropped Counts
+	// LeftOut are boundaries that an output leaves out as asked; all other figures
+	// here include them.
+	LeftOut uint64
 	// Violations are the distinct defects, up to a bound; ViolationTotal counts
 	// every one.
 	Violations     []ViolationCount

@@ -14,6 +14,9 @@ import (
 func (s *Sink) phase(l line, p *stream.PathStats) line {
 	l = s.path(l, `{"path":`, p.Path)
 	l = s.figures(l, p, true)
+	if p.Joined > 0 {
+		l = l.count(`,"joined":`, p.Joined)
+	}
 	for i := range p.Ranks {
 		r := &p.Ranks[i]
 		if i == 0 {

@@ -44,6 +44,7 @@ func figuresNow(p *player) *stream.PathStats {
 
 var pathFiguresFields = newObject(slices.Concat(pathFields(innerPath), figureFields, []field{
 	{"open", need, func(p *player) { lastPath(p).Open = p.unsigned() }},
+	{"joined", optional, func(p *player) { lastPath(p).Joined = p.unsigned() }},
 	{"ranks", optional, func(p *player) {
 		p.list(func(p *player) {
 			lastPath(p).Ranks = append(lastPath(p).Ranks, stream.RankStats{})

@@ -35,6 +35,7 @@ var startFields = newObject(headFields(
 	}},
 	devicesField(func(p *player) *[]gpu.Device { return &p.start.Devices }),
 	field{"gpu_status", need, func(p *player) { p.start.GPUStatus = p.stringOrNull() }},
+	field{"where", optional, func(p *player) { p.start.Where = p.string() }},
 )...)
 
 func (p *player) playStart() error {
@@ -168,6 +169,7 @@ var endFields = newObject(slices.Concat(headFields(
 		})
 	}},
 	missingField(func(p *player) *stream.Counts { return &p.summary.Dropped }),
+	field{"left_out", optional, func(p *player) { p.summary.LeftOut = p.unsigned() }},
 	field{"violations", need, func(p *player) { p.object(violationsFields) }},
 	groupedField,
 ), phaseListFields, findingFields, []field{

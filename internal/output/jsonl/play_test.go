@@ -41,6 +41,8 @@ var sessions = map[string]func() *outputtest.Session{
 		_ = s.Play(f) // it never fails
 		f.Snapshot(&s.Summary)
 		s.Summary.Grouped.Other = 7
+		s.Start.Where, s.Summary.LeftOut = `rank=0 && attr.x="\n"`, 17
+		s.Summary.Paths[0].Joined = 1
 		first := &s.Summary.Paths[0]
 		first.Groups = append(first.Groups, stream.GroupStats{Kind: stream.GroupNone}, stream.GroupStats{Kind: stream.GroupOther})
 		return s

@@ -17,7 +17,8 @@ type Replayed struct {
 	// Recorded is the summary that the session wrote, nil when its end is missing.
 	Recorded *stream.Summary
 	// Played has the figures added up from the lines; everything else comes from
-	// Recorded. If no line is missing, the two are the same.
+	// Recorded. If no line is missing, and Start has no conditions on lines, the two
+	// are the same.
 	Played *stream.Summary
 }
 

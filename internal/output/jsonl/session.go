@@ -32,6 +32,9 @@ func (s *Sink) Start(r *stream.Start) error {
 		l = comma(pair(l, &r.Pairs[i]), i, len(r.Pairs))
 	}
 	l = s.devices(append(l, ']'), r.Devices, r.GPUStatus)
+	if r.Where != "" {
+		l = l.text(`,"where":`, r.Where)
+	}
 	if err := s.end(l); err != nil {
 		return err
 	}
@@ -94,6 +97,9 @@ func (s *Sink) End(r *stream.Summary) error {
 		l = comma(append(l.count(`,"count":`, o.Count), '}'), i, len(r.OrphanReasons))
 	}
 	l = missing(append(l, ']'), &r.Dropped)
+	if r.LeftOut > 0 {
+		l = l.count(`,"left_out":`, r.LeftOut)
+	}
 	l = s.violations(l, r)
 	if g := &r.Grouped; g.By != "" {
 		l = l.text(`,"grouped":{"by":`, g.By)

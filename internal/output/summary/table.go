@@ -41,7 +41,7 @@ func (p *printer) phases() {
 			name := strings.Repeat("  ", min(depth, maxIndent)) + n.path.Name()
 			row, marks := p.row(name, n.stats, devices, rss)
 			all.unfinished, all.unknown = all.unfinished || marks.unfinished, all.unknown || marks.unknown
-			all.partial = all.partial || marks.partial
+			all.partial, all.joined = all.partial || marks.partial, all.joined || marks.joined
 			rows = append(rows, row)
 			walk(n.inner, depth+1)
 		}
@@ -54,6 +54,9 @@ func (p *printer) phases() {
 		p.printf("  %s and %d more devices in the JSON lines\n", human.Ellipsis, others)
 	}
 	p.unfinished(all)
+	if all.joined {
+		p.printf("  %s some of these were seen without what surrounds them, which was entered before tracing began\n", joinedMark)
+	}
 	if all.partial {
 		p.printf("  %s of some of the scopes only: the others had no sample of their own at both ends\n", partialMark)
 	}
@@ -111,11 +114,14 @@ func (p *printer) table(head []string, rows [][]string) {
 	}
 }
 
+// joinedMark follows a count of phases some of which were joined.
+const joinedMark = "‡"
+
 // partialMark follows a sum that leaves some scopes out.
 const partialMark = "†"
 
 // marks are what the footnotes of a row explain.
-type marks struct{ unfinished, unknown, partial bool }
+type marks struct{ unfinished, unknown, partial, joined bool }
 
 // row makes the cells of one phase.
 func (p *printer) row(name string, st *stream.PathStats, devices []int, rss bool) ([]string, marks) {
@@ -160,6 +166,9 @@ func countOf(st *stream.PathStats) (string, marks) {
 	m := marks{unfinished: st.Synthetic > 0 || st.Open > 0, unknown: st.Unknown > 0}
 	if m.unfinished || m.unknown {
 		count += "*"
+	}
+	if m.joined = st.Joined > 0; m.joined {
+		count += joinedMark
 	}
 	return count, m
 }
