@@ -203,6 +203,53 @@ func TestPostgresKilled(t *testing.T) {
 	}
 }
 
+// catalogued returns the pair of a name, as --pair has it.
+func catalogued(t *testing.T, name string) string {
+	for _, p := range usdt.Catalogue() {
+		if p.Provider == "postgresql" && p.Name == name {
+			return p.String()
+		}
+	}
+	t.Fatalf("no pair is called %s", name)
+	return ""
+}
+
+// A wait for a lock says in PostgreSQL's words for what, and which statement waits. A
+// checkpoint says why it was made.
+func TestPostgresWords(t *testing.T) {
+	server := startPostgres(t)
+	owner, waiter := server.Connect(), server.Connect()
+	owner.Do("create table t (a int); insert into t values (1);")
+	tr := attach(t, []int{server.Pid()}, Config{Follow: true, Pairs: mustPairs(t, "+"+catalogued(t, "wait for lock"))})
+	owner.Do("begin; update t set a = 2;")
+	waiter.WriteLine("update t set a = 3;")
+	eventually(t, "the wait", func() bool {
+		tr.mu.Lock()
+		defer tr.mu.Unlock()
+		return slices.ContainsFunc(tr.boundaries, func(b stream.Boundary) bool { return b.Path.Name() == "wait for lock" })
+	})
+	owner.Do("commit; checkpoint;")
+	owner.Close()
+	waiter.Close()
+	tr.stop()
+	told := make(map[string]map[string]any)
+	for i := range tr.boundaries {
+		if b := &tr.boundaries[i]; len(b.Attributes) > 0 {
+			var a map[string]any
+			if err := json.Unmarshal(b.Attributes, &a); err != nil {
+				t.Fatal(err)
+			}
+			told[b.Path.Name()] = a
+		}
+	}
+	if a := told["wait for lock"]; a["type"] != "transactionid" || a["mode"] != "ShareLock" || a["sql"] != "update t set a = 3;" {
+		t.Errorf("the wait tells %v", a)
+	}
+	if a := told["checkpoint"]; a["flags"] != "immediate force wait requested" {
+		t.Errorf("the checkpoint tells %v", a)
+	}
+}
+
 // Every backend is traced from its first query when the postmaster is followed.
 func TestPostgresFollow(t *testing.T) {
 	server := startPostgres(t)

@@ -24,7 +24,8 @@ const (
 // that statement; pg_stat_activity shows the same. When the backend becomes idle, or
 // runs something without a text, the probe has a null pointer. So plan and execute
 // have the right text whatever the order of messages, as long as they are outermost.
-// What functions run inside them has a text that nobody tells. Analysing has its own:
+// What functions run inside them has a text that nobody tells; a wait for a lock has
+// that of the client's statement, which it holds up, wherever it is. Analysing has its own:
 // it also happens when a statement is described, which is not reported.
 //
 // A statement that fails skips every done probe on its way out. What shows it:
@@ -96,7 +97,7 @@ var postgresql = program{
 			on: off, why: "very frequent: each page that is written"},
 		{spec: "postgresql:lwlock__wait__start/lwlock__wait__done;name=wait for light lock;attr.tranche=arg0:str;attr.mode=arg1:" + pgLightMode + ";reentrant=false",
 			on: off, why: "very frequent on a busy server"},
-		{spec: "postgresql:lock__wait__start/lock__wait__done;name=wait for lock;attr.field1=arg0:uint;attr.field2=arg1:uint;attr.field3=arg2:uint;attr.field4=arg3:uint;attr.type=arg4:" + pgLockType + ";attr.mode=arg5:" + pgLockMode + ";outer.attr.sql=statement__status.arg0:str;reentrant=false;reset=query__start,statement__status;stale=failed",
+		{spec: "postgresql:lock__wait__start/lock__wait__done;name=wait for lock;attr.field1=arg0:uint;attr.field2=arg1:uint;attr.field3=arg2:uint;attr.field4=arg3:uint;attr.type=arg4:" + pgLockType + ";attr.mode=arg5:" + pgLockMode + ";attr.sql=statement__status.arg0:str;reentrant=false;reset=query__start,statement__status;stale=failed",
 			on: off, why: "very frequent on a contended server"},
 	},
 }

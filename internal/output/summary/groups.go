@@ -23,22 +23,25 @@ const statements = "sql"
 func outermost(paths []*stream.PathStats) (out []*stream.PathStats, inside int) {
 	named := make(map[*recorder.Path]bool)
 	for _, st := range paths {
-		named[st.Path] = slices.ContainsFunc(st.Groups, func(g stream.GroupStats) bool { return g.Kind != stream.GroupNone })
+		named[st.Path] = true
 	}
 	for _, st := range paths {
 		around := st.Path.Parent()
 		for around != nil && !named[around] {
 			around = around.Parent()
 		}
-		switch {
-		case !named[st.Path]:
-		case around != nil:
+		if around != nil {
 			inside++
-		default:
+		} else {
 			out = append(out, st)
 		}
 	}
 	return out, inside
+}
+
+// hasNamed reports whether any scope of a path has what groups go by.
+func hasNamed(st *stream.PathStats) bool {
+	return slices.ContainsFunc(st.Groups, func(g stream.GroupStats) bool { return g.Kind != stream.GroupNone })
 }
 
 // statementWidth is the largest width of the column that has statements.
@@ -52,7 +55,7 @@ func (p *printer) groups() {
 	}
 	var paths []*stream.PathStats
 	for i := range p.s.Paths {
-		if len(p.s.Paths[i].Groups) > 0 {
+		if hasNamed(&p.s.Paths[i]) {
 			paths = append(paths, &p.s.Paths[i])
 		}
 	}
