@@ -63,7 +63,12 @@ func (w *Wire) Bind(portal, statement, value string) {
 }
 
 // Execute runs a portal to its end.
-func (w *Wire) Execute(portal string) { w.message('E', portal, "\x00", "\x00\x00\x00\x00") }
+func (w *Wire) Execute(portal string) { w.ExecuteRows(portal, 0) }
+
+// ExecuteRows runs a portal until it has given that many rows.
+func (w *Wire) ExecuteRows(portal string, rows uint32) {
+	w.message('E', portal, "\x00", string(binary.BigEndian.AppendUint32(nil, rows)))
+}
 
 // Sync ends a batch of messages, sends it and waits until the server is ready again.
 func (w *Wire) Sync() {

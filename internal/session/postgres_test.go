@@ -350,17 +350,22 @@ func TestPostgresExtended(t *testing.T) {
 	wire.Bind("", "c", "0")
 	wire.Execute("")
 	wire.Sync()
+	wire.Parse("d", "select generate_series(1, $1::int)")
+	wire.Bind("piece", "d", "3")
+	wire.ExecuteRows("piece", 2)
+	wire.Execute("piece")
+	wire.Sync()
 	wire.Simple("select 7")
 	wire.Close()
 	sum := tr.wait()
 	if sum.ViolationTotal != 0 || sum.Lost != 0 {
 		t.Errorf("%d violations, %d lost; want none", sum.ViolationTotal, sum.Lost)
 	}
-	a, b, c := "select $1::int + 1", "select twice($1::int)", "select 1 / $1::int"
+	a, b, c, d := "select $1::int + 1", "select twice($1::int)", "select 1 / $1::int", "select generate_series(1, $1::int)"
 	for path, want := range map[string][]string{
-		"parse":   {a, b, c},
-		"rewrite": {a, b, c},
-		"execute": {a, b, a, b, a, b},
+		"parse":   {a, b, c, d},
+		"rewrite": {a, b, c, d},
+		"execute": {a, b, a, b, a, b, d, d},
 		"query":   {"select 7"},
 	} {
 		if got, without := statementsOf(t, tr, path); !slices.Equal(got, want) || without > 0 {
@@ -368,7 +373,7 @@ func TestPostgresExtended(t *testing.T) {
 		}
 	}
 	plans, without := statementsOf(t, tr, "plan")
-	if without > 0 || len(plans) < 3 || plans[len(plans)-1] != c {
+	if without > 0 || len(plans) < 4 || !slices.Equal(plans[len(plans)-2:], []string{c, d}) {
 		t.Errorf("plan phases have sql %q, and %d none; want the statements bound", plans, without)
 	}
 	if inner, without := statementsOf(t, tr, "execute / plan"); len(inner) > 0 || without == 0 {

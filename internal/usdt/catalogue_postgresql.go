@@ -97,7 +97,7 @@ var postgresql = program{
 			on: off, why: "very frequent: each page that is written"},
 		{spec: "postgresql:lwlock__wait__start/lwlock__wait__done;name=wait for light lock;attr.tranche=arg0:str;attr.mode=arg1:" + pgLightMode + ";reentrant=false",
 			on: off, why: "very frequent on a busy server"},
-		{spec: "postgresql:lock__wait__start/lock__wait__done;name=wait for lock;attr.field1=arg0:uint;attr.field2=arg1:uint;attr.field3=arg2:uint;attr.field4=arg3:uint;attr.type=arg4:" + pgLockType + ";attr.mode=arg5:" + pgLockMode + ";attr.sql=statement__status.arg0:str;reentrant=false;reset=query__start,statement__status;stale=failed",
+		{spec: "postgresql:lock__wait__start/lock__wait__done;name=wait for lock;attr.type=arg4:" + pgLockType + ";attr.mode=arg5:" + pgLockMode + ";attr.sql=statement__status.arg0:str;attr.field1=arg0:uint;attr.field2=arg1:uint;attr.field3=arg2:uint;attr.field4=arg3:uint;reentrant=false;reset=query__start,statement__status;stale=failed",
 			on: off, why: "very frequent on a contended server"},
 	},
 }
