@@ -429,3 +429,29 @@ func TestPostgresSorts(t *testing.T) {
 		t.Errorf("sorts that went to disk: %v, in %d queries; want [0 1] in 3", got, queries)
 	}
 }
+
+// A function that catches the errors of what it runs leaves plans open: they failed,
+// and nobody is blamed.
+func TestPostgresCaughtErrors(t *testing.T) {
+	client := startPostgres(t).Connect()
+	client.Do("create function caught() returns int language plpgsql as $$ begin execute 'select 1/0'; return 0; exception when division_by_zero then return 1; end $$;")
+	tr := attach(t, []int{client.Backend}, Config{})
+	for range 3 {
+		client.Do("select caught();")
+	}
+	client.Close()
+	sum := tr.wait()
+	failed := 0
+	for i := range tr.boundaries {
+		b := &tr.boundaries[i]
+		if b.Synthetic != stream.ReasonNone && (b.Synthetic != stream.ReasonFailed || b.Path.String() != "query / execute / plan") {
+			t.Errorf("%v ended as %s", b.Path, b.Synthetic)
+		}
+		if b.Synthetic == stream.ReasonFailed {
+			failed++
+		}
+	}
+	if failed != 3 || sum.ViolationTotal != 0 {
+		t.Errorf("%d phases failed, %d violations; want 3 and none", failed, sum.ViolationTotal)
+	}
+}
