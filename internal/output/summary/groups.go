@@ -5,6 +5,7 @@ package summary
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/phasetrace/phasetrace/internal/output/human"
@@ -39,7 +40,7 @@ func (p *printer) groups() {
 			break
 		}
 		shown++
-		row, m := groupRow(st.Path.String(), st)
+		row, m := groupRow(p.pathLabel(st.Path), st)
 		rows = append(rows, row)
 		all.unfinished, all.unknown = all.unfinished || m.unfinished, all.unknown || m.unknown
 		for i := range st.Groups[:min(len(st.Groups), maxGroups)] {
@@ -47,7 +48,7 @@ func (p *printer) groups() {
 			rows = append(rows, row)
 		}
 		if left := len(st.Groups) - maxGroups; left > 0 {
-			rows = append(rows, []string{"  " + human.Ellipsis + " and " + human.Count(uint64(left)) + " more", "", "", "", "", "", "", ""})
+			rows = append(rows, restRow(left, st.Groups[maxGroups:]))
 		}
 	}
 	p.printf("\n")
@@ -71,7 +72,38 @@ func groupName(g *stream.GroupStats) string {
 	case stream.GroupOther:
 		return recorder.OtherName
 	}
+	if g.Name == "" {
+		return `""`
+	}
 	return g.Name
+}
+
+// restRow makes the cells of the groups that are not shown. Their quantiles are not
+// known together.
+func restRow(n int, groups []stream.GroupStats) []string {
+	var sum stream.PathStats
+	for i := range groups {
+		g := &groups[i].Figures
+		sum.Count, sum.Synthetic, sum.Unknown = sum.Count+g.Count, sum.Synthetic+g.Synthetic, sum.Unknown+g.Unknown
+		sum.Total, sum.Self, sum.Max = sum.Total+g.Total, sum.Self+g.Self, max(sum.Max, g.Max)
+	}
+	row, _ := groupRow("  "+human.Ellipsis+" and "+human.Count(uint64(n))+" more", &sum)
+	row[5], row[6] = human.Unknown, human.Unknown
+	return row
+}
+
+// pathLabel is a path for the first column. Where it has little room, the outer
+// names give way: the last ones tell paths apart.
+func (p *printer) pathLabel(path *recorder.Path) string {
+	width := p.o.NameWidth
+	if p.o.Width > 0 && p.o.Width < 100 {
+		width = min(width, minNames+8)
+	}
+	label := path.String()
+	for outer := path.Parts()[1:]; len(outer) > 0 && human.Columns([]byte(label)) > width; outer = outer[1:] {
+		label = human.Ellipsis + recorder.Separator + strings.Join(outer, recorder.Separator)
+	}
+	return label
 }
 
 // groupRow makes the cells of one line.
