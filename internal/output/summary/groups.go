@@ -97,7 +97,7 @@ func restRow(n int, groups []stream.GroupStats) []string {
 func (p *printer) pathLabel(path *recorder.Path) string {
 	width := p.o.NameWidth
 	if p.o.Width > 0 && p.o.Width < 100 {
-		width = min(width, minNames+8)
+		width = min(width, minNames)
 	}
 	label := path.String()
 	for outer := path.Parts()[1:]; len(outer) > 0 && human.Columns([]byte(label)) > width; outer = outer[1:] {
