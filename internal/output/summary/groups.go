@@ -5,6 +5,7 @@ package summary
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/phasetrace/phasetrace/internal/output/human"
@@ -14,38 +15,6 @@ import (
 
 // maxGroups is how many groups of a phase the table shows.
 const maxGroups = 20
-
-// statements is the grouping by statement.
-const statements = "sql"
-
-// outermost returns the paths that have statements and are inside no other one that
-// has, and how many are inside. What a statement takes as a whole is in those.
-func outermost(paths []*stream.PathStats) (out []*stream.PathStats, inside int) {
-	named := make(map[*recorder.Path]bool)
-	for _, st := range paths {
-		named[st.Path] = true
-	}
-	for _, st := range paths {
-		around := st.Path.Parent()
-		for around != nil && !named[around] {
-			around = around.Parent()
-		}
-		if around != nil {
-			inside++
-		} else {
-			out = append(out, st)
-		}
-	}
-	return out, inside
-}
-
-// hasNamed reports whether any scope of a path has what groups go by.
-func hasNamed(st *stream.PathStats) bool {
-	return slices.ContainsFunc(st.Groups, func(g stream.GroupStats) bool { return g.Kind != stream.GroupNone })
-}
-
-// statementWidth is the largest width of the column that has statements.
-const statementWidth = 100
 
 // groups appends the figures by group: under each phase its groups, those with the
 // largest totals first.
@@ -59,12 +28,13 @@ func (p *printer) groups() {
 			paths = append(paths, &p.s.Paths[i])
 		}
 	}
+	if len(paths) == 0 {
+		p.printf("\nno phase tells %s\n", text(p.s.Grouped.By))
+		return
+	}
 	inside := 0
 	if p.s.Grouped.By == statements {
 		paths, inside = outermost(paths)
-	}
-	if len(paths) == 0 {
-		return
 	}
 	slices.SortStableFunc(paths, func(a, b *stream.PathStats) int { return cmp.Compare(b.Total, a.Total) })
 	var rows [][]string
@@ -75,7 +45,7 @@ func (p *printer) groups() {
 			break
 		}
 		shown++
-		row, m := groupRow(st.Path.String(), st)
+		row, m := groupRow(p.pathLabel(st.Path), st)
 		rows = append(rows, row)
 		all.unfinished, all.unknown = all.unfinished || m.unfinished, all.unknown || m.unknown
 		for i := range st.Groups[:min(len(st.Groups), maxGroups)] {
@@ -83,7 +53,7 @@ func (p *printer) groups() {
 			rows = append(rows, row)
 		}
 		if left := len(st.Groups) - maxGroups; left > 0 {
-			rows = append(rows, []string{"  " + human.Ellipsis + " and " + human.Count(uint64(left)) + " more", "", "", "", "", "", "", ""})
+			rows = append(rows, restRow(left, st.Groups[maxGroups:]))
 		}
 	}
 	p.printf("\n")
@@ -97,6 +67,11 @@ func (p *printer) groups() {
 		p.printf("  and by statement in the JSON lines: %s inside these\n", human.Plural(uint64(inside), "phase"))
 	}
 	p.unfinished(all)
+	p.ungrouped()
+}
+
+// ungrouped says what the groups could not keep apart.
+func (p *printer) ungrouped() {
 	if n := p.s.Grouped.Other; n > 0 {
 		p.printf("  %s in %s: there were more different values of %s than are kept apart (%s)\n",
 			human.Plural(n, "phase"), recorder.OtherName, text(p.s.Grouped.By), human.Count(uint64(p.s.Grouped.Groups)))
@@ -114,7 +89,38 @@ func groupName(g *stream.GroupStats) string {
 	case stream.GroupOther:
 		return recorder.OtherName
 	}
+	if g.Name == "" {
+		return `""`
+	}
 	return g.Name
+}
+
+// restRow makes the cells of the groups that are not shown. Their quantiles are not
+// known together.
+func restRow(n int, groups []stream.GroupStats) []string {
+	var sum stream.PathStats
+	for i := range groups {
+		g := &groups[i].Figures
+		sum.Count, sum.Synthetic, sum.Unknown = sum.Count+g.Count, sum.Synthetic+g.Synthetic, sum.Unknown+g.Unknown
+		sum.Total, sum.Self, sum.Max = sum.Total+g.Total, sum.Self+g.Self, max(sum.Max, g.Max)
+	}
+	row, _ := groupRow("  "+human.Ellipsis+" and "+human.Count(uint64(n))+" more", &sum)
+	row[5], row[6] = human.Unknown, human.Unknown
+	return row
+}
+
+// pathLabel is a path for the first column. Where it has little room, the outer
+// names give way: the last ones tell paths apart.
+func (p *printer) pathLabel(path *recorder.Path) string {
+	width := p.o.NameWidth
+	if p.o.Width > 0 && p.o.Width < 100 {
+		width = min(width, minNames)
+	}
+	label := path.String()
+	for outer := path.Parts()[1:]; len(outer) > 0 && human.Columns([]byte(label)) > width; outer = outer[1:] {
+		label = human.Ellipsis + recorder.Separator + strings.Join(outer, recorder.Separator)
+	}
+	return label
 }
 
 // groupRow makes the cells of one line.

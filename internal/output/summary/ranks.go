@@ -69,7 +69,7 @@ func (p *printer) ranks() {
 	var rows [][]string
 	for _, s := range list[:min(len(list), p.o.MaxItems)] {
 		rows = append(rows, []string{
-			s.stats.Path.String(), human.Duration(s.mean), rankMean(s.slowest), rankMean(s.fastest), times(s.slowest.Mean(), s.others),
+			p.pathLabel(s.stats.Path), human.Duration(s.mean), rankMean(s.slowest), rankMean(s.fastest), times(s.slowest.Mean(), s.others),
 		})
 	}
 	p.table([]string{"phase", "mean", "slowest", "fastest", "slowest to others"}, rows)
