@@ -3,6 +3,7 @@ module github.com/phasetrace/phasetrace
 go 1.26.0
 
 require (
+	github.com/DataDog/go-sqllexer v0.2.6
 	github.com/NVIDIA/go-nvml v0.13.4-1
 	github.com/cilium/ebpf v0.22.0
 	github.com/go-json-experiment/json v1.27.2

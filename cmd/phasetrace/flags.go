@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/phasetrace/phasetrace/internal/engine"
+	"github.com/phasetrace/phasetrace/internal/figures"
+	"github.com/phasetrace/phasetrace/internal/filter"
 
 	"github.com/spf13/pflag"
 
@@ -43,6 +45,10 @@ type traceOptions struct {
 	readyFile   string
 	ringSize    string
 	aggregate   bool
+	by          string
+	where       []string
+	minDuration time.Duration
+	filter      filter.Filter // of the two, parsed
 	unsafeNops  bool
 	noArguments bool
 	command     []string
@@ -67,7 +73,7 @@ func (o *traceOptions) register(f *pflag.FlagSet, which int) {
 		f.BoolVar(&o.noWait, "no-wait", false, "end at once if a process has no markers yet, instead of waiting for libraries that it loads")
 	}
 	f.BoolVarP(&o.follow, "follow", "f", false, "trace children too, from their first instruction")
-	f.StringArrayVar(&o.pairs, "pair", nil, "trace the markers of `SPEC` instead of the default choice, with + in front in addition to it: [+]PROVIDER:ENTER/EXIT[,EXIT…][;name=…][;attr.KEY=argN[:TYPE]][;exit.attr.KEY=argN[:TYPE]][;lane=NAME][;key=argN[+argM][/argN[+argM]]][;reentrant=false]; repeatable")
+	f.StringArrayVar(&o.pairs, "pair", nil, "trace the markers of `SPEC` instead of the default choice, with + in front in addition to it: [+]PROVIDER:ENTER/EXIT[,EXIT…][;name=…][;[outer.]attr.KEY=[PROBE.]argN[:TYPE]][;exit.attr.KEY=argN[:TYPE]][;lane=NAME][;key=argN[+argM][/argN[+argM]]][;reentrant=false][;reset=PROBE[,PROBE…]][;stale=failed]; repeatable")
 	f.BoolVar(&o.noArguments, "no-arguments", false, "do not show the integer arguments of markers that were paired by their names")
 	f.StringArrayVar(&o.libraries, "library", nil, "`FILE` with markers that the program has not loaded yet; repeatable")
 	f.DurationVarP(&o.duration, "duration", "d", 0, "stop after `TIME`, such as 10s")
@@ -80,6 +86,9 @@ func (o *traceOptions) register(f *pflag.FlagSet, which int) {
 	f.DurationVar(&o.gpuInterval, "gpu-interval", 0, "`TIME` between reads of GPU memory while no phase boundary happens (default 100ms)")
 	f.StringVar(&o.onViolation, "on-violation", "unwind", "`POLICY` when nesting is violated: unwind the stack, or reject the exit")
 	f.BoolVar(&o.aggregate, "aggregate", false, "count phases in the kernel, for phases too frequent to record, and show only the summary")
+	f.StringVar(&o.by, "by", "", "also add the figures up by `WHAT`: rank, process, thread, sql for statements without their literals, or attr.KEY for the values of an attribute")
+	f.StringArrayVar(&o.where, "where", nil, "write only the boundaries that meet `EXPR`, such as 'process~autovacuum && duration>10ms'; the figures stay those of all. Fields: process, thread, phase, path, rank, pid, tid, duration, attr.KEY; operators: = != ~ (contains) !~ < <= > >=; repeatable, all must hold")
+	f.DurationVar(&o.minDuration, "min-duration", 0, "write only the exits of phases that took `TIME` or longer, as --where 'duration>=TIME' does")
 	f.BoolVar(&o.strict, "strict", false, "exit with 3 when nesting was violated, with 4 when records were lost or not written")
 	f.StringVar(&o.readyFile, "ready-file", "", "`FILE` to create once every probe is attached; it must not exist, unless it is empty or left from an earlier trace")
 	f.StringVar(&o.ringSize, "ring-size", "", fmt.Sprintf("`SIZE` of all CPUs' ring buffers together, such as 64M (default %dM, more on machines with many CPUs)", loader.DefaultRingBytes>>20))
@@ -108,7 +117,7 @@ func (o *traceOptions) parse() (session.Config, error) {
 	if out.SessionID == "" {
 		out.SessionID = freshID()
 	}
-	for _, check := range []func(*session.Config) error{o.parsePIDs, o.parsePairs, o.parseWords, o.parseOutput, o.parseRing} {
+	for _, check := range []func(*session.Config) error{o.parsePIDs, o.parsePairs, o.parseWords, o.parseBy, o.parseWhere, o.parseOutput, o.parseRing} {
 		if err := check(&out); err != nil {
 			return out, err
 		}
@@ -165,6 +174,43 @@ func (o *traceOptions) parseWords(out *session.Config) error {
 	}
 	if o.onViolation == "reject" {
 		out.Policy = engine.PolicyReject
+	}
+	return nil
+}
+
+// parseBy checks what figures are grouped by.
+func (o *traceOptions) parseBy(out *session.Config) error {
+	if o.by == "" {
+		return nil
+	}
+	by, err := figures.By(o.by)
+	if err != nil {
+		return usageError("--by %w", err)
+	}
+	if o.aggregate && !by.OfProcess {
+		return usageError("--by %s with --aggregate: the kernel adds up by process and phase, and keeps neither threads nor attributes: use --by rank or --by process, or leave --aggregate out", o.by)
+	}
+	out.By = by
+	return nil
+}
+
+// parseWhere checks which boundaries are written.
+func (o *traceOptions) parseWhere(*session.Config) error {
+	for _, text := range o.where {
+		f, err := filter.Parse(text)
+		if err != nil {
+			return usageError("--where %w", err)
+		}
+		o.filter.And(f)
+	}
+	switch {
+	case o.minDuration < 0:
+		return usageError("--min-duration %v: want a time above 0", o.minDuration)
+	case o.minDuration > 0:
+		o.filter.AtLeast(o.minDuration)
+	}
+	if o.aggregate && !o.filter.Empty() {
+		return usageError("--where and --min-duration say which boundaries are written, and with --aggregate none is: leave one of them out, or use --by to tell phases apart")
 	}
 	return nil
 }

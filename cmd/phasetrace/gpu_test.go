@@ -139,7 +139,7 @@ func traceWithGPU(t *testing.T, pace string, count int, library string, fault fu
 	if status := <-done; status != statusFine {
 		t.Fatalf("exit status %d: %s", status, &errs)
 	}
-	r, err := jsonl.Replay(strings.NewReader(out.String()))
+	r, err := jsonl.Replay(strings.NewReader(out.String()), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/phasetrace/phasetrace/internal/filter"
 	"github.com/phasetrace/phasetrace/internal/output/file"
 	"github.com/phasetrace/phasetrace/internal/output/human"
 	"github.com/phasetrace/phasetrace/internal/output/jsonl"
@@ -28,7 +29,9 @@ import (
 type outputs struct {
 	each []*output
 	left int // that have not failed
-	say  func(string)
+	// filter says which boundaries are written.
+	filter filter.Filter
+	say    func(string)
 	// after gets the summary when no stream shows it to a person.
 	after        io.Writer
 	afterOptions summary.Options
@@ -48,7 +51,7 @@ type output struct {
 // openOutputs opens what -o and --format ask for, before anything is attached.
 // Where that is a pipe it waits for the reader until ctx ends.
 func openOutputs(ctx context.Context, o *traceOptions, s *streams, say func(string)) (*outputs, error) {
-	out := &outputs{say: say, afterOptions: summary.Options{
+	out := &outputs{say: say, filter: o.filter, afterOptions: summary.Options{
 		Colour: human.ColourWanted(isTerminal(s.err), os.Getenv), Width: columns(s.err),
 	}}
 	shows, wants := false, false
@@ -89,7 +92,7 @@ func (o *traceOptions) openOutput(ctx context.Context, path string, s *streams, 
 	case "summary":
 		sink, d.shows = summary.New(w, options), onTerminal
 	default:
-		sink, d.shows, d.wants = text.New(w, d.name, text.Options{Summary: options, Width: width}), onTerminal, isTerminal(s.err)
+		sink, d.shows, d.wants = text.New(w, d.name, text.Options{Summary: options, Width: width, ExitsOnly: o.filter.ExitsOnly()}), onTerminal, isTerminal(s.err)
 	}
 	d.sink = stream.Async(sink, stream.AsyncOptions{
 		Name: d.name, Patience: outputPatience, Wait: waiting(ctx, d.name, say),
@@ -186,6 +189,11 @@ func hasEnding(name string, endings []string) bool {
 
 // Start starts each. One that fails keeps the session from beginning.
 func (out *outputs) Start(s *stream.Start) error {
+	if !out.filter.Empty() {
+		filtered := *s
+		filtered.Where = out.filter.String()
+		s = &filtered
+	}
 	for _, d := range out.each {
 		if err := d.sink.Start(s); err != nil {
 			return err
@@ -194,8 +202,11 @@ func (out *outputs) Start(s *stream.Start) error {
 	return nil
 }
 
-// Record hands a record to each.
+// Record hands a record to each, if it is to be written.
 func (out *outputs) Record(r stream.Record) error {
+	if !out.filter.Empty() && !out.filter.Keep(r) {
+		return nil
+	}
 	var err error
 	for _, d := range out.each {
 		if d.err == nil {
@@ -219,6 +230,7 @@ func (out *outputs) Flush() error {
 // End ends each, and returns the errors of all.
 func (out *outputs) End(sum *stream.Summary) error {
 	var errs []error
+	sum.LeftOut = out.filter.LeftOut()
 	for _, d := range out.each {
 		d.err = d.sink.End(sum)
 		errs = append(errs, d.err)

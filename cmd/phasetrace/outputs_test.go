@@ -68,7 +68,7 @@ func TestOneOutputFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	r, err := jsonl.Replay(f)
+	r, err := jsonl.Replay(f, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -74,9 +74,17 @@ func appendString(dst, b []byte) []byte {
 	return dst
 }
 
-// attributes builds the JSON object of what a marker tells, or nothing. It is valid
-// until the next call.
-func (r *values) attributes(s *Site, ev *event.Marker) []byte {
+// told builds the JSON object of what an enter tells of its phase, or nothing. outer
+// says that the phase is inside no other. It is valid until the next call.
+func (r *values) told(th *thread, s *Site, ev *event.Marker, outer bool) []byte {
+	return r.build(th, s, ev, outer)
+}
+
+// attributes does the same for an exit.
+func (r *values) attributes(s *Site, ev *event.Marker) []byte { return r.build(nil, s, ev, true) }
+
+// build builds the JSON object of a site's attributes.
+func (r *values) build(th *thread, s *Site, ev *event.Marker, outer bool) []byte {
 	if s.Object != None {
 		return r.object(&ev.Values[s.Object])
 	}
@@ -84,24 +92,45 @@ func (r *values) attributes(s *Site, ev *event.Marker) []byte {
 		return nil
 	}
 	b := append(r.buf[:0], '{')
-	cut, unread := false, false
+	var cut, unread uint64 // attributes, a bit each
 	for i := range s.Attrs {
 		a := &s.Attrs[i]
-		v := &ev.Values[a.Slot]
-		if i > 0 {
+		if a.Outer && !outer {
+			continue
+		}
+		from := len(b)
+		if from > 1 {
 			b = append(b, ',')
 		}
 		b = append(b, a.label...)
-		b = appendValue(b, a, v)
-		cut = cut || v.Truncated
-		unread = unread || v.Unreadable
+		truncated, unreadable := false, false
+		if a.Noted {
+			n := th.noted(a, ev.Time)
+			if n == nil {
+				b = b[:from]
+				continue
+			}
+			b, truncated, unreadable = append(b, n.json...), n.cut, n.unreadable
+		} else {
+			v := &ev.Values[a.Slot]
+			b, truncated, unreadable = appendValue(b, a, v), v.Truncated, v.Unreadable
+		}
+		if truncated {
+			cut |= 1 << i
+		}
+		if unreadable {
+			unread |= 1 << i
+		}
 	}
-	if cut {
-		b = appendKeys(b, truncatedLabel, s, ev, func(v *event.Value) bool { return v.Truncated })
+	if len(b) == 1 {
+		return nil
+	}
+	if cut != 0 {
+		b = appendKeys(b, truncatedLabel, s, cut)
 		r.stats.CutAttributes++
 	}
-	if unread {
-		b = appendKeys(b, unreadableLabel, s, ev, func(v *event.Value) bool { return v.Unreadable })
+	if unread != 0 {
+		b = appendKeys(b, unreadableLabel, s, unread)
 		r.stats.UnreadableAttributes++
 	}
 	b = append(b, '}')
@@ -109,11 +138,12 @@ func (r *values) attributes(s *Site, ev *event.Marker) []byte {
 	return b
 }
 
-func appendKeys(b []byte, label string, s *Site, ev *event.Marker, is func(*event.Value) bool) []byte {
+// appendKeys appends the keys of the attributes whose bits are set.
+func appendKeys(b []byte, label string, s *Site, which uint64) []byte {
 	b = append(append(b, ','), label...)
 	first := true
 	for i := range s.Attrs {
-		if !is(&ev.Values[s.Attrs[i].Slot]) {
+		if which&(1<<i) == 0 {
 			continue
 		}
 		if !first {
@@ -141,8 +171,49 @@ func appendValue(b []byte, a *Attr, v *event.Value) []byte {
 		return append(b, '"')
 	case FormatUint:
 		return strconv.AppendUint(b, mask(v.Int, a.Size), 10)
+	case FormatWord:
+		return appendWord(b, a, v.Int)
+	case FormatFlags:
+		return appendFlags(b, a, mask(v.Int, a.Size))
 	}
 	return strconv.AppendInt(b, int64(v.Int), 10)
+}
+
+// appendWord appends the word of a number, or the number.
+func appendWord(b []byte, a *Attr, n uint64) []byte {
+	for i := range a.Words {
+		if w := &a.Words[i]; w.Value == n {
+			return append(append(append(b, '"'), w.json...), '"')
+		}
+	}
+	return strconv.AppendInt(b, int64(n), 10)
+}
+
+// appendFlags appends the words of the bits that are set, and the others as a number.
+func appendFlags(b []byte, a *Attr, bits uint64) []byte {
+	b = append(b, '"')
+	from := len(b)
+	for i := range a.Words {
+		w := &a.Words[i]
+		if w.Value == 0 || bits&w.Value != w.Value {
+			continue
+		}
+		bits &^= w.Value
+		if len(b) > from {
+			b = append(b, ' ')
+		}
+		b = append(b, w.json...)
+	}
+	switch {
+	case bits != 0:
+		if len(b) > from {
+			b = append(b, ' ')
+		}
+		b = strconv.AppendUint(append(b, "0x"...), bits, 16)
+	case len(b) == from:
+		b = append(b, "none"...)
+	}
+	return append(b, '"')
 }
 
 // mask undoes a sign extension.

@@ -31,7 +31,7 @@ type ending struct {
 
 // enter opens a scope. It returns false if the recorder refused it.
 func (b *books) enter(th *thread, st *recorder.Stack, s *Site, ev *event.Marker, k keyedScope) (*scope, bool) {
-	token, rb, err := st.Enter(th.id.Name, b.read.name(s, ev), b.read.attributes(s, ev))
+	token, rb, err := st.Enter(th.id.Name, b.read.name(s, ev), b.read.told(th, s, ev, st.Depth() == 0))
 	if err != nil {
 		b.refused(err)
 		return nil, false
@@ -39,6 +39,9 @@ func (b *books) enter(th *thread, st *recorder.Stack, s *Site, ev *event.Marker,
 	sc := b.scopes.add(token, st, th, ev)
 	sc.pair, sc.site, sc.keyed = s.Pair, s, k
 	sc.resident = b.emit.residentBytes(ev)
+	if k.value.N == 0 {
+		b.scopes.entered(sc, ev.Time)
+	}
 	if s.Token != None {
 		sc.user = ev.Values[s.Token].Int
 		if len(th.process.exits.expected) > 0 { // tokens come again when a library is loaded again
@@ -59,6 +62,7 @@ func (b *books) standIn(th *thread, st *recorder.Stack, ev *event.Marker) (*scop
 	}
 	sc := b.scopes.add(token, st, th, ev)
 	sc.resident = b.emit.residentBytes(ev)
+	b.scopes.entered(sc, ev.Time)
 	b.emit.enter(&rb, sc, nil, stream.ReasonLost, ev)
 	return sc, true
 }
@@ -86,7 +90,11 @@ func (b *books) close(sc *scope, end ending) (top *scope) {
 	if top = b.scopes.top(sc.stack); top != nil {
 		top.inner += duration
 	}
-	b.emit.exit(&rb, sc, duration, &end)
+	self := duration
+	if sc.keyed.value.N == 0 {
+		self = min(b.scopes.ended(sc, end.time), duration-sc.inner)
+	}
+	b.emit.exit(&rb, sc, duration, max(self, 0), &end)
 	*sc = scope{}
 	return top
 }
@@ -94,7 +102,11 @@ func (b *books) close(sc *scope, end ending) (top *scope) {
 // closeAbove closes the scopes of a stack from the top down to place i.
 func (b *books) closeAbove(st *recorder.Stack, i int, time int64, why stream.Reason) {
 	for n := st.Depth(); n > i; n-- {
-		b.close(b.scopes.top(st), ending{time: time, why: why})
+		sc, why := b.scopes.top(st), why
+		if why == stream.ReasonAbandoned && sc.pair != nil && sc.pair.Fails {
+			why = stream.ReasonFailed
+		}
+		b.close(sc, ending{time: time, why: why})
 	}
 }
 

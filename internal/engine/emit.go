@@ -45,10 +45,10 @@ func (m *emitter) enter(rb *recorder.Boundary, sc *scope, from *stream.Marker, w
 }
 
 // exit reports a scope that has ended.
-func (m *emitter) exit(rb *recorder.Boundary, sc *scope, duration int64, end *ending) {
+func (m *emitter) exit(rb *recorder.Boundary, sc *scope, duration, self int64, end *ending) {
 	m.b = stream.Boundary{}
 	m.b.Boundary, m.b.Time, m.b.Thread = *rb, end.time, sc.thread.identity()
-	m.b.Duration, m.b.Self = duration, max(duration-sc.inner, 0)
+	m.b.Duration, m.b.Self = duration, self
 	m.b.Marker, m.b.Synthetic, m.b.Doubt, m.b.ExitAttributes = end.marker, end.why, end.doubt, end.tells
 	if sc.keyed.value.N > 0 {
 		m.b.Keyed, m.b.Key = true, sc.keyed.value.Key

@@ -172,6 +172,20 @@ func (j *judge) found(th *thread, ln *lane, s *Site, ev *event.Marker, sc *scope
 	return verdict{act: actClose, scope: sc, doubt: sc.standIn() || other}
 }
 
+// failedInside reports whether everything open inside a scope has failed, because
+// nothing but an error can have skipped its exit, and where that begins on the stack.
+func (j *judge) failedInside(sc *scope) (at int, failed bool) {
+	for at = sc.stack.Depth(); ; at-- {
+		o := j.scopes.at(sc.stack, at-1)
+		switch {
+		case o == sc:
+			return at, true
+		case o.standIn() || !o.pair.Fails:
+			return at, false
+		}
+	}
+}
+
 // guessed reports whether it is uncertain that sc and everything above it were
 // left open: their enters are lost, or their exits may be.
 func (j *judge) guessed(th *thread, sc *scope) bool {

@@ -134,10 +134,45 @@ func (l *lives) described(pid int, d Description) {
 }
 
 func (l *lives) processExit(ev *event.ProcessExit) {
-	l.threadExit(&ev.ThreadExit, stream.ReasonProcessExit)
-	if p := l.tasks.process(ev.PID, &ev.Who); p != nil {
-		l.endProcess(p, &stream.ProcessChange{Time: ev.Time, ExitCode: int(ev.Status), HasExit: true})
+	p := l.tasks.process(ev.PID, &ev.Who)
+	var in []string
+	if p != nil {
+		in = p.openAt(ev)
 	}
+	l.threadExit(&ev.ThreadExit, stream.ReasonProcessExit)
+	if p != nil {
+		l.endProcess(p, &stream.ProcessChange{Time: ev.Time, ExitCode: int(ev.Status), HasExit: true, In: in})
+	}
+}
+
+// openAt returns the paths of the innermost phases of a process at its end. It leaves
+// out those whose exits may be lost.
+func (p *process) openAt(ev *event.ProcessExit) (in []string) {
+	for _, th := range p.byID() {
+		if th.key.TID == ev.TID && th.follows(ev.Markers, ev.Program) != (continuity{}) {
+			continue
+		}
+		for i := range th.lanes {
+			if ln := &th.lanes[i]; ln.gaps == th.gaps {
+				in = ln.innermost(in)
+			}
+		}
+	}
+	return in
+}
+
+// innermost appends the paths of a lane's innermost phases.
+func (ln *lane) innermost(in []string) []string {
+	for _, st := range ln.stacks {
+		path := st.Path()
+		if path == nil || len(in) == stream.MaxEndedIn {
+			continue
+		}
+		if text := path.String(); !slices.Contains(in, text) {
+			in = append(in, text)
+		}
+	}
+	return in
 }
 
 func (l *lives) processGone(pid int, started uint64, time int64) {

@@ -37,10 +37,11 @@ func (m *markers) handle(ev *event.Marker) {
 		m.stats.Outside++
 	}
 	switch {
-	case s.Over != nil:
+	case s.Effect == probe.Point:
 		if !outside {
 			m.repair.reset(th, s, ev)
 		}
+		m.note(th, s, ev, outside)
 	case s.Pair.Keyed:
 		if !outside {
 			m.key(th, s, ev)

@@ -135,6 +135,11 @@ func (r *repairer) end(ln *lane, s *Site, ev *event.Marker, v verdict) {
 func (r *repairer) unwind(th *thread, ln *lane, s *Site, ev *event.Marker, v verdict) {
 	sc := v.scope
 	st, reason := sc.stack, stream.ReasonLost
+	if at, failed := r.judge.failedInside(sc); failed && !v.doubt {
+		r.leave(th, ln, st, at, ev.Time, stream.ReasonAbandoned)
+		r.end(ln, s, ev, r.judge.found(th, ln, s, ev, sc))
+		return
+	}
 	if !v.doubt {
 		reason = stream.ReasonUnwound
 		_, err := st.Exit(sc.token)

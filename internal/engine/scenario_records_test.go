@@ -88,6 +88,9 @@ func processText(c *stream.ProcessChange) string {
 	if c.HasExit {
 		text += fmt.Sprintf(" status=%d", c.ExitCode)
 	}
+	if len(c.In) > 0 {
+		text += fmt.Sprintf(" in=%q", c.In)
+	}
 	return text
 }
 

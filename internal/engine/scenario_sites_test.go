@@ -110,9 +110,10 @@ func parseConfig(t *testing.T, text string) engine.Config {
 
 // parseSites reads the section sites:
 //
-//	pair NAME [phase=NAME] [lane=N] [reentrant=no] [keyed=yes] [resets=PAIR,…]
+//	pair NAME [phase=NAME] [lane=N] [reentrant=no] [fails=yes] [keyed=yes] [resets=PAIR,…]
 //	NUMBER enter|exit PAIR [token=SLOT] [key=SLOT] [rank=SLOT] [name=SLOT] [object=SLOT] [attr=KEY:SLOT]
-//	NUMBER point over=PAIR,…
+//	    [noted=KEY:NOTE] [outer=yes]
+//	NUMBER point over=PAIR,… [note=NOTE:SLOT]
 //
 // A slot is the place of a value among those that the site captures. Phases of
 // a pair without a phase name are named by its markers.
@@ -147,6 +148,7 @@ func parsePair(w *words, name string, pairs map[string]*engine.Pair) *engine.Pai
 	if p.Lane > 0 {
 		p.LaneName = name
 	}
+	p.Fails = w.flag("fails", false)
 	p.Keyed = w.flag("keyed", false)
 	p.Resets = pairsNamed(w, "resets", pairs)
 	return p
@@ -173,6 +175,11 @@ func parseSite(w *words, pairs map[string]*engine.Pair) *engine.Site {
 	case "point":
 		s.Effect, s.Over = probe.Point, pairsNamed(w, "over", pairs)
 		s.Pair = s.Over[0]
+		if number, ok := w.field("note"); ok {
+			n, slot := numberedSlot(w, number)
+			at, _ := strconv.Atoi(n)
+			s.Notes = []engine.Note{{Number: at, Attr: engine.Attr{Slot: slot, Format: engine.FormatText}}}
+		}
 	case "enter":
 		s.Effect = probe.Enter
 	case "exit":
@@ -194,14 +201,24 @@ func parseSite(w *words, pairs map[string]*engine.Pair) *engine.Site {
 	s.Rank, s.Name = w.number("rank", engine.None), w.number("name", engine.None)
 	s.Object = w.number("object", engine.None)
 	if attr, ok := w.field("attr"); ok {
-		key, slot, _ := strings.Cut(attr, ":")
-		n, err := strconv.Atoi(slot)
-		if err != nil {
-			w.fatal(err.Error())
-		}
+		key, n := numberedSlot(w, attr)
 		s.Attrs = append(s.Attrs, engine.Attr{Key: key, Slot: n, Size: 8})
 	}
+	if attr, ok := w.field("noted"); ok {
+		key, n := numberedSlot(w, attr)
+		s.Attrs = append(s.Attrs, engine.Attr{Key: key, Slot: n, Noted: true, Outer: w.flag("outer", false)})
+	}
 	return s
+}
+
+// numberedSlot reads NAME:SLOT.
+func numberedSlot(w *words, text string) (string, int) {
+	name, slot, _ := strings.Cut(text, ":")
+	n, err := strconv.Atoi(slot)
+	if err != nil {
+		w.fatal(err.Error())
+	}
+	return name, n
 }
 
 // call makes a call of the session:

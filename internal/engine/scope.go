@@ -18,6 +18,7 @@ type scope struct {
 	user     uint64 // the program's own token
 	start    int64
 	inner    int64 // ns spent in scopes directly inside
+	own      own
 	counters stream.Counters
 	resident uint64 // bytes, 0 if unknown
 	keyed    keyedScope

@@ -21,6 +21,7 @@ type Pair struct {
 	Lane      uint8
 	LaneName  string // the recorder's name of the lane
 	Reentrant bool   // a phase may be open in itself
+	Fails     bool   // only an error skips the exit of a phase
 	Keyed     bool   // scopes are matched by a key, beside the thread's nesting
 	// Resets are the pairs of which nothing can be open when this one is
 	// entered.
@@ -76,7 +77,17 @@ const (
 	FormatUint               // an unsigned number
 	FormatHex                // text such as "0x1f"
 	FormatText
+	FormatWord  // text: the word of the number, which is kept where it has none
+	FormatFlags // text: the words of the bits that are set
 )
+
+// Word is what a number, or a bit, is called.
+type Word struct {
+	Value uint64
+	Text  string
+
+	json []byte // Text, escaped
+}
 
 // Attr is an attribute of a phase and where its value is captured.
 type Attr struct {
@@ -84,9 +95,34 @@ type Attr struct {
 	Slot   int // index into event.Marker.Values
 	Format Format
 	Size   int // of the argument in bytes
+	Words  []Word
+	// Noted: the value is not the marker's but what the thread noted last at another
+	// site, see Site.Notes; Slot is the note's number.
+	Noted bool
+	// Outer: only phases that are inside no other of their stack have it.
+	Outer bool
 
 	label []byte // `"key":`, quoted and escaped
 }
+
+// escapeWords prepares the words for being written.
+func (a *Attr) escapeWords() {
+	for i := range a.Words {
+		w := &a.Words[i]
+		quoted := appendString(nil, []byte(w.Text))
+		w.json = quoted[1 : len(quoted)-1]
+	}
+}
+
+// Note is a value that a thread keeps. Its number is the Slot of an Attr that is
+// Noted; at most MaxNotes.
+type Note struct {
+	Number int
+	Attr   // where it is captured and how it is written; without a key
+}
+
+// MaxNotes is how many values a thread keeps.
+const MaxNotes = 8
 
 // Site is a place in a program that is attached to, and what its captured
 // values mean.
@@ -97,6 +133,9 @@ type Site struct {
 	// Over holds, for a probe.Point, the pairs of which a hit proves that
 	// nothing is open on the thread.
 	Over []*Pair
+	// Notes are, for a probe.Point, values that the thread keeps until it hits the
+	// site again, for the attributes of what it enters.
+	Notes []Note
 	// Indexes into event.Marker.Values, or None: what matches an exit with its
 	// enter, the process's rank, the phase's name, and a JSON object of
 	// attributes.
@@ -129,7 +168,7 @@ func (t *sites) governs(p *Pair) bool {
 			continue
 		}
 		q := s.Pair
-		if s.Over == nil && !q.Keyed && q.Lane == p.Lane && q != p && !slices.Contains(p.Resets, q) {
+		if s.Effect != probe.Point && !q.Keyed && q.Lane == p.Lane && q != p && !slices.Contains(p.Resets, q) {
 			return false
 		}
 	}
@@ -161,6 +200,10 @@ func (t *sites) add(s *Site) uint32 {
 	for i := range s.Attrs {
 		a := &s.Attrs[i]
 		a.label = append(appendString(nil, []byte(a.Key)), ':')
+		a.escapeWords()
+	}
+	for i := range s.Notes {
+		s.Notes[i].escapeWords()
 	}
 	if n := len(t.free); n > 0 {
 		id := t.free[n-1]

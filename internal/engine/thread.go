@@ -21,8 +21,10 @@ type thread struct {
 	nextSeq uint64
 	gaps    uint32 // number of gaps so far
 	program uint32 // what it runs, see event.Marker.Program
+	latest  latest
 	lanes   []lane // as many as have been needed
 	unused  lane   // what the others are like
+	notes   []note // by number, as many as have been needed
 }
 
 func byHostTID(a, b *thread) int { return a.id.HostTID - b.id.HostTID }
@@ -70,6 +72,9 @@ func (th *thread) restart(time int64) {
 		ln.count = kernelCount{}
 		ln.time, ln.gaps, ln.unsure = time, th.gaps, false
 		ln.witnesses = nil
+	}
+	for i := range th.notes {
+		th.notes[i].site = nil
 	}
 }
 

@@ -2,7 +2,10 @@
 
 package figures
 
-import "github.com/phasetrace/phasetrace/internal/recorder"
+import (
+	"github.com/phasetrace/phasetrace/internal/recorder"
+	"github.com/phasetrace/phasetrace/internal/stream"
+)
 
 // Octaves and Buckets are the layout of Counted.Octaves.
 const (
@@ -23,13 +26,14 @@ type Counted struct {
 	Octaves [Octaves]*[Buckets]uint64
 }
 
-// AddCounted adds counted figures to a path. Scopes that were begun and not
-// ended count as closed by phasetrace.
-func (f *Figures) AddCounted(of *recorder.Path, c *Counted) {
+// AddCounted adds counted figures to a path, of a process whose rank is known.
+// Scopes that were begun and not ended count as closed by phasetrace. The Grouping,
+// if there is one, must be OfProcess.
+func (f *Figures) AddCounted(of *recorder.Path, c *Counted, by *stream.Process) {
 	f.boundaries += 2 * c.Entered
 	f.synthetic += c.Entered - c.Ended
 	other := path{
-		count: c.Entered, synthetic: c.Entered - c.Ended,
+		path: of, count: c.Entered, synthetic: c.Entered - c.Ended,
 		total: int64(c.Total), self: int64(c.Total - c.Inner), min: int64(c.Min), max: int64(c.Max),
 	}
 	for o, counts := range c.Octaves {
@@ -37,11 +41,22 @@ func (f *Figures) AddCounted(of *recorder.Path, c *Counted) {
 			other.hist.take(o, (*block)(counts))
 		}
 	}
-	f.unsorted += f.path(of).merge(&other, &f.blocks)
+	p := f.path(of)
+	f.unsorted += p.merge(&other, &f.blocks)
+	if by == nil {
+		by = new(stream.Process)
+	}
+	other.ranks = []rankTimes{{rank: by.Rank, timed: c.Ended, total: other.total, max: other.max}}
+	f.mergeRanks(p, &other)
+	if g := f.groups; g != nil {
+		b := stream.Boundary{Thread: &stream.Thread{Process: by}}
+		b.Rank = by.Rank
+		g.unsorted += g.cell(p, g.group(&b), c.Entered).merge(&other, &g.blocks)
+	}
 }
 
 // Merge adds the figures of another session or process. Paths must be of the
-// same recorder.Paths. Other is left as it is.
+// same recorder.Paths, and groups by the same Grouping. Other is left as it is.
 func (f *Figures) Merge(other *Figures) {
 	f.boundaries += other.boundaries
 	f.synthetic += other.synthetic
@@ -50,12 +65,32 @@ func (f *Figures) Merge(other *Figures) {
 	}
 	f.lost += other.lost
 	f.unsorted += other.unsorted
+	f.rankless += other.rankless
+	f.early = max(f.early, other.early)
+	f.add(other, func(p *recorder.Path) (*recorder.Path, bool) { return p, false })
+	f.memory.merge(&other.memory)
+}
+
+// add adds the figures of paths, each to that which to returns for it, with
+// whether it counts as joined.
+func (f *Figures) add(other *Figures, to func(*recorder.Path) (path *recorder.Path, moved bool)) {
 	for _, p := range other.paths {
-		if p != nil {
-			f.unsorted += f.path(p.path).merge(p, &f.blocks)
+		if p == nil {
+			continue
+		}
+		path, moved := to(p.path)
+		mine := f.path(path)
+		f.unsorted += mine.merge(p, &f.blocks)
+		if f.mergeRanks(mine, p); moved {
+			mine.joined += p.count
 		}
 	}
-	f.memory.merge(&other.memory)
+	if f.groups != nil && other.groups != nil {
+		f.groups.merge(other.groups, func(c *path) *path {
+			path, _ := to(c.path)
+			return f.path(path)
+		})
+	}
 }
 
 // merge adds the figures of another path, and returns how many durations no
@@ -71,8 +106,13 @@ func (p *path) merge(other *path, blocks *int) (unsorted uint64) {
 	p.synthetic += other.synthetic
 	p.unknown += other.unknown
 	p.open += other.open
+	p.joined += other.joined
+	p.entered = max(p.entered, other.entered)
 	p.total += other.total
 	p.self += other.self
+	for _, o := range other.outcomes {
+		p.outcome(o.Outcome, o.Count)
+	}
 	p.residentChange += other.residentChange
 	p.residentPeak = max(p.residentPeak, other.residentPeak)
 	for i := range other.gpu {

@@ -50,7 +50,7 @@ func TestCounted(t *testing.T) {
 		c.Entered, c.Ended, c.Total = c.Entered+1, c.Ended+1, c.Total+d
 		c.Min, c.Max = min(c.Min, d), max(c.Max, d)
 	}
-	counted.AddCounted(path, &c)
+	counted.AddCounted(path, &c, nil)
 	merged.Merge(recorded)
 	same := cmp.Comparer(func(a, b *recorder.Path) bool { return a == b })
 	if diff := cmp.Diff(recorded.Paths(), counted.Paths(), same); diff != "" {
@@ -65,7 +65,7 @@ func TestCounted(t *testing.T) {
 		share float64
 		got   int64
 	}{{0.5, int64(got.P50)}, {0.99, int64(got.P99)}} {
-		want := float64(durations[int(q.share*float64(len(durations)))])
+		want := float64(durations[int(math.Ceil(q.share*float64(len(durations))))-1])
 		if off := math.Abs(float64(q.got)-want) / want; off > 1.0/64+1e-9 {
 			t.Errorf("quantile %v is %d, want %.0f within 1.6 %%", q.share, q.got, want)
 		}
@@ -77,11 +77,11 @@ func TestCounted(t *testing.T) {
 func TestCountedOpen(t *testing.T) {
 	path := pathOf(t, "a")
 	f := New()
-	f.AddCounted(path, &Counted{Entered: 2, Min: math.MaxUint64})
+	f.AddCounted(path, &Counted{Entered: 2, Min: math.MaxUint64}, nil)
 	if got := f.Paths()[0]; got.Count != 2 || got.Synthetic != 2 || got.Min != 0 || got.Max != 0 || got.P50 != 0 {
 		t.Errorf("figures %+v, want two synthetic and no durations", got)
 	}
-	f.AddCounted(path, &Counted{Entered: 1, Ended: 1, Total: 40, Inner: 15, Min: 40, Max: 40})
+	f.AddCounted(path, &Counted{Entered: 1, Ended: 1, Total: 40, Inner: 15, Min: 40, Max: 40}, nil)
 	if got := f.Paths()[0]; got.Count != 3 || got.Synthetic != 2 || got.Min != 40 || got.Max != 40 || got.Self != 25 {
 		t.Errorf("figures %+v, want two synthetic and one of 40 ns", got)
 	}

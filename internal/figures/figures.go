@@ -21,13 +21,27 @@ type Figures struct {
 	orphans    []stream.OrphanCount // by reason
 	lost       uint64
 	unsorted   uint64 // durations that no histogram had room for
+	early      int64  // when a phase last ended that was entered before the attach; 0: never
 	memory     memory
+	groups     *groups // nil: no grouping
+	rankCells  int     // ranks of all paths together
+	rankless   uint64  // durations left out of figures by rank
 }
 
 var _ stream.Sink = (*Figures)(nil)
 
 // New returns figures of nothing.
 func New() *Figures { return &Figures{blocks: maxBlocks} }
+
+// NewBy returns figures of nothing that are added up by group too. A nil Grouping
+// is none.
+func NewBy(by *Grouping) *Figures {
+	f := New()
+	if by != nil {
+		f.groups = newGroups(by)
+	}
+	return f
+}
 
 // Start has nothing to do.
 func (*Figures) Start(*stream.Start) error { return nil }
@@ -39,6 +53,7 @@ func (f *Figures) Record(r stream.Record) error {
 		f.boundary(r)
 	case *stream.Orphan:
 		f.orphan(r.Reason, 1)
+		f.orphanAt(r)
 	case *stream.Loss:
 		f.lost += r.Count
 	case *stream.Sample:
@@ -61,6 +76,10 @@ func (f *Figures) boundary(b *stream.Boundary) {
 	p := f.path(b.Path)
 	if b.Action == recorder.Enter {
 		p.open++
+		if f.groups != nil {
+			f.groups.enter(b)
+		}
+		p.entered = b.Time
 		return
 	}
 	p.open--
@@ -68,6 +87,12 @@ func (f *Figures) boundary(b *stream.Boundary) {
 		f.unsorted++
 	}
 	p.memory(b)
+	if b.Synthetic == stream.ReasonNone && b.Doubt == stream.DoubtNone {
+		f.rank(p, b.Rank).add(b.Duration)
+	}
+	if f.groups != nil {
+		f.groups.exit(p, b)
+	}
 }
 
 // orphan counts orphan exits of a reason.
@@ -105,20 +130,39 @@ func (f *Figures) Snapshot(sum *stream.Summary) {
 	}
 	sum.Lost = max(sum.Lost, f.lost)
 	sum.Paths = f.Paths()
+	if f.groups != nil {
+		sum.Grouped = f.groups.summary()
+	}
 	sum.GPUSamples, sum.RunPeak = f.memory.samples, f.memory.runPeaks()
 }
 
 // Paths returns the figures by path, in the order of their first scope.
 func (f *Figures) Paths() []stream.PathStats {
+	f = f.joined()
 	var out []stream.PathStats
-	for _, p := range f.paths {
+	var grouped map[int][]stream.GroupStats
+	if f.groups != nil {
+		grouped = f.groups.export()
+	}
+	for id, p := range f.paths {
 		if p != nil {
-			out = append(out, p.export())
+			s := p.export()
+			s.Groups, s.Ranks = grouped[id], p.exportRanks()
+			out = append(out, s)
 		}
 	}
 	return out
 }
 
 // Unsorted returns how many durations are in totals but not in quantiles,
-// because there are too many phases.
-func (f *Figures) Unsorted() uint64 { return f.unsorted }
+// because there are too many phases or groups of them.
+func (f *Figures) Unsorted() uint64 {
+	if f.groups != nil {
+		return f.unsorted + f.groups.unsorted
+	}
+	return f.unsorted
+}
+
+// Rankless returns how many durations are in no figure by rank, because there are
+// too many ranks and phases.
+func (f *Figures) Rankless() uint64 { return f.rankless }

@@ -44,7 +44,7 @@ func TestUnknownDurations(t *testing.T) {
 	check(t, "of unknown ones alone", unknown, want)
 	unknown.Merge(known)
 	want = stream.PathStats{
-		Count: 5, Synthetic: 1, Unknown: 2, Total: 60, Self: 60, P50: 40, P99: 40, Min: 20, Max: 40,
+		Count: 5, Synthetic: 1, Unknown: 2, Total: 60, Self: 60, P50: 20, P99: 40, Min: 20, Max: 40,
 		ResidentChange: 60, ResidentPeak: 40, GPU: []stream.PathGPU{{Change: gpu.Delta{N: 60, Known: true}, Changes: 2}},
 	}
 	check(t, "merged", unknown, want)

@@ -223,6 +223,8 @@ const (
 	RoleExit  Role = "exit"
 	// RoleReset: when it fires, no instance of the pair can be open any more.
 	RoleReset Role = "reset"
+	// RoleNote: what it tells becomes an attribute of phases that begin later.
+	RoleNote Role = "note"
 )
 
 // membership is one pair that a site belongs to.
@@ -261,6 +263,9 @@ func (l *Listing) eachEnd(visit func(site int, m membership)) {
 		for _, s := range c.ResetSites {
 			visit(s, membership{i, RoleReset})
 		}
+		for _, s := range c.NoteSites {
+			visit(s, membership{i, RoleNote})
+		}
 	}
 }
 
@@ -273,7 +278,9 @@ func argUse(p *usdt.PairSpec, role Role, arg int) (typ, key string) {
 	case isKey(p, role, arg):
 		return "", "key"
 	case role == RoleExit:
-		return attrsUse(p.ExitAttrs, arg)
+		return attrsUse(p.ExitAttrs, arg, false)
+	case role == RoleNote:
+		return attrsUse(p.Attrs, arg, true)
 	case role != RoleEnter:
 		return "", ""
 	case arg == p.RankArg:
@@ -286,7 +293,7 @@ func argUse(p *usdt.PairSpec, role Role, arg int) (typ, key string) {
 			return typ, key
 		}
 	}
-	return attrsUse(p.Attrs, arg)
+	return attrsUse(p.Attrs, arg, false)
 }
 
 func isKey(p *usdt.PairSpec, role Role, arg int) bool {
@@ -295,9 +302,13 @@ func isKey(p *usdt.PairSpec, role Role, arg int) bool {
 	})
 }
 
-// attrsUse is attrUse of the first attribute that uses an argument.
-func attrsUse(attrs []usdt.AttrSpec, arg int) (typ, key string) {
+// attrsUse is attrUse of the first attribute that uses an argument: of the probe of
+// the phase, or of another one (noted).
+func attrsUse(attrs []usdt.AttrSpec, arg int, noted bool) (typ, key string) {
 	for i := range attrs {
+		if (attrs[i].Probe != "") != noted {
+			continue
+		}
 		if typ, key = attrUse(&attrs[i], attrs[i].Key, arg); key != "" {
 			return typ, key
 		}

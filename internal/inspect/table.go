@@ -180,12 +180,12 @@ func (l *Listing) traced(site int, ms []membership) bool {
 	return false
 }
 
-// pairCell names the pairs of a site. If it is an end of one, its resets are left
-// out.
+// pairCell names the pairs of a site. If it is an end of one, its resets and notes
+// are left out.
 func (l *Listing) pairCell(ms []membership) string {
 	var b []byte
 	for _, m := range ms {
-		if m.role == RoleReset && len(b) > 0 || len(b) > 4*maxColumn {
+		if (m.role == RoleReset || m.role == RoleNote) && len(b) > 0 || len(b) > 4*maxColumn {
 			continue
 		}
 		if len(b) > 0 {

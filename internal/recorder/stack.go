@@ -73,6 +73,14 @@ func (s *Stack) Top() (Token, bool) {
 	return s.r.token(s.open[len(s.open)-1]), true
 }
 
+// Path returns the path of the innermost open scope, nil if none is open.
+func (s *Stack) Path() *Path {
+	if s.Depth() == 0 {
+		return nil
+	}
+	return s.r.slots[s.open[len(s.open)-1]].path
+}
+
 // At returns the token of the i-th open scope, 0 being the outermost. It panics
 // unless 0 ≤ i < Depth().
 func (s *Stack) At(i int) Token { return s.r.token(s.open[i]) }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/phasetrace/phasetrace/internal/engine"
+	"github.com/phasetrace/phasetrace/internal/figures"
 	"github.com/phasetrace/phasetrace/internal/gpu"
 	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/process"
@@ -47,6 +48,9 @@ type Config struct {
 	// Count counts phases in the kernel, by path, instead of recording their
 	// boundaries: sinks get no Boundary and no Orphan.
 	Count bool
+	// By groups figures; nil: they are added up by path alone. With Count it must be
+	// OfProcess.
+	By *figures.Grouping
 	// Attached is called by Run once every probe is in place. An error ends the
 	// session. It may be nil.
 	Attached func(Attached) error

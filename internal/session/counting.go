@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -45,9 +46,16 @@ type counting struct {
 
 	// processes by the number of their path; they outlive what ends.
 	processes map[uint32]*stream.Process
+	ended     map[int]*stream.Process         // by PID, since the last reading
 	violated  map[loader.AggregateDefect]bool // defects told, by what makes them one
 	last      *loader.Aggregate               // as it was at the last reading
 	hit       map[uint32]bool                 // sites that were, by the end
+
+	// When what was seen last, in readings; see watch.
+	readings, early int64
+	orphans         uint64
+	entered         map[*recorder.Path]uint64 // outermost phases
+	grown           map[*recorder.Path]int64
 }
 
 func newCounting(cfg *Config, core *core) *counting {
@@ -55,6 +63,7 @@ func newCounting(cfg *Config, core *core) *counting {
 		cfg: cfg, core: core, tree: newPathTree(),
 		known: make(map[uint32]loader.AggregateSite), sites: make(map[uint32]*site), hit: make(map[uint32]bool),
 		processes: make(map[uint32]*stream.Process), violated: make(map[loader.AggregateDefect]bool),
+		grown: make(map[*recorder.Path]int64), ended: make(map[int]*stream.Process),
 	}
 }
 
@@ -68,6 +77,8 @@ func (c *counting) refuses(p usdt.PairSpec) error {
 func (c *counting) layOut(p *pair, effect probe.Effect, arch probe.Arch, in *usdt.Site) (*site, probe.Site, []string) {
 	return planCounted(p, effect, arch, in)
 }
+
+func (c *counting) notes() bool { return false }
 
 // releases: the kernel's paths name pairs by their number.
 func (c *counting) releases() bool { return false }
@@ -155,6 +166,7 @@ func (c *counting) read() error {
 	defer c.mu.Unlock()
 	c.last = a
 	c.nameProcesses(a)
+	c.watch(a)
 	for _, v := range c.violations(a) {
 		c.report(v)
 	}
@@ -173,12 +185,46 @@ func (c *counting) nameProcesses(a *loader.Aggregate) {
 			pid = p.HostPID
 		}
 		before, now := c.processes[id], c.core.engine.Process(pid)
+		if before == nil {
+			now = nearest(p.StartTime, now, c.ended[pid])
+		}
 		switch {
 		case now != nil && (before == nil || before.StartTime == now.StartTime):
 			c.processes[id] = now
 		case before == nil:
 			c.processes[id] = &stream.Process{PID: pid, HostPID: p.HostPID, Rank: c.cfg.Rank}
 		}
+	}
+	clear(c.ended)
+}
+
+// nearest returns which of two processes with one id, each of which may be nil,
+// started nearer to a time, in ns since boot.
+func nearest(started uint64, a, b *stream.Process) *stream.Process {
+	if a == nil || b == nil {
+		return cmp.Or(a, b)
+	}
+	const tick = 10_000_000 // ns, as /proc counts: USER_HZ is 100
+	off := func(p *stream.Process) uint64 {
+		at := p.StartTime * tick
+		return max(at, started) - min(at, started)
+	}
+	if off(a) <= off(b) {
+		return a
+	}
+	return b
+}
+
+// maxEnded bounds the processes remembered that end between two readings.
+const maxEnded = 1 << 14
+
+// note remembers who has ended until its paths are read. Of two with one id it keeps
+// the first. The core is locked.
+func (c *counting) note(p *stream.Process) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended[p.PID] == nil && len(c.ended) < maxEnded {
+		c.ended[p.PID] = p
 	}
 }
 
@@ -228,6 +274,25 @@ func (c *counting) summarise(sum *stream.Summary) {
 	}
 	sum.Received = all.Entered + all.Ended + t.TooDeep + t.DeepExits + t.Resets + t.Late + t.Outside + t.Orphans + t.Unclosed
 	sum.Notes = append(sum.Notes, countedNotes(a, all.Unbucketed, c.cfg.GPU != nil)...)
+	sum.Notes = append(sum.Notes, laneNotes(c.pairs)...)
+}
+
+// laneNotes tells of phases whose self time is not what it is when they are
+// recorded: the kernel keeps each lane for itself.
+func laneNotes(pairs []*pair) []stream.Note {
+	lanes := make(map[string]bool)
+	var names []string
+	for _, p := range pairs {
+		lanes[p.LaneName] = true
+		if p.LaneName != "" && !slices.Contains(names, p.LaneName) {
+			names = append(names, p.LaneName)
+		}
+	}
+	if len(lanes) < 2 {
+		return nil
+	}
+	return []stream.Note{{What: fmt.Sprintf("self times contain what the thread did in phases of other lanes (%s): the kernel adds each lane up for itself",
+		strings.Join(names, ", "))}}
 }
 
 // countedOrphans returns the orphan exits and their reasons, of which the kernel

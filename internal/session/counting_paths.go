@@ -70,7 +70,7 @@ func nodeName(p *loader.AggregatePath, pairName func(uint8) string) string {
 func (c *counting) merge(a *loader.Aggregate) (all *figures.Figures, processes []stream.ProcessStats) {
 	paths := c.tree.of(a, c.pairName)
 	root := make(map[uint32]uint32) // the process of a path
-	all = figures.New()
+	all = figures.NewBy(c.cfg.By)
 	var each []*figures.Figures
 	index := make(map[uint32]int)
 	for i := range a.Paths {
@@ -82,14 +82,17 @@ func (c *counting) merge(a *loader.Aggregate) (all *figures.Figures, processes [
 			continue
 		}
 		if p.Entered > 0 {
-			all.AddCounted(paths[p.ID], countedFigures(&p.AggregateFigures))
+			all.AddCounted(paths[p.ID], countedFigures(&p.AggregateFigures), c.processes[root[p.Parent]])
 		}
 		if of, ok := root[p.Parent]; ok {
 			root[p.ID] = of
 			if p.Entered > 0 {
-				each[index[of]].AddCounted(paths[p.ID], countedFigures(&p.AggregateFigures))
+				each[index[of]].AddCounted(paths[p.ID], countedFigures(&p.AggregateFigures), c.processes[of])
 			}
 		}
+	}
+	for path, at := range c.grown {
+		all.Seen(path, at, c.early)
 	}
 	for i := range processes {
 		processes[i].Paths = each[i].Paths()
@@ -102,4 +105,27 @@ func countedFigures(f *loader.AggregateFigures) *figures.Counted {
 	c := &figures.Counted{Entered: f.Entered, Ended: f.Ended, Total: f.Total, Inner: f.Inner, Min: f.Min, Max: f.Max}
 	copy(c.Octaves[:], f.Octaves[:figures.Octaves])
 	return c
+}
+
+// watch notes at which reading outermost phases were last entered, and at which
+// phases last ended that nobody has seen the enters of. Within a reading, the enters
+// count as the earlier ones.
+func (c *counting) watch(a *loader.Aggregate) {
+	c.readings++
+	if a.Totals.Orphans > c.orphans {
+		c.orphans, c.early = a.Totals.Orphans, 2*c.readings+1
+	}
+	paths := c.tree.of(a, c.pairName)
+	entered := make(map[*recorder.Path]uint64)
+	for i := range a.Paths {
+		if p := paths[a.Paths[i].ID]; p != nil && a.Paths[i].Process == nil && p.Parent() == nil {
+			entered[p] += a.Paths[i].Entered
+		}
+	}
+	for p, n := range entered {
+		if n > c.entered[p] {
+			c.grown[p] = 2 * c.readings
+		}
+	}
+	c.entered = entered
 }

@@ -27,6 +27,8 @@ type pair struct {
 	*engine.Pair
 	spec  usdt.PairSpec
 	sites int // that it has
+	// notes are the numbers of its attributes that other probes tell, by their keys.
+	notes map[string]int
 	// Hits of sites that have been let go of.
 	enters, exits uint64
 }
@@ -38,6 +40,7 @@ func newPair(spec usdt.PairSpec, lane uint8, watched ...engine.WatchedArg) *pair
 		LaneName:  spec.Lane,
 		Reentrant: spec.Reentrant,
 		Keyed:     spec.Keyed(),
+		Fails:     spec.Fails,
 		Watched:   watched,
 	}
 	if spec.NameArg == nil {
@@ -51,7 +54,9 @@ type site struct {
 	*engine.Site
 	id   uint32
 	pair *pair
-	over []*pair // as engine.Site.Over
+	over []*pair // as engine.Site.Over; not nil of a probe.Point
+	// takers are the pairs that take attributes from a probe.Point.
+	takers []*pair
 	// attached: for some process, or for all.
 	attached bool
 	noted    bool // its probes have been removed, see plan.note
@@ -133,6 +138,7 @@ func planSite(p *pair, effect probe.Effect, arch probe.Arch, in *usdt.Site) (s *
 		s.planEnter(&pl)
 	} else {
 		s.planAttrs(&pl, p.spec.ExitAttrs)
+		s.Outcome = p.spec.Outcome(in.Name)
 	}
 	s.planWatched(&pl) // if there is room
 	out = probe.Site{
@@ -188,12 +194,27 @@ func (s *site) planEnter(pl *planner) {
 
 func (s *site) planAttrs(pl *planner, attrs []usdt.AttrSpec) {
 	for _, a := range attrs {
+		if a.Probe != "" {
+			if n, ok := s.pair.notes[a.Key]; ok {
+				s.Attrs = append(s.Attrs, engine.Attr{Key: a.Key, Slot: n, Noted: true, Outer: a.Outer})
+			}
+			continue
+		}
 		slot := pl.arg(a.Arg, captureType(a.Type), a.LenArg, maxAttrBytes, "attribute "+a.Key)
 		if slot == engine.None {
 			continue
 		}
-		s.Attrs = append(s.Attrs, engine.Attr{Key: a.Key, Slot: slot, Format: formatOf(a.Type), Size: pl.in.Args[a.Arg].Size})
+		s.Attrs = append(s.Attrs, attrOf(&a, slot, pl.in))
 	}
+}
+
+// attrOf is the engine's form of an attribute that is captured in a slot.
+func attrOf(a *usdt.AttrSpec, slot int, in *usdt.Site) engine.Attr {
+	out := engine.Attr{Key: a.Key, Slot: slot, Format: formatOf(a.Type), Size: in.Args[a.Arg].Size, Outer: a.Outer}
+	for _, w := range a.WordList() {
+		out.Words = append(out.Words, engine.Word{Value: w.Value, Text: w.Text})
+	}
+	return out
 }
 
 // info tells sinks about a pair.
@@ -216,6 +237,10 @@ func formatOf(t usdt.ArgType) engine.Format {
 		return engine.FormatHex
 	case usdt.TypeUint:
 		return engine.FormatUint
+	case usdt.TypeWord:
+		return engine.FormatWord
+	case usdt.TypeFlags:
+		return engine.FormatFlags
 	}
 	return engine.FormatInt
 }

@@ -23,6 +23,8 @@ type plan struct {
 	lanes    [probe.MaxLanes]lane
 	sites    map[uint32]*site // by probe.Site.ID
 	resets   map[resetSite]*site
+	notes    []noteKey // by number
+	noters   map[noteSite]*site
 	warnings *warnings
 	// What the kernel does with long nops.
 	rewriting loader.Rewriting
@@ -42,7 +44,8 @@ func newPlan(cfg *Config, core *core, m mode, w *warnings) *plan {
 	return &plan{
 		cfg: cfg, core: core, mode: m, warnings: w, rewriting: loader.NopRewriting(),
 		bySpec: make(map[string]*pair), sites: make(map[uint32]*site), resets: make(map[resetSite]*site),
-		told: make(map[string]bool),
+		noters: make(map[noteSite]*site),
+		told:   make(map[string]bool),
 	}
 }
 
@@ -51,6 +54,7 @@ func newPlan(cfg *Config, core *core, m mode, w *warnings) *plan {
 func (c *plan) add(open []openFile) ([]*pair, error) {
 	all := sitesOf(open)
 	var pairs []*pair
+	var points []point
 	for _, ch := range usdt.Choose(all.sites, c.cfg.Pairs) {
 		c.asked.look(&ch)
 		if !ch.Chosen {
@@ -71,7 +75,13 @@ func (c *plan) add(open []openFile) ([]*pair, error) {
 		pairs = append(pairs, p)
 		c.addSites(p, probe.Enter, ch.EnterSites, &all)
 		c.addSites(p, probe.Exit, ch.ExitSites, &all)
-		c.addResets(p, ch.ResetSites, &all)
+		if c.mode.notes() {
+			c.addNotes(p, ch.NoteSites, &all)
+		}
+		points = append(points, point{p, ch.ResetSites})
+	}
+	for _, at := range points { // a site that also takes notes is there by now
+		c.addResets(at.pair, at.sites, &all)
 	}
 	c.linkResets()
 	return pairs, nil
@@ -176,6 +186,12 @@ func (c *plan) register(s *site) uint32 {
 	return id
 }
 
+// point is a pair and the sites that prove it to be over.
+type point struct {
+	pair  *pair
+	sites []int
+}
+
 // resetSite names a reset site.
 type resetSite struct {
 	file   *file
@@ -209,6 +225,7 @@ func (c *plan) pair(spec usdt.PairSpec, watched ...engine.WatchedArg) (*pair, er
 		c.lanes[n].pairs++
 	}
 	p := newPair(spec, at, watched...)
+	c.numberNotes(p)
 	c.bySpec[id] = p
 	c.pairs = append(c.pairs, p)
 	return p, nil
@@ -272,5 +289,5 @@ func (c *plan) infos() []stream.PairInfo {
 // wants reports whether pairs use a site.
 func (c *plan) wants(pairs []*pair, id uint32) bool {
 	s := c.sites[id]
-	return slices.ContainsFunc(pairs, func(p *pair) bool { return s.pair == p || slices.Contains(s.over, p) })
+	return slices.ContainsFunc(pairs, func(p *pair) bool { return s.pair == p || slices.Contains(s.over, p) || slices.Contains(s.takers, p) })
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/phasetrace/phasetrace/internal/stream"
 	"github.com/phasetrace/phasetrace/internal/testenv"
 	"github.com/phasetrace/phasetrace/internal/usdt"
@@ -98,7 +100,7 @@ func TestPostgresErrors(t *testing.T) {
 	client.Do(failing(statements, every))
 	client.Close()
 	sum := tr.wait()
-	var queries, abandoned, deepest int
+	var queries, failed, deepest int
 	for _, b := range tr.boundaries {
 		if b.Lane != "" {
 			continue
@@ -106,16 +108,16 @@ func TestPostgresErrors(t *testing.T) {
 		deepest = max(deepest, b.Path.Depth())
 		if b.Action == recorder.Exit && b.Path.String() == "query" {
 			queries++
-			if b.Synthetic == stream.ReasonAbandoned {
-				abandoned++
+			if b.Synthetic == stream.ReasonFailed {
+				failed++
 			}
 		}
 	}
 	if queries != statements {
 		t.Errorf("%d query scopes, want %d", queries, statements)
 	}
-	if abandoned != statements/every {
-		t.Errorf("%d queries abandoned, want %d", abandoned, statements/every)
+	if failed != statements/every {
+		t.Errorf("%d queries failed, want %d", failed, statements/every)
 	}
 	if deepest > 3 {
 		t.Errorf("a path is %d deep: stale scopes pile up", deepest)
@@ -135,6 +137,12 @@ func TestPostgresTransactions(t *testing.T) {
 	sum := tr.wait()
 	if sum.ViolationTotal != 0 {
 		t.Errorf("%d violations, want none: %v", sum.ViolationTotal, sum.Violations[0].First.Err)
+	}
+	for i := range sum.Paths {
+		p := &sum.Paths[i]
+		if p.Path.String() == "transaction" && !slices.Equal(p.Outcomes, []stream.OutcomeCount{{Outcome: "committed", Count: 1}, {Outcome: "aborted", Count: 1}}) {
+			t.Errorf("transactions ended %v, want one committed and one aborted", p.Outcomes)
+		}
 	}
 	var transactions []stream.Boundary
 	for _, b := range tr.boundaries {
@@ -162,6 +170,83 @@ func TestPostgresTransactions(t *testing.T) {
 		if n := inside(tx); n < 2 {
 			t.Errorf("transaction %d spans the start of %d queries, want at least 2", i, n)
 		}
+	}
+}
+
+// A backend that is killed in a statement is said to have ended in it.
+func TestPostgresKilled(t *testing.T) {
+	client := startPostgres(t).Connect()
+	tr := attach(t, []int{client.Backend}, Config{})
+	client.WriteLine("select pg_sleep(600);")
+	eventually(t, "the execution to begin", func() bool {
+		tr.mu.Lock()
+		defer tr.mu.Unlock()
+		return slices.ContainsFunc(tr.boundaries, func(b stream.Boundary) bool { return b.Path.String() == "query / execute" })
+	})
+	if err := unix.Kill(client.Backend, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	sum := tr.wait()
+	var in []string
+	for _, c := range tr.processes {
+		if !c.Started {
+			in = c.In
+		}
+	}
+	if !slices.Equal(in, []string{"query / execute", "transaction"}) {
+		t.Errorf("the backend ended in %q, want its execution and its transaction", in)
+	}
+	for i := range sum.Paths {
+		if p := &sum.Paths[i]; len(p.Outcomes) != 1 && p.Open+p.Synthetic > 0 {
+			t.Errorf("%v has outcomes %v, want how it ended", p.Path, p.Outcomes)
+		}
+	}
+}
+
+// catalogued returns the pair of a name, as --pair has it.
+func catalogued(t *testing.T, name string) string {
+	for _, p := range usdt.Catalogue() {
+		if p.Provider == "postgresql" && p.Name == name {
+			return p.String()
+		}
+	}
+	t.Fatalf("no pair is called %s", name)
+	return ""
+}
+
+// A wait for a lock says in PostgreSQL's words for what, and which statement waits. A
+// checkpoint says why it was made.
+func TestPostgresWords(t *testing.T) {
+	server := startPostgres(t)
+	owner, waiter := server.Connect(), server.Connect()
+	owner.Do("create table t (a int); insert into t values (1);")
+	tr := attach(t, []int{server.Pid()}, Config{Follow: true, Pairs: mustPairs(t, "+"+catalogued(t, "wait for lock"))})
+	owner.Do("begin; update t set a = 2;")
+	waiter.WriteLine("update t set a = 3;")
+	eventually(t, "the wait", func() bool {
+		tr.mu.Lock()
+		defer tr.mu.Unlock()
+		return slices.ContainsFunc(tr.boundaries, func(b stream.Boundary) bool { return b.Path.Name() == "wait for lock" })
+	})
+	owner.Do("commit; checkpoint;")
+	owner.Close()
+	waiter.Close()
+	tr.stop()
+	told := make(map[string]map[string]any)
+	for i := range tr.boundaries {
+		if b := &tr.boundaries[i]; len(b.Attributes) > 0 {
+			var a map[string]any
+			if err := json.Unmarshal(b.Attributes, &a); err != nil {
+				t.Fatal(err)
+			}
+			told[b.Path.Name()] = a
+		}
+	}
+	if a := told["wait for lock"]; a["type"] != "transactionid" || a["mode"] != "ShareLock" || a["sql"] != "update t set a = 3;" {
+		t.Errorf("the wait tells %v", a)
+	}
+	if a := told["checkpoint"]; a["flags"] != "immediate force wait requested" {
+		t.Errorf("the checkpoint tells %v", a)
 	}
 }
 
@@ -201,7 +286,7 @@ func TestPostgresReset(t *testing.T) {
 	client := startPostgres(t).Connect()
 	client.Do("prepare ok as select 1; prepare bad as select 1/($1 - 1);")
 	tr := attach(t, []int{client.Backend}, Config{Pairs: mustPairs(t,
-		"postgresql:query__execute__start/query__execute__done;name=execute;reset=statement__status")})
+		"postgresql:query__execute__start/query__execute__done;name=execute;reset=statement__status;stale=failed")})
 	for range 100 {
 		client.Do("execute bad(1);\nexecute ok;")
 	}
@@ -210,17 +295,92 @@ func TestPostgresReset(t *testing.T) {
 	if sum.ViolationTotal != 0 {
 		t.Errorf("%d violations, want none", sum.ViolationTotal)
 	}
-	abandoned := 0
+	failed := 0
 	for _, b := range tr.boundaries {
 		if b.Path.Depth() > 2 { // EXECUTE runs a statement within its own
 			t.Fatalf("%s: a failed statement stayed open", b.Path)
 		}
-		if b.Synthetic == stream.ReasonAbandoned {
-			abandoned++
+		if b.Synthetic == stream.ReasonFailed {
+			failed++
 		}
 	}
-	if abandoned < 100 {
-		t.Errorf("%d executions abandoned, want those of the 100 statements that failed", abandoned)
+	if failed < 100 {
+		t.Errorf("%d executions failed, want those of the 100 statements that failed", failed)
+	}
+}
+
+// statementsOf returns the SQL of the phases of a name that have one, in the order of
+// their enters, and how many have none.
+func statementsOf(t *testing.T, tr *tracing, path string) (sql []string, without int) {
+	for i := range tr.boundaries {
+		b := &tr.boundaries[i]
+		if b.Action != recorder.Enter || b.Path.String() != path {
+			continue
+		}
+		if len(b.Attributes) == 0 {
+			without++
+			continue
+		}
+		sql = append(sql, sqlOf(t, b))
+	}
+	return sql, without
+}
+
+// Messages of the extended protocol have the text of their statement, whatever their
+// order: prepared once and executed often, two portals in turn, an error among them.
+// What a function runs has none: nobody tells it.
+func TestPostgresExtended(t *testing.T) {
+	server := startPostgres(t)
+	setup := server.Connect()
+	setup.Do("create function twice(n int) returns int language plpgsql as $$ declare r int; begin select n * 2 into r; return r; end $$;")
+	setup.Close()
+	wire := server.Wire()
+	tr := attach(t, []int{wire.Backend}, Config{})
+	wire.Parse("a", "select $1::int + 1")
+	wire.Parse("b", "select twice($1::int)")
+	wire.Sync()
+	for range 3 {
+		wire.Bind("p", "a", "1")
+		wire.Bind("q", "b", "2")
+		wire.Execute("p")
+		wire.Execute("q")
+		wire.Sync()
+	}
+	wire.Parse("c", "select 1 / $1::int")
+	wire.Bind("", "c", "0")
+	wire.Execute("")
+	wire.Sync()
+	wire.Parse("d", "select generate_series(1, $1::int)")
+	wire.Bind("piece", "d", "3")
+	wire.ExecuteRows("piece", 2)
+	wire.Execute("piece")
+	wire.Sync()
+	wire.Simple("select 7")
+	wire.Close()
+	sum := tr.wait()
+	if sum.ViolationTotal != 0 || sum.Lost != 0 {
+		t.Errorf("%d violations, %d lost; want none", sum.ViolationTotal, sum.Lost)
+	}
+	a, b, c, d := "select $1::int + 1", "select twice($1::int)", "select 1 / $1::int", "select generate_series(1, $1::int)"
+	for path, want := range map[string][]string{
+		"parse":   {a, b, c, d},
+		"rewrite": {a, b, c, d},
+		"execute": {a, b, a, b, a, b, d, d},
+		"query":   {"select 7"},
+	} {
+		if got, without := statementsOf(t, tr, path); !slices.Equal(got, want) || without > 0 {
+			t.Errorf("%s phases have sql %q, and %d none; want %q", path, got, without, want)
+		}
+	}
+	plans, without := statementsOf(t, tr, "plan")
+	if without > 0 || len(plans) < 4 || !slices.Equal(plans[len(plans)-2:], []string{c, d}) {
+		t.Errorf("plan phases have sql %q, and %d none; want the statements bound", plans, without)
+	}
+	if inner, without := statementsOf(t, tr, "execute / plan"); len(inner) > 0 || without == 0 {
+		t.Errorf("plans of a function have sql %q, %d none; want %d of them, none with a text", inner, without, without)
+	}
+	if inner, _ := statementsOf(t, tr, "query / execute"); len(inner) > 0 {
+		t.Errorf("executions inside a query have sql %q; want it on the query alone", inner)
 	}
 }
 
@@ -267,5 +427,31 @@ func TestPostgresSorts(t *testing.T) {
 	}
 	if !slices.Equal(got, []int{0, 1}) || queries != 3 {
 		t.Errorf("sorts that went to disk: %v, in %d queries; want [0 1] in 3", got, queries)
+	}
+}
+
+// A function that catches the errors of what it runs leaves plans open: they failed,
+// and nobody is blamed.
+func TestPostgresCaughtErrors(t *testing.T) {
+	client := startPostgres(t).Connect()
+	client.Do("create function caught() returns int language plpgsql as $$ begin execute 'select 1/0'; return 0; exception when division_by_zero then return 1; end $$;")
+	tr := attach(t, []int{client.Backend}, Config{})
+	for range 3 {
+		client.Do("select caught();")
+	}
+	client.Close()
+	sum := tr.wait()
+	failed := 0
+	for i := range tr.boundaries {
+		b := &tr.boundaries[i]
+		if b.Synthetic != stream.ReasonNone && (b.Synthetic != stream.ReasonFailed || b.Path.String() != "query / execute / plan") {
+			t.Errorf("%v ended as %s", b.Path, b.Synthetic)
+		}
+		if b.Synthetic == stream.ReasonFailed {
+			failed++
+		}
+	}
+	if failed != 3 || sum.ViolationTotal != 0 {
+		t.Errorf("%d phases failed, %d violations; want 3 and none", failed, sum.ViolationTotal)
 	}
 }

@@ -6,8 +6,10 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"slices"
 	"testing"
 
+	"github.com/phasetrace/phasetrace/internal/figures"
 	"github.com/phasetrace/phasetrace/internal/fixture"
 	"github.com/phasetrace/phasetrace/internal/gpu"
 	"github.com/phasetrace/phasetrace/internal/output/jsonl"
@@ -32,7 +34,7 @@ func replayed(t *testing.T, p *fixture.Proc, c Config, drive func()) (*jsonl.Rep
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := jsonl.Replay(&lines)
+	r, err := jsonl.Replay(&lines, c.By)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,6 +66,16 @@ func TestReplay(t *testing.T) {
 		"lanes and keys": func(t *testing.T) (*fixture.Proc, Config, func(), func(*stream.Summary) bool) {
 			p, _, _ := startShop(t, 60)
 			return p, Config{Pairs: mustPairs(t, shopPairs...)}, end(p, "go"), func(s *stream.Summary) bool { return len(s.Paths) >= 5 }
+		},
+		"groups, and phases inside one from before the attach": func(t *testing.T) (*fixture.Proc, Config, func(), func(*stream.Summary) bool) {
+			p := fixture.Start(t, fixture.Build(t, "ranks.c"), "3", "1")
+			p.Expect("ready")
+			by, err := figures.By("process")
+			if err != nil {
+				t.Fatal(err)
+			}
+			joined := func(s stream.PathStats) bool { return s.Joined > 0 && len(s.Ranks) == 3 && len(s.Groups) == 3 }
+			return p, Config{Follow: true, By: by}, end(p, "go"), func(s *stream.Summary) bool { return slices.ContainsFunc(s.Paths, joined) }
 		},
 		"overlapping phases": func(t *testing.T) (*fixture.Proc, Config, func(), func(*stream.Summary) bool) {
 			p := fixture.Start(t, fixture.Build(t, "overlap.c"), "20")

@@ -45,7 +45,7 @@ const rssCounters = 3
 // must Close it.
 func Open(cfg Config) (*Session, error) {
 	c := &core{clock: clock.NewUnix(nil), users: make(map[int]bool)}
-	c.out = waiting{sink: cfg.Sink, clock: c.clock, figures: figures.New()}
+	c.out = waiting{sink: cfg.Sink, clock: c.clock, figures: figures.NewBy(cfg.By)}
 	if cfg.GPU != nil {
 		c.out.gpu = newCorrelation(cfg.GPU)
 	}
@@ -56,7 +56,8 @@ func Open(cfg Config) (*Session, error) {
 		BootShift: clock.Shift().Boot, Lost: s.lostMarkers,
 	}, &c.out)
 	if cfg.Count {
-		s.mode = newCounting(&s.cfg, c)
+		m := newCounting(&s.cfg, c)
+		s.mode, c.out.ended = m, m.note
 	}
 	for _, p := range cfg.Pairs {
 		if err := s.mode.refuses(p); err != nil {

@@ -28,6 +28,7 @@ func (s *Session) summary(reason string, now int64) (*stream.Summary, error) {
 	}
 	sum.Notes = slices.Concat(engineNotes(&e), keyNotes(c.engine.KeyReuses()), overlapNotes(c.engine.Overlaps()), present(
 		stream.Note{What: "durations that count in totals but not in quantiles, because there are too many phases", Count: c.out.figures.Unsorted()},
+		stream.Note{What: "durations that are in no comparison of ranks, because there are too many ranks and phases", Count: c.out.figures.Rankless()},
 	), kernelNotes(st), c.out.notes(), clockNotes(c.clock))
 	c.out.figures.Snapshot(sum)
 	if g := c.out.gpu; g != nil {

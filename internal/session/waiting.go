@@ -15,7 +15,8 @@ type waiting struct {
 	sink    stream.Sink
 	clock   *clock.Unix
 	figures *figures.Figures
-	err     error // of the sink; nothing is written after it
+	err     error                 // of the sink; nothing is written after it
+	ended   func(*stream.Process) // is told who has ended; nil: nobody wants to know
 
 	gpu     *correlation // nil: no sampling
 	started int64        // of the session
@@ -95,8 +96,13 @@ func (q *waiting) write(record stream.Record) {
 	if q.err == nil {
 		q.note(q.sink.Record(record))
 	}
-	if p, ok := record.(*stream.ProcessChange); ok && q.gpu != nil && !p.Started {
-		q.gpu.corr.ForgetProcess(p.Process.HostPID)
+	if p, ok := record.(*stream.ProcessChange); ok && !p.Started {
+		if q.gpu != nil {
+			q.gpu.corr.ForgetProcess(p.Process.HostPID)
+		}
+		if q.ended != nil {
+			q.ended(p.Process)
+		}
 	}
 }
 

@@ -15,10 +15,12 @@ type Reason string
 
 // The reasons of synthetic boundaries.
 const (
-	ReasonNone        Reason = ""
-	ReasonUnwound     Reason = "unwound"      // something below it on the stack was closed
-	ReasonAbandoned   Reason = "abandoned"    // its pair, which is not reentrant, was entered again
-	ReasonThreadExit  Reason = "thread_exit"  // its thread ended
+	ReasonNone       Reason = ""
+	ReasonUnwound    Reason = "unwound"     // something below it on the stack was closed
+	ReasonAbandoned  Reason = "abandoned"   // its pair, which is not reentrant, was entered again
+	ReasonThreadExit Reason = "thread_exit" // its thread ended
+	// ReasonFailed: as ReasonAbandoned, of a pair whose exit only an error skips.
+	ReasonFailed      Reason = "failed"
 	ReasonProcessExit Reason = "process_exit" // its process ended
 	ReasonExec        Reason = "exec"         // its process ran another program
 	ReasonSessionEnd  Reason = "session_end"  // tracing ended before it did
@@ -67,6 +69,9 @@ type Marker struct {
 	Probe    string
 	Path     string // file that holds the site, as the target names it
 	Offset   uint64 // of the site in that file
+	// Outcome is what an exit says of its phase by being the one, of several, that
+	// ended it: "aborted"; empty where there is one only.
+	Outcome string
 }
 
 // Counters are a thread's counters. On an exit they count within the scope,
@@ -111,7 +116,7 @@ type Boundary struct {
 	Time      int64 // ns, CLOCK_MONOTONIC
 	Unix      int64 // ns, Unix time
 	Duration  int64 // exits: ns since the enter
-	Self      int64 // exits: ns of Duration that were not in inner phases of the same lane
+	Self      int64 // exits: ns of Duration that were not in phases that the thread entered later, whatever their lane; keyed ones are none
 	Thread    *Thread
 	Marker    *Marker // nil on boundaries that no marker made
 	Synthetic Reason
@@ -133,6 +138,26 @@ type Boundary struct {
 	// Key is what matched a keyed pair, if Keyed.
 	Key   Key
 	Keyed bool
+}
+
+// Words of Outcome for ends that no exit told.
+const (
+	OutcomeFailed = "failed"
+	OutcomeDied   = "ended with the process"
+)
+
+// Outcome says how an exit's phase ended, where there are several ways or an error
+// ended it; else it is empty.
+func (b *Boundary) Outcome() string {
+	switch {
+	case b.Synthetic == ReasonFailed:
+		return OutcomeFailed
+	case b.Synthetic == ReasonProcessExit:
+		return OutcomeDied
+	case b.Synthetic == ReasonNone && b.Marker != nil:
+		return b.Marker.Outcome
+	}
+	return ""
 }
 
 // MaxKeyValues is how many arguments a key may have.
@@ -251,4 +276,10 @@ type ProcessChange struct {
 	ExitCode   int  // ended: as wait(2) gives it, valid if HasExit
 	HasExit    bool
 	Removed    bool // ended: it still runs, but is no longer traced
+	// In are phases that were open when the process ended: the paths of the innermost
+	// ones, at most MaxEndedIn. It never changes.
+	In []string
 }
+
+// MaxEndedIn bounds ProcessChange.In.
+const MaxEndedIn = 8

@@ -17,6 +17,9 @@ type Start struct {
 	Pairs      []PairInfo
 	Devices    []gpu.Device
 	GPUStatus  string // why there are no devices, "" when there are
+	// Where are the conditions that boundaries in this output meet, "" for none: others
+	// are left out.
+	Where string
 }
 
 // PairInfo says which pair is traced.

@@ -18,17 +18,77 @@ type PathStats struct {
 	Synthetic uint64
 	// Unknown counts those of Count, besides Synthetic, whose duration is not known;
 	// see Boundary.Doubt. It is left out as well.
-	Unknown  uint64
-	Total    time.Duration
-	Self     time.Duration // Total less the time in inner phases of the same lane
-	P50, P99 time.Duration // within 1.6 % of the exact quantile
+	Unknown uint64
+	Total   time.Duration
+	Self    time.Duration // of Total, what was not in phases that the thread entered later; counted in the kernel: in the same lane
+	// P50 and P99 are nearest ranks: exact of up to 32 scopes, else within 1.6 %.
+	P50, P99 time.Duration
 	Max      time.Duration
 	Min      time.Duration
 	Open     uint64 // scopes still open at the end
-	GPU      []PathGPU
+	// Joined counts those of Count that look as if they were elsewhere in a session's
+	// boundaries: what surrounds them was entered before the attach.
+	Joined uint64
+	GPU    []PathGPU
 	// Resident set size: sum of the changes and largest value, approximate.
 	ResidentChange int64
 	ResidentPeak   uint64
+	// Outcomes count how scopes ended, where there are several ways or an error ended
+	// them; in the order in which they came.
+	Outcomes []OutcomeCount
+	// Groups are the same figures by group, those with the largest totals first; nil
+	// without a grouping. They have no Path, Groups, Ranks and Open.
+	Groups []GroupStats
+	// Ranks are the times by rank, in the order of the ranks; nil for fewer than two.
+	Ranks []RankStats
+}
+
+// OutcomeCount counts the scopes that ended in one way; see Boundary.Outcome.
+type OutcomeCount struct {
+	Outcome string
+	Count   uint64
+}
+
+// GroupStats are the figures of one group of a path.
+type GroupStats struct {
+	Kind    GroupKind
+	Name    string // of a named group, valid UTF-8
+	Figures PathStats
+}
+
+// GroupKind says what a group has in common.
+type GroupKind uint8
+
+// The kinds of groups.
+const (
+	GroupNamed GroupKind = iota // all are called the same
+	GroupNone                   // none of them has what groups go by
+	GroupOther                  // those that came after a limit was reached
+)
+
+// Grouped says what the groups of a session go by. The zero value is that of a
+// session without groups.
+type Grouped struct {
+	By     string // such as "rank" or "attr.db"
+	Groups int    // named ones
+	Other  uint64 // scopes in groups for others
+	Cut    uint64 // scopes whose group has a name too long to be kept whole
+}
+
+// RankStats are the times of a path on one rank.
+type RankStats struct {
+	Rank  int32
+	Timed uint64 // scopes that the times are of
+	Total time.Duration
+	Max   time.Duration
+}
+
+// Mean is the mean duration, 0 if none is known.
+func (r *RankStats) Mean() time.Duration {
+	if r.Timed == 0 {
+		return 0
+	}
+	return r.Total / time.Duration(r.Timed)
 }
 
 // Timed is how many scopes the durations are of.
@@ -80,6 +140,7 @@ type Summary struct {
 	Elapsed    time.Duration
 	EndReason  string // "interrupt", "target_exit", "duration", "error"
 	Paths      []PathStats
+	Grouped    Grouped        // what Paths are grouped by
 	Processes  []ProcessStats // with Options.Aggregate: Paths by process
 	Boundaries uint64
 	Synthetic  uint64
@@ -92,6 +153,9 @@ type Summary struct {
 	// Dropped are records that an output was too slow for. A sink behind [Async]
 	// sees its own; all other figures here include them.
 	Dropped Counts
+	// LeftOut are boundaries that an output leaves out as asked; all other figures
+	// here include them.
+	LeftOut uint64
 	// Violations are the distinct defects, up to a bound; ViolationTotal counts
 	// every one.
 	Violations     []ViolationCount

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -69,7 +70,7 @@ func TestCatalogue(t *testing.T) {
 		if unpackaged[p.Provider] {
 			continue
 		}
-		for _, name := range append(append([]string{p.Enter}, p.Exits...), p.Resets...) {
+		for _, name := range slices.Concat([]string{p.Enter}, p.Exits, p.Resets, p.NoteProbes()) {
 			if len(probes[probeKey{p.Provider, name}]) == 0 {
 				t.Errorf("%s: no real program has %s:%s", p, p.Provider, name)
 			}
@@ -82,13 +83,16 @@ func TestCatalogue(t *testing.T) {
 			for _, s := range probes[probeKey{p.Provider, probe}] {
 				if a.Arg >= len(s.Args) || a.Type == TypeStrLen && a.LenArg >= len(s.Args) {
 					t.Errorf("%s: %s: the probe has %d arguments", p, a.Key, len(s.Args))
-				} else if size := s.Args[a.Arg].Size; (a.Type == TypeStr || a.Type == TypeStrLen) != (size == 8) && a.Type >= TypeStr {
+				} else if size := s.Args[a.Arg].Size; (a.Type == TypeStr || a.Type == TypeStrLen) && size != 8 {
 					t.Errorf("%s: %s: a string's address of %d bytes", p, a.Key, size)
 				}
 			}
 		}
 		for _, a := range attrs {
-			check(a, p.Enter)
+			if a.Probe == "" {
+				a.Probe = p.Enter
+			}
+			check(a, a.Probe)
 		}
 		for _, a := range p.ExitAttrs {
 			for _, exit := range p.Exits {

@@ -19,9 +19,9 @@ type Choice struct {
 	// Warnings say what a chosen pair will lack: arguments that a site does
 	// not have or that cannot be decoded, exits that are missing.
 	Warnings []string
-	// EnterSites, ExitSites and ResetSites are ascending indices into the
-	// sites that were chosen from.
-	EnterSites, ExitSites, ResetSites []int
+	// EnterSites, ExitSites, ResetSites and NoteSites, of other probes that tell
+	// attributes, are ascending indices into the sites that were chosen from.
+	EnterSites, ExitSites, ResetSites, NoteSites []int
 }
 
 type probeKey struct{ provider, name string }
@@ -157,6 +157,7 @@ func newChoice(p PairSpec, ix siteIndex) Choice {
 		EnterSites: slices.Clone(ix[probeKey{p.Provider, p.Enter}]),
 		ExitSites:  ix.all(p.Provider, p.Exits),
 		ResetSites: ix.all(p.Provider, p.Resets),
+		NoteSites:  ix.all(p.Provider, p.NoteProbes()),
 	}
 	switch {
 	case len(c.EnterSites) == 0:
@@ -177,7 +178,7 @@ func chooseFlag(p PairSpec, sites []Site, ix siteIndex) Choice {
 		return c
 	}
 	c.Chosen, c.Why = true, "asked for"
-	for _, name := range append(slices.Clone(p.Exits), p.Resets...) {
+	for _, name := range slices.Concat(p.Exits, p.Resets, p.NoteProbes()) {
 		if len(ix[probeKey{p.Provider, name}]) == 0 {
 			c.Warnings = append(c.Warnings, fmt.Sprintf("no probe %s:%s in these files", p.Provider, name))
 		}
@@ -228,6 +229,10 @@ func (c *Choice) warn(sites []Site) {
 	}
 	attrs := func(is []int, list []AttrSpec) {
 		for _, a := range list {
+			is := is
+			if a.Probe != "" {
+				is = slices.DeleteFunc(slices.Clone(c.NoteSites), func(i int) bool { return sites[i].Name != a.Probe })
+			}
 			at(is, a.Key, a.Arg)
 			if a.Type == TypeStrLen {
 				at(is, a.Key, a.LenArg)

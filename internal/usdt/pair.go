@@ -23,7 +23,18 @@ const (
 	// TypeStrLen is the address of a string whose length in bytes is the
 	// value of another argument.
 	TypeStrLen
+	// TypeWord is an integer shown as its word; one without a word stays a number.
+	TypeWord
+	// TypeFlags is an integer shown as the words of its bits; bits without a word
+	// are shown in hexadecimal.
+	TypeFlags
 )
+
+// Word is what a value, or a bit, is called.
+type Word struct {
+	Value uint64
+	Text  string
+}
 
 // String returns the type's word in the --pair grammar.
 func (t ArgType) String() string {
@@ -38,6 +49,10 @@ func (t ArgType) String() string {
 		return "str"
 	case TypeStrLen:
 		return "str(argM)"
+	case TypeWord:
+		return "word"
+	case TypeFlags:
+		return "flags"
 	}
 	return fmt.Sprintf("ArgType(%d)", uint8(t))
 }
@@ -51,6 +66,13 @@ type AttrSpec struct {
 	Type ArgType
 	// LenArg is the index of the length of a TypeStrLen; 0 otherwise.
 	LenArg int
+	// Words are those of a TypeWord or TypeFlags, in the --pair grammar: see WordList.
+	Words string
+	// Probe is another probe of the provider, whose last hit on the thread has the
+	// value; empty: the probe of the phase itself. Only at enters.
+	Probe string
+	// Outer: only a phase that is inside no other of its lane has the attribute.
+	Outer bool
 }
 
 // Origin says where a pair comes from.
@@ -125,6 +147,9 @@ type PairSpec struct {
 	// thread, that no instance of this phase is open there any more: what is
 	// still open is stale, as after an error that skipped its exit.
 	Resets []string
+	// Fails: an instance that is stale has failed, because nothing but an error
+	// skips its exit.
+	Fails bool
 	// DefaultOn says whether the pair is traced without being asked for.
 	DefaultOn bool
 	// Added: the pair is asked for in addition to the default choice.
@@ -162,6 +187,22 @@ func Markers() PairSpec {
 	p.NameArg = &AttrSpec{Key: "name", Arg: 1, Type: TypeStr}
 	p.DefaultOn, p.Why = true, "phasetrace's own markers"
 	return p
+}
+
+// WordList returns the words of a TypeWord or TypeFlags.
+func (a *AttrSpec) WordList() []Word {
+	words, _ := parseWords(a.Words) // read once already
+	return words
+}
+
+// NoteProbes returns the probes whose last hit tells an attribute, each once.
+func (p *PairSpec) NoteProbes() (names []string) {
+	for _, a := range p.Attrs {
+		if a.Probe != "" && !slices.Contains(names, a.Probe) {
+			names = append(names, a.Probe)
+		}
+	}
+	return names
 }
 
 // clone returns a copy that shares nothing with p.

@@ -19,16 +19,20 @@ const (
 	maxExits     = 16
 )
 
+const exitAttrPrefix = "exit.attr."
+
 const pairForm = "[+]PROVIDER:ENTER/EXIT[,EXIT…][;OPTION…]"
 
 // ParsePair reads a pair as --pair has it:
 //
-//	[+]PROVIDER:ENTER/EXIT[,EXIT…][;name=…][;attr.KEY=argN[:TYPE]]
+//	[+]PROVIDER:ENTER/EXIT[,EXIT…][;name=…][;[outer.]attr.KEY=[PROBE.]argN[:TYPE]]
 //	  [;exit.attr.KEY=argN[:TYPE]][;lane=NAME][;key=argN[+argM…][/argN[+argM…]]]
-//	  [;reentrant=false][;reset=PROBE[,PROBE…]]
+//	  [;reentrant=false][;reset=PROBE[,PROBE…]][;stale=failed]
 //
 // With + the pair is added to the default choice instead of replacing it. TYPE is
-// int (the default), uint, hex, str or str(argM). The value of name is literal
+// int (the default), uint, hex, str, str(argM), word(N=WORD|…) or flags(N=WORD|…).
+// With PROBE. an attribute is what another probe of the provider told at its last
+// hit on the thread; with outer. only a phase inside no other has it. The value of name is literal
 // unless it has the form argN[:TYPE]; without one, the phase is named after the
 // enter probe, as in [ByRule]. A key is one argument or several; those after the
 // slash are the exit's, where they are others than the enter's. The error quotes the part that is wrong
@@ -137,13 +141,19 @@ func checkProbe(what, name string) error {
 
 func (p *PairSpec) setOption(key, value string) (err error) {
 	attr, isAttr := strings.CutPrefix(key, "attr.")
+	outerAttr, isOuterAttr := strings.CutPrefix(key, "outer.attr.")
 	exitAttr, isExitAttr := strings.CutPrefix(key, "exit.attr.")
 	switch {
 	case isAttr:
 		p.Attrs, err = addAttr(p.Attrs, "attr.", attr, value)
 		return err
+	case isOuterAttr:
+		if p.Attrs, err = addAttr(p.Attrs, "outer.attr.", outerAttr, value); err == nil {
+			p.Attrs[len(p.Attrs)-1].Outer = true
+		}
+		return err
 	case isExitAttr:
-		p.ExitAttrs, err = addAttr(p.ExitAttrs, "exit.attr.", exitAttr, value)
+		p.ExitAttrs, err = addAttr(p.ExitAttrs, exitAttrPrefix, exitAttr, value)
 		return err
 	case key == "name":
 		return p.setName(value)
@@ -164,8 +174,14 @@ func (p *PairSpec) setOption(key, value string) (err error) {
 	case key == "reset":
 		p.Resets, err = parseProbes("reset probe", value)
 		return err
+	case key == "stale":
+		if value != "abandoned" && value != "failed" {
+			return fmt.Errorf("option stale=%s: want abandoned or failed", shorten(value))
+		}
+		p.Fails = value == "failed"
+		return nil
 	}
-	return fmt.Errorf("unknown option %q: want name, attr.KEY, exit.attr.KEY, lane, key, reentrant or reset", shorten(key))
+	return fmt.Errorf("unknown option %q: want name, attr.KEY, outer.attr.KEY, exit.attr.KEY, lane, key, reentrant, reset or stale", shorten(key))
 }
 
 func (p *PairSpec) setName(value string) error {
@@ -174,6 +190,9 @@ func (p *PairSpec) setName(value string) error {
 		return checkLabel("name", value)
 	}
 	a, err := parseArgType(value)
+	if err == nil && len(a.Words) > 0 {
+		err = errors.New("a name is a number or a text")
+	}
 	if err != nil {
 		return fmt.Errorf("option name=%s: %w", shorten(value), err)
 	}
@@ -190,6 +209,10 @@ func addAttr(attrs []AttrSpec, prefix, key, value string) ([]AttrSpec, error) {
 	if err := checkLabel("attribute", key); err != nil {
 		return attrs, err
 	}
+	probe, value, err := cutProbe(prefix, value)
+	if err != nil {
+		return attrs, fmt.Errorf("option %s%s: %w", prefix, key, err)
+	}
 	a, err := parseArgType(value)
 	if err != nil {
 		return attrs, fmt.Errorf("option %s%s=%s: %w", prefix, key, shorten(value), err)
@@ -197,8 +220,27 @@ func addAttr(attrs []AttrSpec, prefix, key, value string) ([]AttrSpec, error) {
 	if len(attrs) == MaxArgs {
 		return attrs, fmt.Errorf("more than %d attributes", MaxArgs)
 	}
-	a.Key = key
+	for _, other := range attrs {
+		if other.Key == key {
+			return attrs, fmt.Errorf("attribute %q is given twice", shorten(key))
+		}
+	}
+	a.Key, a.Probe = key, probe
 	return append(attrs, a), nil
+}
+
+// cutProbe takes the probe off PROBE.argN[:TYPE]. Exits tell only of themselves.
+func cutProbe(prefix, value string) (probe, rest string, err error) {
+	index, _, _ := strings.Cut(value, ":")
+	dot := strings.LastIndexByte(index, '.')
+	if dot < 0 {
+		return "", value, nil
+	}
+	if prefix == exitAttrPrefix {
+		return "", value, fmt.Errorf("%q: an exit has no attributes of other probes", shorten(value))
+	}
+	probe, rest = value[:dot], value[dot+1:]
+	return probe, rest, checkProbe("probe", probe)
 }
 
 // parseKey reads argN[+argM…][/argN[+argM…]].
@@ -280,15 +322,68 @@ func parseArgType(s string) (AttrSpec, error) {
 	case "str":
 		a.Type = TypeStr
 	default:
+		if words, ok := strings.CutPrefix(typ, "word("); ok {
+			a.Type = TypeWord
+			err = a.setWords(words)
+			return a, err
+		}
+		if words, ok := strings.CutPrefix(typ, "flags("); ok {
+			a.Type = TypeFlags
+			err = a.setWords(words)
+			return a, err
+		}
 		length, ok := strings.CutPrefix(typ, "str(")
 		if length, ok2 := strings.CutSuffix(length, ")"); ok && ok2 {
 			a.Type = TypeStrLen
 			a.LenArg, err = parseArgIndex(length)
 			return a, err
 		}
-		return a, fmt.Errorf("unknown type %q: want int, uint, hex, str or str(argM)", shorten(typ))
+		return a, fmt.Errorf("unknown type %q: want int, uint, hex, str, str(argM), word(N=WORD|…) or flags(N=WORD|…)", shorten(typ))
 	}
 	return a, nil
+}
+
+// maxWords bounds the words of one attribute.
+const maxWords = 64
+
+// setWords takes N=WORD|N=WORD…).
+func (a *AttrSpec) setWords(s string) error {
+	s, ok := strings.CutSuffix(s, ")")
+	if !ok {
+		return errors.New("the list of words has no closing parenthesis")
+	}
+	words, err := parseWords(s)
+	format := "%d=%s"
+	if a.Type == TypeFlags {
+		format = "%#x=%s"
+	}
+	text := make([]string, len(words))
+	for i, w := range words {
+		text[i] = fmt.Sprintf(format, w.Value, w.Text)
+	}
+	a.Words = strings.Join(text, "|")
+	return err
+}
+
+// parseWords reads N=WORD|N=WORD…, where N is decimal or 0x and hexadecimal.
+func parseWords(s string) (words []Word, err error) {
+	for item := range strings.SplitSeq(s, "|") {
+		number, text, ok := strings.Cut(item, "=")
+		n, err := strconv.ParseUint(number, 0, 64)
+		switch {
+		case !ok || err != nil || text == "" || strings.ContainsAny(text, "()="):
+			return nil, fmt.Errorf("%q is not of the form N=WORD", shorten(item))
+		case slices.ContainsFunc(words, func(w Word) bool { return w.Value == n }):
+			return nil, fmt.Errorf("%q has two words", number)
+		case len(words) == maxWords:
+			return nil, fmt.Errorf("more than %d words", maxWords)
+		}
+		if err := checkLabel("word", text); err != nil {
+			return nil, err
+		}
+		words = append(words, Word{n, text})
+	}
+	return words, nil
 }
 
 // parseArgIndex reads argN.
@@ -317,7 +412,15 @@ func (p PairSpec) String() string {
 		fmt.Fprintf(&b, ";name=%s", p.Name)
 	}
 	for _, a := range p.Attrs {
-		fmt.Fprintf(&b, ";attr.%s=%s", a.Key, a.argType())
+		b.WriteByte(';')
+		if a.Outer {
+			b.WriteString("outer.")
+		}
+		fmt.Fprintf(&b, "attr.%s=", a.Key)
+		if a.Probe != "" {
+			b.WriteString(a.Probe + ".")
+		}
+		b.WriteString(a.argType())
 	}
 	for _, a := range p.ExitAttrs {
 		fmt.Fprintf(&b, ";exit.attr.%s=%s", a.Key, a.argType())
@@ -333,6 +436,9 @@ func (p PairSpec) String() string {
 	}
 	if len(p.Resets) > 0 {
 		fmt.Fprintf(&b, ";reset=%s", strings.Join(p.Resets, ","))
+	}
+	if p.Fails {
+		b.WriteString(";stale=failed")
 	}
 	return b.String()
 }
@@ -357,6 +463,8 @@ func (a AttrSpec) argType() string {
 		return fmt.Sprintf("arg%d", a.Arg)
 	case TypeStrLen:
 		return fmt.Sprintf("arg%d:str(arg%d)", a.Arg, a.LenArg)
+	case TypeWord, TypeFlags:
+		return fmt.Sprintf("arg%d:%v(%s)", a.Arg, a.Type, a.Words)
 	}
 	return fmt.Sprintf("arg%d:%v", a.Arg, a.Type)
 }

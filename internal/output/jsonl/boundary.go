@@ -125,7 +125,7 @@ func (s *Sink) phaseScope(l line, b *stream.Boundary, p *encodedPath) line {
 func (s *Sink) measured(l line, b *stream.Boundary, exit bool) line {
 	if b.Marker != nil {
 		l = l.text(`,"marker":{"provider":`, b.Marker.Provider)
-		l = append(l.text(`,"probe":`, b.Marker.Probe), '}')
+		l = append(outcome(l.text(`,"probe":`, b.Marker.Probe), b.Marker), '}')
 	}
 	if b.Cut != 0 {
 		l = cut(l, b.Cut)

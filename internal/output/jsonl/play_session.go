@@ -35,6 +35,7 @@ var startFields = newObject(headFields(
 	}},
 	devicesField(func(p *player) *[]gpu.Device { return &p.start.Devices }),
 	field{"gpu_status", need, func(p *player) { p.start.GPUStatus = p.stringOrNull() }},
+	field{"where", optional, func(p *player) { p.start.Where = p.string() }},
 )...)
 
 func (p *player) playStart() error {
@@ -74,6 +75,9 @@ var (
 			}
 		}},
 		{"removed", optional, func(p *player) { p.change.Removed = p.bool() }},
+		{"in", optional, func(p *player) {
+			p.list(func(p *player) { p.change.In = append(p.change.In, p.string()) })
+		}},
 	})...)
 )
 
@@ -165,7 +169,9 @@ var endFields = newObject(slices.Concat(headFields(
 		})
 	}},
 	missingField(func(p *player) *stream.Counts { return &p.summary.Dropped }),
+	field{"left_out", optional, func(p *player) { p.summary.LeftOut = p.unsigned() }},
 	field{"violations", need, func(p *player) { p.object(violationsFields) }},
+	groupedField,
 ), phaseListFields, findingFields, []field{
 	devicesField(func(p *player) *[]gpu.Device { return &p.summary.Devices }),
 	{"gpu_status", need, func(p *player) { p.summary.GPUStatus = p.stringOrNull() }},

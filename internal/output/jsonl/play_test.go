@@ -29,12 +29,32 @@ var sessions = map[string]func() *outputtest.Session{
 	"hostile":  outputtest.Hostile,
 	"random 1": func() *outputtest.Session { return outputtest.Random(1, 3000) },
 	"random 2": func() *outputtest.Session { return outputtest.Random(2, 3000) },
+	"grouped": func() *outputtest.Session {
+		s := outputtest.Random(3, 3000)
+		for _, r := range s.Records {
+			if b, ok := r.(*stream.Boundary); ok {
+				b.Rank = int32(b.Scope % 3)
+				b.Resident = stream.Resident{} // a sum of changes without a peak is not written
+			}
+		}
+		f := figures.NewBy(byThread)
+		_ = s.Play(f) // it never fails
+		f.Snapshot(&s.Summary)
+		s.Summary.Grouped.Other = 7
+		s.Start.Where, s.Summary.LeftOut = `rank=0 && attr.x="\n"`, 17
+		s.Summary.Paths[0].Joined = 1
+		first := &s.Summary.Paths[0]
+		first.Groups = append(first.Groups, stream.GroupStats{Kind: stream.GroupNone}, stream.GroupStats{Kind: stream.GroupOther})
+		return s
+	},
 	"nothing": func() *outputtest.Session {
 		s := outputtest.Typical()
 		s.Records, s.Summary = nil, stream.Summary{}
 		return s
 	},
 }
+
+var byThread, _ = figures.By("thread")
 
 func write(t testing.TB, s *outputtest.Session) []byte {
 	t.Helper()
@@ -57,14 +77,14 @@ func TestPlayedIsRecorded(t *testing.T) {
 					t.Fatalf("%v\n%s", err, line)
 				}
 			}
-			f := figures.New()
+			f := figures.NewBy(byThread)
 			if err := s.Play(f); err != nil {
 				t.Fatal(err)
 			}
 			want := s.Summary
 			f.Snapshot(&want)
 
-			r, err := Replay(bytes.NewReader(written))
+			r, err := Replay(bytes.NewReader(written), byThread)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -164,7 +184,7 @@ func TestTornEnd(t *testing.T) {
 		if near := bytes.IndexByte(written[max(cut-3, 0):], '\n'); near > 6 && cut%17 != 0 {
 			continue
 		}
-		r, err := Replay(bytes.NewReader(written[:cut]))
+		r, err := Replay(bytes.NewReader(written[:cut]), nil)
 		if cut == 0 {
 			if err == nil {
 				t.Error("an empty file is taken for a session")

@@ -123,12 +123,13 @@ func (p *player) where() *stream.Thread {
 var siteFields = newObject(
 	field{"provider", need, func(p *player) { p.site.Provider = p.string() }},
 	field{"probe", need, func(p *player) { p.site.Probe = p.string() }},
+	field{"outcome", optional, func(p *player) { p.site.Outcome = p.string() }},
 	field{"file", need, func(p *player) { p.site.Path = p.stringOrNull() }},
 	field{"offset", need, func(p *player) { p.site.Offset = p.unsigned() }},
 )
 
 // probeFields are those of a marker without it.
-var probeFields = newObject(siteFields.fields[:2]...)
+var probeFields = newObject(siteFields.fields[:3]...)
 
 // readMarker reads a marker, or null.
 func (p *player) readMarker(fields *object) {

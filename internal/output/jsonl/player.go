@@ -76,6 +76,7 @@ type read struct {
 	signal     int
 	start      stream.Start
 	summary    stream.Summary
+	group      *stream.GroupStats // of the last of its paths, while it is being read
 }
 
 // playLimits are wider than any session's, which has applied its own.

@@ -17,13 +17,15 @@ type Replayed struct {
 	// Recorded is the summary that the session wrote, nil when its end is missing.
 	Recorded *stream.Summary
 	// Played has the figures added up from the lines; everything else comes from
-	// Recorded. If no line is missing, the two are the same.
+	// Recorded. If no line is missing, and Start has no conditions on lines, the two
+	// are the same.
 	Played *stream.Summary
 }
 
-// Replay reads JSON lines and adds their figures up again.
-func Replay(r io.Reader) (*Replayed, error) {
-	f := figures.New()
+// Replay reads JSON lines and adds their figures up again, by group too if by is
+// not nil.
+func Replay(r io.Reader, by *figures.Grouping) (*Replayed, error) {
+	f := figures.NewBy(by)
 	var facts facts
 	report, err := Play(r, stream.Tee(f, &facts))
 	if err != nil {
@@ -40,6 +42,7 @@ func Replay(r io.Reader) (*Replayed, error) {
 	}
 	if out.Recorded != nil {
 		played = *out.Recorded
+		played.Grouped = stream.Grouped{}
 	}
 	f.Snapshot(&played)
 	out.Played = &played

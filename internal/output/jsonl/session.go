@@ -3,8 +3,6 @@
 package jsonl
 
 import (
-	"time"
-
 	"github.com/phasetrace/phasetrace/internal/gpu"
 	"github.com/phasetrace/phasetrace/internal/stream"
 )
@@ -34,6 +32,9 @@ func (s *Sink) Start(r *stream.Start) error {
 		l = comma(pair(l, &r.Pairs[i]), i, len(r.Pairs))
 	}
 	l = s.devices(append(l, ']'), r.Devices, r.GPUStatus)
+	if r.Where != "" {
+		l = l.text(`,"where":`, r.Where)
+	}
 	if err := s.end(l); err != nil {
 		return err
 	}
@@ -96,7 +97,16 @@ func (s *Sink) End(r *stream.Summary) error {
 		l = comma(append(l.count(`,"count":`, o.Count), '}'), i, len(r.OrphanReasons))
 	}
 	l = missing(append(l, ']'), &r.Dropped)
+	if r.LeftOut > 0 {
+		l = l.count(`,"left_out":`, r.LeftOut)
+	}
 	l = s.violations(l, r)
+	if g := &r.Grouped; g.By != "" {
+		l = l.text(`,"grouped":{"by":`, g.By)
+		l = l.count(`,"groups":`, uint64(g.Groups))
+		l = l.count(`,"other":`, g.Other)
+		l = append(l.count(`,"cut":`, g.Cut), '}')
+	}
 	l = append(l, `,"phases":[`...)
 	for i := range r.Paths {
 		l = comma(s.phase(l, &r.Paths[i]), i, len(r.Paths))
@@ -124,45 +134,6 @@ func (s *Sink) violations(l line, r *stream.Summary) line {
 		l = l.integer(`,"monotonic_ns":`, v.First.Time)
 		l = append(s.violation(l, &v.First), '}')
 		l = comma(l, i, len(r.Violations))
-	}
-	return append(l, `]}`...)
-}
-
-// phase appends the figures of one path. Durations count only scopes that the
-// program itself closed and whose duration is known; without one they are null.
-func (s *Sink) phase(l line, p *stream.PathStats) line {
-	l = s.path(l, `{"path":`, p.Path)
-	l = l.count(`,"count":`, p.Count)
-	l = l.count(`,"synthetic":`, p.Synthetic)
-	l = l.count(`,"open":`, p.Open)
-	l = l.count(`,"duration_unknown":`, p.Unknown)
-	for _, d := range [...]struct {
-		key   string
-		value time.Duration
-	}{
-		{`,"total_ns":`, p.Total}, {`,"self_ns":`, p.Self}, {`,"min_ns":`, p.Min},
-		{`,"p50_ns":`, p.P50}, {`,"p99_ns":`, p.P99}, {`,"max_ns":`, p.Max},
-	} {
-		if p.Timed() > 0 {
-			l = l.integer(d.key, int64(d.value))
-		} else {
-			l = l.null(d.key)
-		}
-	}
-	if p.ResidentPeak == 0 { // a running process has memory: nothing was read
-		l = append(l, `,"host_memory":null`...)
-	} else {
-		l = l.integer(`,"host_memory":{"change_bytes":`, p.ResidentChange)
-		l = append(l.count(`,"peak_bytes":`, p.ResidentPeak), '}')
-	}
-	l = append(l, `,"gpu":[`...)
-	for i := range p.GPU {
-		g := &p.GPU[i]
-		l = s.device(append(l, '{'), g.Device)
-		l = l.change(`,"change_bytes":`, g.Change)
-		l = l.count(`,"change_scopes":`, g.Changes)
-		l = append(l.bytes(`,"peak_used_bytes":`, g.Peak), '}')
-		l = comma(l, i, len(p.GPU))
 	}
 	return append(l, `]}`...)
 }

@@ -74,7 +74,7 @@ func marker(l line, key string, m *stream.Marker) line {
 		return l.null(key)
 	}
 	l = l.text(key+`{"provider":`, m.Provider)
-	l = l.text(`,"probe":`, m.Probe)
+	l = outcome(l.text(`,"probe":`, m.Probe), m)
 	l = l.textOrNull(`,"file":`, m.Path)
 	l = l.count(`,"offset":`, m.Offset)
 	return append(l, '}')
@@ -160,6 +160,14 @@ func (s *Sink) active(l line, a *recorder.Active) line {
 	return append(l.textOrNull(`,"lane":`, a.Lane), '}')
 }
 
+// outcome appends what an exit says of its phase, where there are several exits.
+func outcome(l line, m *stream.Marker) line {
+	if m.Outcome == "" {
+		return l
+	}
+	return l.text(`,"outcome":`, m.Outcome)
+}
+
 // processChange writes process_start or process_exit.
 func (s *Sink) processChange(c *stream.ProcessChange) error {
 	if c.Started {
@@ -172,6 +180,17 @@ func (s *Sink) processChange(c *stream.ProcessChange) error {
 	l = exitStatus(l.textOrNull(`,"comm":`, c.Process.Comm), c)
 	if c.Removed {
 		l = append(l, `,"removed":true`...)
+	}
+	for i, path := range c.In {
+		if i == 0 {
+			l = append(l, `,"in":[`...)
+		} else {
+			l = append(l, ',')
+		}
+		l = l.text("", path)
+	}
+	if len(c.In) > 0 {
+		l = append(l, ']')
 	}
 	return s.end(l)
 }

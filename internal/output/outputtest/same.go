@@ -23,6 +23,7 @@ var SamePaths = cmp.Comparer(func(a, b *recorder.Path) bool { return a.Equal(b) 
 
 type summaryFigures struct {
 	Paths                                            []stream.PathStats
+	Grouped                                          stream.Grouped
 	Boundaries, Synthetic, Orphans, Lost, GPUSamples uint64
 	OrphanReasons                                    []stream.OrphanCount
 	Peaks                                            []peak
@@ -34,7 +35,7 @@ type peak struct {
 }
 
 func figuresOf(s *stream.Summary) summaryFigures {
-	f := summaryFigures{Paths: s.Paths, Boundaries: s.Boundaries, Synthetic: s.Synthetic, Orphans: s.Orphans, Lost: s.Lost, GPUSamples: s.GPUSamples}
+	f := summaryFigures{Paths: s.Paths, Grouped: s.Grouped, Boundaries: s.Boundaries, Synthetic: s.Synthetic, Orphans: s.Orphans, Lost: s.Lost, GPUSamples: s.GPUSamples}
 	for _, o := range s.OrphanReasons {
 		o.Reason = stream.OrphanReason([]rune(string(o.Reason))) // lines are UTF-8
 		f.OrphanReasons = append(f.OrphanReasons, o)

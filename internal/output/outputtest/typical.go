@@ -107,7 +107,7 @@ func (s *Session) trouble(main, worker *stream.Thread) {
 	s.keyed(main, worker)
 	s.Records = append(s.Records,
 		&stream.ProcessChange{Time: s.now, Unix: unix(s.now), Process: child, HasExit: true, ExitCode: 3 << 8},
-		&stream.ProcessChange{Time: s.now, Unix: unix(s.now), Process: s.process, HasExit: true, ExitCode: 9},
+		&stream.ProcessChange{Time: s.now, Unix: unix(s.now), Process: s.process, HasExit: true, ExitCode: 9, In: []string{"load / read", "request"}},
 		&stream.ProcessChange{Time: s.now, Unix: unix(s.now), Process: child, Removed: true})
 }
 
@@ -119,7 +119,7 @@ func (s *Session) keyed(main, worker *stream.Thread) {
 	b.Key, b.Keyed = stream.KeyOf(1<<63+5), true
 	s.after(40 * time.Millisecond)
 	b = s.exit(main, token)
-	b.Marker = &stream.Marker{Provider: "server", Probe: "request__done", Path: "/opt/libserver.so", Offset: 0x80}
+	b.Marker = &stream.Marker{Provider: "server", Probe: "request__done", Path: "/opt/libserver.so", Offset: 0x80, Outcome: "aborted"}
 	b.Key, b.Keyed, b.ExitThread = stream.KeyOf(1<<63+5), true, worker
 	b.ExitAttributes = []byte(`{"status":404,"reason":"not found"}`)
 

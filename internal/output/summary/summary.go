@@ -68,6 +68,9 @@ func Append(dst []byte, s *stream.Summary, o Options) []byte {
 	p := &printer{o: o.withDefaults(), s: s, colour: human.Palette(o.Colour)}
 	p.head()
 	p.phases()
+	p.outcomes()
+	p.ranks()
+	p.groups()
 	p.gpus()
 	p.violations()
 	p.losses()
@@ -128,6 +131,9 @@ func (p *printer) head() {
 	}
 	p.printf("\n%s, %s, %s\n", human.Plural(s.ViolationTotal, "violation"), human.Plural(s.Orphans, "orphan exit"),
 		human.Plural(s.Lost, "lost record"))
+	if s.LeftOut > 0 {
+		p.printf("%s of %s not written, as asked; the figures here are of all\n", human.Count(s.LeftOut), human.Plural(s.Boundaries, "boundary"))
+	}
 }
 
 // more says how many entries of a list are left out.

@@ -41,7 +41,7 @@ func (p *printer) phases() {
 			name := strings.Repeat("  ", min(depth, maxIndent)) + n.path.Name()
 			row, marks := p.row(name, n.stats, devices, rss)
 			all.unfinished, all.unknown = all.unfinished || marks.unfinished, all.unknown || marks.unknown
-			all.partial = all.partial || marks.partial
+			all.partial, all.joined = all.partial || marks.partial, all.joined || marks.joined
 			rows = append(rows, row)
 			walk(n.inner, depth+1)
 		}
@@ -53,6 +53,17 @@ func (p *printer) phases() {
 	if others > 0 {
 		p.printf("  %s and %d more devices in the JSON lines\n", human.Ellipsis, others)
 	}
+	p.unfinished(all)
+	if all.joined {
+		p.printf("  %s some of these were seen without what surrounds them, which was entered before tracing began\n", joinedMark)
+	}
+	if all.partial {
+		p.printf("  %s of some of the scopes only: the others had no sample of their own at both ends\n", partialMark)
+	}
+}
+
+// unfinished explains the marks of counts.
+func (p *printer) unfinished(all marks) {
 	switch {
 	case all.unfinished && all.unknown:
 		p.printf("  * some of these were closed by phasetrace, are still open, or took a time that is not known; their durations are not counted\n")
@@ -60,9 +71,6 @@ func (p *printer) phases() {
 		p.printf("  * some of these were closed by phasetrace or are still open; their durations are not counted\n")
 	case all.unknown:
 		p.printf("  * some of these took a time that is not known; their durations are not counted\n")
-	}
-	if all.partial {
-		p.printf("  %s of some of the scopes only: the others had no sample of their own at both ends\n", partialMark)
 	}
 }
 
@@ -106,11 +114,14 @@ func (p *printer) table(head []string, rows [][]string) {
 	}
 }
 
+// joinedMark follows a count of phases some of which were joined.
+const joinedMark = "‡"
+
 // partialMark follows a sum that leaves some scopes out.
 const partialMark = "†"
 
 // marks are what the footnotes of a row explain.
-type marks struct{ unfinished, unknown, partial bool }
+type marks struct{ unfinished, unknown, partial, joined bool }
 
 // row makes the cells of one phase.
 func (p *printer) row(name string, st *stream.PathStats, devices []int, rss bool) ([]string, marks) {
@@ -118,11 +129,7 @@ func (p *printer) row(name string, st *stream.PathStats, devices []int, rss bool
 		st = &stream.PathStats{}
 	}
 	known := st.Timed() > 0
-	count := human.Count(st.Count + st.Open)
-	m := marks{unfinished: st.Synthetic > 0 || st.Open > 0, unknown: st.Unknown > 0}
-	if m.unfinished || m.unknown {
-		count += "*"
-	}
+	count, m := countOf(st)
 	row := []string{name, count, duration(st.Total, known), duration(st.Self, known),
 		duration(st.P50, known), duration(st.P99, known), duration(st.Max, known)}
 	for _, d := range devices {
@@ -151,6 +158,19 @@ func (p *printer) row(name string, st *stream.PathStats, devices []int, rss bool
 		row = append(row, peak)
 	}
 	return row, m
+}
+
+// countOf is how many scopes there were, and how that is marked.
+func countOf(st *stream.PathStats) (string, marks) {
+	count := human.Count(st.Count + st.Open)
+	m := marks{unfinished: st.Synthetic > 0 || st.Open > 0, unknown: st.Unknown > 0}
+	if m.unfinished || m.unknown {
+		count += "*"
+	}
+	if m.joined = st.Joined > 0; m.joined {
+		count += joinedMark
+	}
+	return count, m
 }
 
 // deviceColumns are the devices for which any phase has a figure, and how many

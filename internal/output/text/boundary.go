@@ -54,8 +54,17 @@ func (s *Sink) phase(b []byte, r *stream.Boundary, exit bool) []byte {
 	}
 	b = append(s.colour.Begin(b, colour), arrow...)
 	b = human.AppendFit(b, r.Path.Name(), s.layout.fit(maxName, before+len(arrow)))
-	return s.colour.End(b)
+	b = s.colour.End(b)
+	if exit && r.Synthetic != stream.ReasonProcessExit { // which is told behind the duration
+		if how := r.Outcome(); how != "" {
+			b = human.AppendFit(append(b, ' '), how, maxOutcome)
+		}
+	}
+	return b
 }
+
+// maxOutcome is the longest word for how a phase ended, in columns.
+const maxOutcome = 24
 
 // trim takes trailing spaces away.
 func trim(b []byte) []byte {
@@ -72,6 +81,7 @@ func (s *Sink) origin(b []byte, r *stream.Boundary, exit bool) []byte {
 		b = s.colour.Begin(append(b, "  "...), human.Yellow)
 		b = s.doubt(append(b, '['), r.Doubt)
 		b = s.colour.End(append(b, ']'))
+	case r.Synthetic == stream.ReasonFailed: // told with the name
 	case r.Synthetic != stream.ReasonNone:
 		b = s.colour.Begin(append(b, "  "...), human.Yellow)
 		b = s.synthetic(append(b, '['), r.Synthetic, exit)
@@ -85,7 +95,7 @@ func (s *Sink) origin(b []byte, r *stream.Boundary, exit bool) []byte {
 		}
 	}
 	// The lane is told at the enter. A keyed phase has one of its own, made up for it.
-	if r.Lane != "" && !r.Keyed && !exit {
+	if r.Lane != "" && !r.Keyed && (!exit || s.o.ExitsOnly) {
 		b = human.AppendFit(append(b, "  lane="...), r.Lane, 20)
 	}
 	return b
@@ -99,7 +109,10 @@ func (s *Sink) fits(b []byte) bool {
 // details appends attributes, which take the room that is left, and figures.
 func (s *Sink) details(b []byte, r *stream.Boundary, exit bool) []byte {
 	attributes := r.Attributes
-	if exit {
+	switch {
+	case exit && s.o.ExitsOnly:
+		attributes = s.joined(r.Attributes, r.ExitAttributes)
+	case exit:
 		attributes = r.ExitAttributes
 	}
 	left := s.layout.room - human.Columns(b[len(s.out.B):])
@@ -117,6 +130,24 @@ func (s *Sink) details(b []byte, r *stream.Boundary, exit bool) []byte {
 		b, s.attributes = appendAttributes(append(b, "  "...), s.attributes, attributes, room)
 	}
 	return append(b, tail...)
+}
+
+// joined returns the members of two objects as one. It is valid until the next call.
+func (s *Sink) joined(enter, exit []byte) []byte {
+	switch {
+	case len(enter) < len("{}") || enter[len(enter)-1] != '}' || len(exit) < len("{}") || exit[0] != '{':
+		if len(enter) == 0 {
+			return exit
+		}
+		return enter
+	case len(enter) == len("{}"):
+		return exit
+	case len(exit) == len("{}"):
+		return enter
+	}
+	s.both = append(append(s.both[:0], enter[:len(enter)-1]...), ',')
+	s.both = append(s.both, exit[1:]...)
+	return s.both
 }
 
 // figures returns what stands behind the attributes. On a terminal that is each

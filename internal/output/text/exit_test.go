@@ -58,3 +58,33 @@ func TestExit(t *testing.T) {
 		}
 	}
 }
+
+// Where no enters come, exits tell what enters do: attributes of both, and the lane.
+func TestExitsOnly(t *testing.T) {
+	for _, test := range []struct{ enter, exit, want string }{
+		{`{"sql":"select 1"}`, `{"rc":0}`, `  lane=tx  sql="select 1" rc=0`},
+		{`{"sql":"select 1"}`, ``, `  sql="select 1"`},
+		{``, `{"rc":0}`, `  rc=0`},
+		{`{}`, `{"rc":0}`, `  rc=0`},
+		{`{"a":1}`, `{}`, `  a=1`},
+	} {
+		paths := recorder.NewPaths(recorder.Limits{})
+		path, _, err := paths.Child(nil, "query")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out bytes.Buffer
+		sink := New(&out, "test", Options{ExitsOnly: true})
+		b := &stream.Boundary{ExitAttributes: []byte(test.exit), Duration: 1000}
+		b.Action, b.Path, b.Attributes, b.Lane = recorder.Exit, path, []byte(test.enter), "tx"
+		if err := sink.Record(b); err != nil {
+			t.Fatal(err)
+		}
+		if err := sink.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(out.String(), test.want) {
+			t.Errorf("%s and %s: no %q in\n%s", test.enter, test.exit, test.want, out.String())
+		}
+	}
+}

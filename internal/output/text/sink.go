@@ -28,6 +28,8 @@ type Options struct {
 	// Width returns the columns of the terminal that shows the stream; 0 for none.
 	// It is asked at the start and once a flush: people resize their terminals.
 	Width func() int
+	// ExitsOnly says that no enters come: exits then tell what enters do.
+	ExitsOnly bool
 }
 
 // Sink writes text. It is a stream.Sink for one goroutine. A failed write sticks
@@ -44,7 +46,7 @@ type Sink struct {
 	first  int      // PID of the first process
 	labels []string // of devices
 
-	attributes, tail, whole []byte // scratch
+	attributes, tail, whole, both []byte // scratch
 }
 
 var _ stream.Sink = (*Sink)(nil)

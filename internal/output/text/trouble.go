@@ -139,6 +139,14 @@ func (s *Sink) processChange(c *stream.ProcessChange) error {
 		b = append(b, " is no longer traced"...)
 	default:
 		b = append(append(b, " ended"...), exitStatus(c)...)
+		for i, path := range c.In {
+			if i == 0 {
+				b = append(b, ", in "...)
+			} else {
+				b = append(b, " and "...)
+			}
+			b = human.AppendFit(b, path, maxPath)
+		}
 	}
 	return s.endAlarm(b)
 }

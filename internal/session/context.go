@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package session
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/phasetrace/phasetrace/internal/engine"
+	"github.com/phasetrace/phasetrace/internal/probe"
+	"github.com/phasetrace/phasetrace/internal/stream"
+	"github.com/phasetrace/phasetrace/internal/usdt"
+)
+
+// noteKey is a value of a probe that phases which are entered later have as an
+// attribute. Pairs share it.
+type noteKey struct {
+	provider, probe string
+	arg, lenArg     int
+	typ             usdt.ArgType
+	words           string
+}
+
+// noteSite names a site that tells such a value.
+type noteSite struct {
+	resetSite
+	note int
+}
+
+func noteKeyOf(p *pair, a *usdt.AttrSpec) noteKey {
+	return noteKey{p.spec.Provider, a.Probe, a.Arg, a.LenArg, a.Type, a.Words}
+}
+
+// numberNotes numbers the attributes of a pair that other probes tell.
+func (c *plan) numberNotes(p *pair) {
+	p.notes = make(map[string]int)
+	for i := range p.spec.Attrs {
+		a := &p.spec.Attrs[i]
+		if a.Probe == "" {
+			continue
+		}
+		key := noteKeyOf(p, a)
+		n := slices.Index(c.notes, key)
+		if n < 0 && len(c.notes) == engine.MaxNotes {
+			c.warnings.add(fmt.Sprintf("pair %s: no %s: more than %d attributes are told by other probes", p.ID, a.Key, engine.MaxNotes))
+			continue
+		}
+		if n < 0 {
+			n = len(c.notes)
+			c.notes = append(c.notes, key)
+		}
+		p.notes[a.Key] = n
+	}
+}
+
+// addNotes adds the sites that tell attributes of a pair, one for all pairs that
+// share the value. They also prove pairs to be over, where pairs say so.
+func (c *plan) addNotes(p *pair, indexes []int, all *allSites) {
+	for i := range p.spec.Attrs {
+		a := &p.spec.Attrs[i]
+		n, ok := p.notes[a.Key]
+		if a.Probe == "" || !ok {
+			continue
+		}
+		for _, at := range indexes {
+			if in := &all.sites[at]; in.Name == a.Probe {
+				c.addNote(p, a, n, all.owner[at], in)
+			}
+		}
+	}
+}
+
+func (c *plan) addNote(p *pair, a *usdt.AttrSpec, n int, f *file, in *usdt.Site) {
+	key := noteSite{resetSite{f, in.Offset}, n}
+	if s, planned := c.noters[key]; planned {
+		if s != nil && !slices.Contains(s.takers, p) {
+			s.takers = append(s.takers, p)
+		}
+		return
+	}
+	c.noters[key] = nil // unless it can be told there
+	if c.refuse(f, in) {
+		return
+	}
+	pl := planner{in: in}
+	slot := pl.arg(a.Arg, captureType(a.Type), a.LenArg, maxAttrBytes, "attribute "+a.Key)
+	c.warnings.add(pl.missing...)
+	if slot == engine.None {
+		return
+	}
+	s := newSite(p, probe.Point)
+	s.over, s.takers = []*pair{}, []*pair{p}
+	s.Notes = []engine.Note{{Number: n, Attr: attrOf(a, slot, in)}}
+	s.Marker = stream.Marker{Provider: in.Provider, Probe: in.Name, Path: f.path, Offset: in.Offset}
+	c.noters[key] = s
+	if c.resets[key.resetSite] == nil {
+		c.resets[key.resetSite] = s
+	}
+	f.plan = append(f.plan, probe.Site{
+		ID: c.register(s), Arch: f.elf.Arch, Location: in.Location,
+		Offset: in.Offset, RefCtr: in.RefCtr, Effect: probe.Point, Lane: probe.NoLane, Captures: pl.captures,
+	})
+}
