@@ -19,7 +19,6 @@ import (
 
 	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/session"
-	"github.com/phasetrace/phasetrace/internal/usdt"
 )
 
 // traceOptions are the flags of trace, run and demo, as given.
@@ -27,7 +26,7 @@ type traceOptions struct {
 	pids        []string
 	follow      bool
 	noWait      bool
-	pairs       []string
+	pairs       pairOptions
 	libraries   []string
 	duration    time.Duration
 	outputs     []string
@@ -67,7 +66,7 @@ func (o *traceOptions) register(f *pflag.FlagSet, which int) {
 		f.BoolVar(&o.noWait, "no-wait", false, "end at once if a process has no markers yet, instead of waiting for libraries that it loads")
 	}
 	f.BoolVarP(&o.follow, "follow", "f", false, "trace children too, from their first instruction")
-	f.StringArrayVar(&o.pairs, "pair", nil, "trace the markers of `SPEC` instead of the default choice, with + in front in addition to it: [+]PROVIDER:ENTER/EXIT[,EXIT…][;name=…][;attr.KEY=argN[:TYPE]][;exit.attr.KEY=argN[:TYPE]][;lane=NAME][;key=argN[+argM][/argN[+argM]]][;reentrant=false]; repeatable")
+	o.pairs.register(f)
 	f.BoolVar(&o.noArguments, "no-arguments", false, "do not show the integer arguments of markers that were paired by their names")
 	f.StringArrayVar(&o.libraries, "library", nil, "`FILE` with markers that the program has not loaded yet; repeatable")
 	f.DurationVarP(&o.duration, "duration", "d", 0, "stop after `TIME`, such as 10s")
@@ -138,15 +137,9 @@ func (o *traceOptions) parsePIDs(*session.Config) error {
 	return nil
 }
 
-func (o *traceOptions) parsePairs(out *session.Config) error {
-	for _, text := range o.pairs {
-		p, err := usdt.ParsePair(text)
-		if err != nil {
-			return usageError("--pair: %w", err)
-		}
-		out.Pairs = append(out.Pairs, p)
-	}
-	return nil
+func (o *traceOptions) parsePairs(out *session.Config) (err error) {
+	out.Pairs, err = o.pairs.parse()
+	return err
 }
 
 // parseWords checks the flags that take one of a few words.

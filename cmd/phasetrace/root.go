@@ -124,7 +124,7 @@ func newRoot(s *streams) *cobra.Command {
 		},
 	}
 	o.register(root.Flags(), traceFlags)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &statusError{statusUsage, err} })
+	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(newTrace(s), newRun(s), newDemo(s), newDemoProgram(), newList(s), newDoctor(s), newVersion(s))
 	return root
 }

@@ -98,7 +98,8 @@ func (o *traceOptions) run(ctx context.Context, cfg session.Config, command *pro
 	if err := o.add(ctx, traced, command, cfg.Message); err != nil {
 		return nil, err
 	}
-	return traced.Run(ctx)
+	sum, err = traced.Run(ctx)
+	return sum, advise(err)
 }
 
 // add adds the targets. Some may have nothing to trace, but not all.

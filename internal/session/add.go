@@ -106,8 +106,15 @@ func (w *watcher) mayComeLater(v *view) bool {
 }
 
 func (w *watcher) noMarkers(l *looked) error {
+	var lacks []string
+	for _, p := range w.cfg.Pairs {
+		if why := w.plan.asked.why[p.String()]; why != "" {
+			lacks = append(lacks, fmt.Sprintf("pair %s: %s", p, why))
+		}
+	}
 	return &NoMarkersError{
 		Files: l.names, Skipped: l.skipped, Pairs: w.cfg.Pairs, Refused: w.plan.refused, LeftOff: w.plan.leftOff(l.open),
+		Why: lacks,
 	}
 }
 

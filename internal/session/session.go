@@ -155,6 +155,9 @@ func (s *Session) begin() error {
 	if w.tracer == nil {
 		return fmt.Errorf("%w: no target was added", ErrNoMarkers)
 	}
+	if err := w.outlook().unknownNames(); err != nil {
+		return err
+	}
 	if names := w.postponed.paths(); w.count.sites+w.count.postponed == 0 && len(names) > 0 {
 		return fmt.Errorf("attach: %s: somebody has it open for writing, so it may change: close it first", list(names))
 	}

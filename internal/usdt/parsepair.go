@@ -303,8 +303,12 @@ func parseArgIndex(s string) (int, error) {
 
 // String returns the pair in the --pair grammar with all its options, so that
 // ParsePair returns the same pair again. The grammar cannot express a marker's
-// token, rank and JSON attributes, an origin or a remedy.
+// token, rank and JSON attributes, an origin or a remedy. Of what stands for pairs by
+// name it is the name, quoted.
 func (p PairSpec) String() string {
+	if p.Named {
+		return strconv.Quote(p.Name)
+	}
 	var b strings.Builder
 	if p.Added {
 		b.WriteByte('+')
