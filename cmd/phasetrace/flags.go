@@ -44,6 +44,7 @@ type traceOptions struct {
 	aggregate   bool
 	unsafeNops  bool
 	noArguments bool
+	unhit       bool
 	command     []string
 	shared      bool  // the command writes to where JSON lines are written
 	targets     []int // pids, parsed
@@ -79,6 +80,7 @@ func (o *traceOptions) register(f *pflag.FlagSet, which int) {
 	f.DurationVar(&o.gpuInterval, "gpu-interval", 0, "`TIME` between reads of GPU memory while no phase boundary happens (default 100ms)")
 	f.StringVar(&o.onViolation, "on-violation", "unwind", "`POLICY` when nesting is violated: unwind the stack, or reject the exit")
 	f.BoolVar(&o.aggregate, "aggregate", false, "count phases in the kernel, for phases too frequent to record, and show only the summary")
+	f.BoolVar(&o.unhit, "unhit", false, "list in the summary the sites that were attached and never hit")
 	f.BoolVar(&o.strict, "strict", false, "exit with 3 when nesting was violated, with 4 when records were lost or not written")
 	f.StringVar(&o.readyFile, "ready-file", "", "`FILE` to create once every probe is attached; it must not exist, unless it is empty or left from an earlier trace")
 	f.StringVar(&o.ringSize, "ring-size", "", fmt.Sprintf("`SIZE` of all CPUs' ring buffers together, such as 64M (default %dM, more on machines with many CPUs)", loader.DefaultRingBytes>>20))
