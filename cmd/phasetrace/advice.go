@@ -26,6 +26,8 @@ func advise(err error) error {
 		return fmt.Errorf("--also, --only: %w (\"phasetrace list\" names the pairs; one of a library that is loaded later: --library FILE)", err)
 	case errors.As(err, &library):
 		return fmt.Errorf("--library: %w", err)
+	case errors.As(err, &none) && none.Children > 0:
+		return fmt.Errorf("%w: %s: add -f", err, childrenHave(none.Children))
 	case errors.As(err, &none) && none.Refused > 0:
 		return fmt.Errorf("%w (\"phasetrace doctor -p PID\" explains; --unsafe-nops attaches all the same)", err)
 	case errors.As(err, &none) && len(none.LeftOff) > 0:
@@ -36,6 +38,13 @@ func advise(err error) error {
 		return fmt.Errorf("--aggregate: %w: they may change threads, and each thread counts for itself; leave out key= or trace without --aggregate", err)
 	}
 	return err
+}
+
+func childrenHave(n int) string {
+	if n == 1 {
+		return "1 child has markers"
+	}
+	return fmt.Sprintf("%d children have markers", n)
 }
 
 // listAdvice is what a listing says about this command line.

@@ -30,6 +30,8 @@ type NoMarkersError struct {
 	Refused int
 	LeftOff []usdt.PairSpec // pairs that are there, and traced only when they are asked for
 	Why     []string        // what Pairs lack, in their order
+	// Children are those of the target that have what it lacks.
+	Children int
 }
 
 // Error names what was looked at.

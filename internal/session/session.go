@@ -181,6 +181,8 @@ func (s *Session) begin() error {
 			return err
 		}
 	}
+	w.lookForChildren()
+	w.report.flush()
 	s.tellSampler()
 	return w.letGo()
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/phasetrace/phasetrace/internal/event"
 	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/process"
+	"github.com/phasetrace/phasetrace/internal/stream"
 )
 
 // watcher has processes looked at, attached to and released. None of it happens
@@ -27,16 +28,17 @@ type watcher struct {
 	cancel context.CancelFunc
 	inbox  inbox
 
-	report    *reporter
-	files     *files
-	looker    *looker
-	plan      *plan
-	targets   *targets
-	guards    *guards
-	postponed *postponed
-	count     attachedCount
-	spawned   []*process.Spawned // that wait for Run
-	left      atomic.Bool        // the kernel has not removed all probes; the guards stay
+	report     *reporter
+	files      *files
+	looker     *looker
+	plan       *plan
+	targets    *targets
+	guards     *guards
+	postponed  *postponed
+	count      attachedCount
+	spawned    []*process.Spawned // that wait for Run
+	childNotes []stream.Note      // about children of targets that have ended
+	left       atomic.Bool        // the kernel has not removed all probes; the guards stay
 
 	// The rest is nil until there is something to attach to, or to wait for.
 	tracer   *loader.Tracer
@@ -177,7 +179,19 @@ func (w *watcher) sweep() {
 	}
 	w.releaser.releaseIdle()
 	w.targets.tellForks(w.report)
+	w.lookForChildren()
 	w.report.flush()
+}
+
+// lookForChildren looks for children of the targets that are not traced.
+func (w *watcher) lookForChildren() {
+	if w.cfg.Follow {
+		return
+	}
+	o := w.offspring()
+	for _, t := range w.targets.inOrder() {
+		o.look(w.ctx, t)
+	}
 }
 
 // gone lets go of a process that is over and of what it alone used.
@@ -187,6 +201,9 @@ func (w *watcher) gone(e ending) {
 		return // or its id is another process's by now
 	}
 	w.targets.tellForks(w.report) // a zombie still knows
+	if n, ok := w.offspring().note(t); ok && len(w.childNotes) < maxWarnings {
+		w.childNotes = append(w.childNotes, n)
+	}
 	delete(w.targets.byPID, e.pid)
 	t.counters.end(&w.report.shortfall)
 	w.releaser.release(t)
