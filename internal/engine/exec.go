@@ -33,8 +33,8 @@ func (l *lives) exec(ev *event.Exec) {
 		}
 	}
 	l.emit.started(p)
-	p.change(func(id *stream.Process) { id.Comm, id.Exe = l.tasks.names.of(ev.Who.Comm), "" })
-	p.inherited = false
+	p.change(func(id *stream.Process) { id.Comm, id.Exe, id.Title = l.tasks.names.of(ev.Who.Comm), "", "" })
+	p.inherited, p.ran = false, ev.Time
 	p.started = &stream.ProcessChange{Time: ev.Time, Started: true, Exec: true}
 	if survivor != nil {
 		l.outlive(survivor, ev)

@@ -27,7 +27,7 @@ func (w *watcher) attachedMessage() string {
 	o := w.outlook()
 	var attached, waiting []string
 	for _, p := range w.core.processes() {
-		who := fmt.Sprintf("%s (pid %d)", p.Comm, p.PID)
+		who := fmt.Sprintf("%s (pid %d)", cmp.Or(p.Title, p.Comm), p.PID)
 		if t := w.targets.byPID[p.PID]; t != nil && o.tracesAny(t) {
 			attached = append(attached, who)
 		} else {

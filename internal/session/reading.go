@@ -147,6 +147,7 @@ func (s *Session) close(reason string, now int64) (*stream.Summary, error) {
 	if lostErr == nil {
 		c.engine.Reconcile(lost, now)
 	}
+	c.takeTitles(now)
 	c.endProcesses(now)
 	c.engine.Finish(now)
 	c.engine.End()

@@ -95,7 +95,7 @@ func (q *waiting) write(record stream.Record) {
 	if q.err == nil {
 		q.note(q.sink.Record(record))
 	}
-	if p, ok := record.(*stream.ProcessChange); ok && q.gpu != nil && !p.Started {
+	if p, ok := record.(*stream.ProcessChange); ok && q.gpu != nil && !p.Started && !p.Titled {
 		q.gpu.corr.ForgetProcess(p.Process.HostPID)
 	}
 }

@@ -127,8 +127,10 @@ const sweepInterval = time.Second
 
 // run works until stop; it owns nothing that outlives it.
 func (w *watcher) run(stop <-chan struct{}) {
-	ticker := time.NewTicker(sweepInterval)
+	ticker, titles := time.NewTicker(sweepInterval), time.NewTicker(titleInterval)
 	defer ticker.Stop()
+	defer titles.Stop()
+	reader := titleReader{core: w.core}
 	for {
 		select {
 		case <-stop:
@@ -141,6 +143,8 @@ func (w *watcher) run(stop <-chan struct{}) {
 				}
 				w.mu.Unlock()
 			}
+		case <-titles.C:
+			reader.read(w.ctx)
 		case <-ticker.C:
 			w.mu.Lock()
 			w.sweep()
