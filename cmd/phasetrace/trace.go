@@ -87,7 +87,17 @@ func trace(ctx context.Context, o *traceOptions, s *streams) error {
 // run traces the targets and the command, if there is one, to the end of the
 // session.
 func (o *traceOptions) run(ctx context.Context, cfg session.Config, command *process.Spawned, s *streams) (sum *stream.Summary, err error) {
-	traced, err := session.Open(cfg)
+	requests, stop := o.snapshots(s)
+	defer stop()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var traced *session.Session
+	attached := cfg.Attached
+	cfg.Attached = func(a session.Attached) error {
+		go o.showSnapshots(ctx, traced, requests, s)
+		return attached(a)
+	}
+	traced, err = session.Open(cfg)
 	if err != nil {
 		return nil, advise(err)
 	}

@@ -149,10 +149,12 @@ func (s *Session) close(reason string, now int64) (*stream.Summary, error) {
 	}
 	c.takeTitles(now)
 	c.endProcesses(now)
+	open, total := c.engine.Open(stream.MaxOpen)
 	c.engine.Finish(now)
 	c.engine.End()
 	c.out.advance(now, now, true)
 	sum, err := s.summary(reason, now)
+	sum.Open, sum.OpenTotal = open, total
 	return sum, errors.Join(lostErr, err)
 }
 

@@ -120,7 +120,11 @@ func (s *Session) Close() error {
 func (s *Session) Snapshot() *stream.Summary {
 	s.core.mu.Lock()
 	defer s.core.mu.Unlock()
+	s.core.engine.Begin()
+	open, total := s.core.engine.Open(stream.MaxOpen)
+	s.core.engine.End()
 	sum, _ := s.summary("", clock.Monotonic())
+	sum.Open, sum.OpenTotal = open, total
 	return sum
 }
 

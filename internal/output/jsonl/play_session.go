@@ -197,7 +197,7 @@ var endFields = newObject(slices.Concat(headFields(
 	}},
 	missingField(func(p *player) *stream.Counts { return &p.summary.Dropped }),
 	field{"violations", need, func(p *player) { p.object(violationsFields) }},
-), phaseListFields, findingFields, []field{
+), phaseListFields, openFields, findingFields, []field{
 	devicesField(func(p *player) *[]gpu.Device { return &p.summary.Devices }),
 	{"gpu_status", need, func(p *player) { p.summary.GPUStatus = p.stringOrNull() }},
 	sumField("gpu_samples", func(s *stream.Summary) *uint64 { return &s.GPUSamples }),

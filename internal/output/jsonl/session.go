@@ -101,7 +101,8 @@ func (s *Sink) End(r *stream.Summary) error {
 	for i := range r.Paths {
 		l = comma(s.phase(l, &r.Paths[i]), i, len(r.Paths))
 	}
-	l = findings(append(l, ']'), r)
+	l = s.openPhases(append(l, ']'), r)
+	l = findings(l, r)
 	l = s.devices(l, r.Devices, r.GPUStatus)
 	l = l.count(`,"gpu_samples":`, r.GPUSamples)
 	l = append(l, `,"gpu_peaks":[`...)
@@ -163,6 +164,26 @@ func (s *Sink) phase(l line, p *stream.PathStats) line {
 		l = l.count(`,"change_scopes":`, g.Changes)
 		l = append(l.bytes(`,"peak_used_bytes":`, g.Peak), '}')
 		l = comma(l, i, len(p.GPU))
+	}
+	return append(l, `]}`...)
+}
+
+// openPhases appends what was open at the end.
+func (s *Sink) openPhases(l line, r *stream.Summary) line {
+	l = l.count(`,"open_phases":{"total":`, r.OpenTotal)
+	l = append(l, `,"longest":[`...)
+	for i := range r.Open {
+		o := &r.Open[i]
+		l = s.path(l, `{"path":`, o.Path)
+		l = s.scope(l, `,"scope_id":`, o.SessionID, o.Scope)
+		l = l.textOrNull(`,"lane":`, o.Lane)
+		l = s.where(l, o.Thread)
+		l = l.integer(`,"start_monotonic_ns":`, o.Since)
+		l = l.integer(`,"open_ns":`, r.Time-o.Since)
+		if len(o.Attributes) > 0 {
+			l = appendObject(append(l, `,"attributes":`...), o.Attributes)
+		}
+		l = comma(append(l, '}'), i, len(r.Open))
 	}
 	return append(l, `]}`...)
 }

@@ -74,6 +74,7 @@ func Append(dst []byte, s *stream.Summary, o Options) []byte {
 	p := &printer{o: o.withDefaults(), s: s, colour: human.Palette(o.Colour)}
 	p.head()
 	p.phases()
+	p.open()
 	p.gpus()
 	p.violations()
 	p.losses()
@@ -127,6 +128,9 @@ func (p *printer) head() {
 	p.printf("%s %s: %s", p.colour.Paint(human.Bold, "session"), text(s.SessionID), human.Duration(s.Elapsed))
 	if s.EndReason != "" {
 		p.printf(", ended by %s", text(strings.ReplaceAll(s.EndReason, "_", " ")))
+	}
+	if s.EndReason == "" {
+		p.printf(" so far")
 	}
 	p.printf("\n%s of %s", human.Plural(s.Boundaries, "boundary"), human.Plural(s.Received, "record"))
 	if s.Synthetic > 0 {
