@@ -24,6 +24,7 @@ import (
 // traceOptions are the flags of trace, run and demo, as given.
 type traceOptions struct {
 	pids        []string
+	executables []string
 	follow      bool
 	noWait      bool
 	pairs       pairOptions
@@ -46,8 +47,9 @@ type traceOptions struct {
 	noArguments bool
 	unhit       bool
 	command     []string
-	shared      bool  // the command writes to where JSON lines are written
-	targets     []int // pids, parsed
+	shared      bool     // the command writes to where JSON lines are written
+	targets     []int    // pids, parsed
+	ran         []string // what these run, as far as that is known
 }
 
 func newTraceOptions() *traceOptions { return &traceOptions{} }
@@ -64,6 +66,7 @@ func (o *traceOptions) register(f *pflag.FlagSet, which int) {
 		f.StringArrayVarP(&o.pids, "pid", "p", nil, "trace process `PID`; repeatable")
 	}
 	if which == traceFlags {
+		f.StringArrayVar(&o.executables, "exe", nil, "trace every process that runs the program `FILE`, with its children, also those that start later; repeatable")
 		f.BoolVar(&o.noWait, "no-wait", false, "end at once if a process has no markers yet, instead of waiting for libraries that it loads")
 	}
 	f.BoolVarP(&o.follow, "follow", "f", false, "trace children too, from their first instruction")
@@ -121,7 +124,7 @@ func (o *traceOptions) parse() (session.Config, error) {
 	return out, nil
 }
 
-func (o *traceOptions) parsePIDs(*session.Config) error {
+func (o *traceOptions) parsePIDs(out *session.Config) error {
 	for _, word := range o.pids {
 		for part := range strings.SplitSeq(word, ",") {
 			pid, err := strconv.Atoi(part)
@@ -133,8 +136,11 @@ func (o *traceOptions) parsePIDs(*session.Config) error {
 			}
 		}
 	}
-	if len(o.targets) == 0 && len(o.command) == 0 {
-		return usageError("nothing to trace: give a process with -p PID, or a command with \"phasetrace run -- CMD\"")
+	if err := o.parseExecutables(out); err != nil {
+		return err
+	}
+	if len(o.targets) == 0 && len(o.command) == 0 && len(o.executables) == 0 {
+		return usageError("nothing to trace: give a process with -p PID, a program with --exe FILE, or a command with \"phasetrace run -- CMD\"")
 	}
 	return nil
 }

@@ -78,6 +78,7 @@ func trace(ctx context.Context, o *traceOptions, s *streams) error {
 		return &statusError{statusFailed, err}
 	}
 	err = errors.Join(err, out.finish(sum))
+	o.sayRestart(sum, opts.Message)
 	if command != nil && sum.EndReason != "target_exit" {
 		passOn(caught(), command, opts.Message)
 	}
@@ -108,6 +109,10 @@ func (o *traceOptions) run(ctx context.Context, cfg session.Config, command *pro
 	if err := o.add(ctx, traced, command, cfg.Message); err != nil {
 		return nil, err
 	}
+	if err := o.addExecutables(ctx, traced, cfg.Message); err != nil {
+		return nil, err
+	}
+	o.noteExecutables()
 	sum, err = traced.Run(ctx)
 	return sum, advise(err)
 }
@@ -131,7 +136,7 @@ func (o *traceOptions) add(ctx context.Context, s *session.Session, command *pro
 			blank = append(blank, fmt.Errorf("process %d: %w", t.PID, advise(err)))
 		}
 	}
-	if len(blank) == len(targets) {
+	if len(blank) == len(targets) && len(o.executables) == 0 {
 		return errors.Join(blank...)
 	}
 	for _, err := range blank {

@@ -41,6 +41,9 @@ func (s *Session) loop(ctx context.Context) (reason string, err error) {
 
 // over reports whether no target is left.
 func (s *Session) over() bool {
+	if len(s.cfg.Executables) > 0 {
+		return false // the next may start at any time
+	}
 	users, all := s.core.left()
 	return users == 0 && (all == 0 || !s.cfg.Follow)
 }

@@ -64,6 +64,11 @@ func Open(cfg Config) (*Session, error) {
 		}
 	}
 	s.watcher = newWatcher(&s.cfg, c, s.mode)
+	wanted, err := newWanted(&s.cfg)
+	if err != nil {
+		return nil, err
+	}
+	s.watcher.wanted = wanted
 	s.describer.describe = s.watcher.looker.describe
 	if err := s.watcher.looker.pin(); err != nil {
 		return nil, err

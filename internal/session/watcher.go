@@ -37,8 +37,9 @@ type watcher struct {
 	postponed  *postponed
 	count      attachedCount
 	spawned    []*process.Spawned // that wait for Run
-	childNotes []stream.Note      // about children of targets that have ended
-	left       atomic.Bool        // the kernel has not removed all probes; the guards stay
+	wanted     *wanted
+	childNotes []stream.Note // about children of targets that have ended
+	left       atomic.Bool   // the kernel has not removed all probes; the guards stay
 
 	// The rest is nil until there is something to attach to, or to wait for.
 	tracer   *loader.Tracer
@@ -73,6 +74,7 @@ func (w *watcher) load() error {
 	}
 	opts := loader.Options{
 		RingBytes: w.cfg.RingBytes, AllProcesses: w.cfg.Follow, FollowForks: w.cfg.Follow, Without: w.cfg.Without,
+		Executables: len(w.cfg.Executables) > 0,
 	}
 	if w.cfg.GPU != nil {
 		opts.WakeInterval = gpuWakeInterval
@@ -117,6 +119,7 @@ func (w *watcher) wire(t *loader.Tracer) {
 		ctx: w.ctx, core: w.core, plan: w.plan, tracer: t, report: w.report, targets: w.targets, executables: known,
 		looker: w.looker, holds: w.holds, settler: w.settler, attacher: w.attacher, releaser: w.releaser,
 		missed: &missed{plan: w.plan, files: w.files, targets: w.targets, report: w.report}, postponed: w.postponed, post: post,
+		wanted: w.wanted,
 	}
 	w.postponed.look = w.follower.followPending
 }
@@ -184,6 +187,7 @@ func (w *watcher) sweep() {
 	w.releaser.releaseIdle()
 	w.targets.tellForks(w.report)
 	w.lookForChildren()
+	w.lookForRunning()
 	w.report.flush()
 }
 
