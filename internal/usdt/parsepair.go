@@ -29,7 +29,7 @@ const pairForm = "[+]PROVIDER:ENTER/EXIT[,EXIT…][;OPTION…]"
 //
 // With + the pair is added to the default choice instead of replacing it. TYPE is
 // int (the default), uint, hex, str or str(argM). The value of name is literal
-// unless it has the form argN[:TYPE]; without one, the phase is named after the
+// unless it has the form argN:str or argN:str(argM); without one, the phase is named after the
 // enter probe, as in [ByRule]. A key is one argument or several; those after the
 // slash are the exit's, where they are others than the enter's. The error quotes the part that is wrong
 // and says what is expected instead.
@@ -176,6 +176,9 @@ func (p *PairSpec) setName(value string) error {
 	a, err := parseArgType(value)
 	if err != nil {
 		return fmt.Errorf("option name=%s: %w", shorten(value), err)
+	}
+	if a.Type != TypeStr && a.Type != TypeStrLen {
+		return fmt.Errorf("option name=%s: a name is a string: want name=arg%d:str, or name=arg%d:str(argM)", shorten(value), a.Arg, a.Arg)
 	}
 	a.Key = "name"
 	p.Name, p.NameArg = "", &a
