@@ -10,9 +10,13 @@ import (
 // exec closes what the old program had open. The thread that ran it goes on
 // with the id of the process.
 func (l *lives) exec(ev *event.Exec) {
+	known := l.tasks.process(ev.PID, &ev.Who) != nil
 	p := l.processOf(&ev.Head, &ev.Who)
 	if p == nil {
 		return
+	}
+	if !known {
+		p.started = nil // it comes with this program: told once
 	}
 	survivor := l.tasks.threads[ev.FormerTID]
 	if survivor != nil && (survivor.process != p || survivor.key.StartTime != ev.FormerStart) {

@@ -79,8 +79,15 @@ func TestWantedExecutables(t *testing.T) {
 	for i := range tr.boundaries {
 		phases[tr.boundaries[i].Thread.Process.PID]++
 	}
+	starts := 0
 	for _, c := range tr.processes {
+		if c.Process.PID == second.Pid() && c.Started {
+			starts++
+		}
 		removed = removed || c.Process.PID == stranger.Pid() && c.Removed
+	}
+	if starts != 1 {
+		t.Errorf("the start of process %d is told %d times", second.Pid(), starts)
 	}
 	if phases[first.Pid()] != 6 || phases[second.Pid()] != 6 || phases[stranger.Pid()] != 0 || !removed {
 		t.Errorf("boundaries %v, want 6 of %d and of %d; %d was let go of: %v",
