@@ -3,6 +3,7 @@
 package process
 
 import (
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -68,6 +69,14 @@ func TestTitleOfProcess(t *testing.T) {
 		}
 		if _, err := in.Write([]byte("\n")); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkTitleOf(b *testing.B) {
+	for b.Loop() {
+		if _, err := TitleOf(os.Getpid(), "", ""); err != nil {
+			b.Fatal(err)
 		}
 	}
 }
