@@ -55,7 +55,7 @@ func (l *Listing) why(c *usdt.Choice) string {
 	switch {
 	case !c.OnDemand || l.Advice.Ask == nil:
 		return c.Why
-	case c.Pair.NameArg == nil && l.Advice.AskNamed != nil:
+	case c.Pair.ByName() && l.Advice.AskNamed != nil:
 		return c.Why + "; to trace it, " + l.Advice.AskNamed(c.Pair.Name)
 	}
 	return c.Why + "; to trace it, " + l.Advice.Ask(c.Pair.String())

@@ -51,6 +51,13 @@ func chooseNamed(asked PairSpec, could []Choice, sites []Site) []Choice {
 	return []Choice{{Pair: asked, Why: why, Asked: asked.String()}}
 }
 
+// ByName reports whether a pair is to be asked for by its name. One with a key that a
+// naming rule has guessed is not: somebody has to look at the key, and perhaps give
+// another.
+func (p *PairSpec) ByName() bool {
+	return p.NameArg == nil && p.Name != "" && (p.Origin != OriginRule || !p.Keyed())
+}
+
 func isCalled(p *PairSpec, name string) bool { return p.NameArg == nil && p.Name == name }
 
 // InCatalogue reports whether a pair of a well-known program has a name.

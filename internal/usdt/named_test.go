@@ -82,6 +82,22 @@ func TestNamed(t *testing.T) {
 	}
 }
 
+// Keys that were guessed are shown, to be looked at.
+func TestByName(t *testing.T) {
+	for text, want := range map[string]bool{"p:a/b": true, "p:a/b;name=arg0:str": false, "p:a/b;key=arg0": true} {
+		p, err := ParsePair(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := p.ByName(); got != want {
+			t.Errorf("%s: %v, want %v", text, got, want)
+		}
+		if p.Origin = OriginRule; p.Keyed() && p.ByName() {
+			t.Errorf("%s, by a rule: by its name", text)
+		}
+	}
+}
+
 // A pair that is asked for in full goes before the same one by its name.
 func TestNamedAndInFull(t *testing.T) {
 	sites := names("app:step__start", "app:step__done")
