@@ -28,6 +28,22 @@ int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child
 	return 0;
 }
 
+/* Makes a process a target that runs a wanted executable. */
+static __noinline int take_wanted(struct task_struct *task)
+{
+	__u64 ino = BPF_CORE_READ(task, mm, exe_file, f_inode, i_ino);
+	__u32 tgid = view_tgid(task);
+	__u8 one = 1;
+
+	if (!tgid || !bpf_map_lookup_elem(&wanted, &ino))
+		return 0;
+	if (bpf_map_update_elem(&targets, &tgid, &one, BPF_ANY)) {
+		count_drop(DROP_LIFECYCLE);
+		return 0;
+	}
+	return 1;
+}
+
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(process_exec, struct task_struct *task, int old_pid)
 {
@@ -46,7 +62,7 @@ int BPF_PROG(process_exec, struct task_struct *task, int old_pid)
 		rec.former_start = st->start_time;
 		__builtin_memset(st->lanes, 0, sizeof(st->lanes));
 	}
-	if (!is_target(task))
+	if (!is_target(task) && !(want_executables && take_wanted(task)))
 		return 0;
 	start_objects(task);
 	stamp(&rec, task, RECORD_EXEC);

@@ -25,6 +25,7 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 const volatile __u8 sleepable = 0;	  /* may sleep until memory is present */
 const volatile __u8 filter_processes = 0; /* attached without a PID: look at targets */
 const volatile __u8 follow_forks = 0;
+const volatile __u8 want_executables = 0; /* wanted has some */
 
 #include "ring.h"
 

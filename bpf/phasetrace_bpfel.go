@@ -420,6 +420,7 @@ const (
 	PhasetraceMapRings                   = "rings"
 	PhasetraceMapTargets                 = "targets"
 	PhasetraceMapThreads                 = "threads"
+	PhasetraceMapWanted                  = "wanted"
 	PhasetraceProgAggregateExec          = "aggregate_exec"
 	PhasetraceProgAggregateExit          = "aggregate_exit"
 	PhasetraceProgExchange               = "exchange"
@@ -457,6 +458,7 @@ const (
 	PhasetraceVarUnusedStringSlot        = "unused_string_slot"
 	PhasetraceVarWakeBytes               = "wake_bytes"
 	PhasetraceVarWakeInterval            = "wake_interval"
+	PhasetraceVarWantExecutables         = "want_executables"
 )
 
 // LoadPhasetrace returns the embedded CollectionSpec for Phasetrace.
@@ -539,6 +541,7 @@ type PhasetraceMapSpecs struct {
 	Rings       *ebpf.MapSpec `ebpf:"rings"`
 	Targets     *ebpf.MapSpec `ebpf:"targets"`
 	Threads     *ebpf.MapSpec `ebpf:"threads"`
+	Wanted      *ebpf.MapSpec `ebpf:"wanted"`
 }
 
 // PhasetraceVariableSpecs contains global variables before they are loaded into the kernel.
@@ -569,6 +572,7 @@ type PhasetraceVariableSpecs struct {
 	UnusedStringSlot        *ebpf.VariableSpec `ebpf:"unused_string_slot"`
 	WakeBytes               *ebpf.VariableSpec `ebpf:"wake_bytes"`
 	WakeInterval            *ebpf.VariableSpec `ebpf:"wake_interval"`
+	WantExecutables         *ebpf.VariableSpec `ebpf:"want_executables"`
 }
 
 // PhasetraceObjects contains all objects after they have been loaded into the kernel.
@@ -610,6 +614,7 @@ type PhasetraceMaps struct {
 	Rings       *ebpf.Map `ebpf:"rings"`
 	Targets     *ebpf.Map `ebpf:"targets"`
 	Threads     *ebpf.Map `ebpf:"threads"`
+	Wanted      *ebpf.Map `ebpf:"wanted"`
 }
 
 func (m *PhasetraceMaps) Close() error {
@@ -633,6 +638,7 @@ func (m *PhasetraceMaps) Close() error {
 		m.Rings,
 		m.Targets,
 		m.Threads,
+		m.Wanted,
 	)
 }
 
@@ -664,6 +670,7 @@ type PhasetraceVariables struct {
 	UnusedStringSlot        *ebpf.Variable `ebpf:"unused_string_slot"`
 	WakeBytes               *ebpf.Variable `ebpf:"wake_bytes"`
 	WakeInterval            *ebpf.Variable `ebpf:"wake_interval"`
+	WantExecutables         *ebpf.Variable `ebpf:"want_executables"`
 }
 
 // PhasetracePrograms contains all programs after they have been loaded into the kernel.

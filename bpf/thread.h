@@ -25,6 +25,17 @@ struct {
 	__type(value, __u8);
 } targets SEC(".maps");
 
+/* Inodes of executables of which every process is traced, whoever starts it. File
+ * systems tell user space other device numbers than those that are found here, so
+ * user space has another look at who has come.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 256);
+	__type(key, __u64);
+	__type(value, __u8);
+} wanted SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, DROP_COUNTERS);

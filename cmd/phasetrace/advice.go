@@ -20,9 +20,14 @@ import (
 func advise(err error) error {
 	var none *session.NoMarkersError
 	var library *session.LibraryError
+	var name *session.UnknownNameError
 	switch {
+	case errors.As(err, &name):
+		return fmt.Errorf("--also, --only: %w (\"phasetrace list\" names the pairs; one of a library that is loaded later: --library FILE)", err)
 	case errors.As(err, &library):
 		return fmt.Errorf("--library: %w", err)
+	case errors.As(err, &none) && none.Children > 0:
+		return fmt.Errorf("%w: %s: add -f", err, childrenHave(none.Children))
 	case errors.As(err, &none) && none.Refused > 0:
 		return fmt.Errorf("%w (\"phasetrace doctor -p PID\" explains; --unsafe-nops attaches all the same)", err)
 	case errors.As(err, &none) && len(none.LeftOff) > 0:
@@ -35,11 +40,29 @@ func advise(err error) error {
 	return err
 }
 
+func childrenHave(n int) string {
+	if n == 1 {
+		return "1 child has markers"
+	}
+	return fmt.Sprintf("%d children have markers", n)
+}
+
 // listAdvice is what a listing says about this command line.
 var listAdvice = inspect.Advice{
-	Ask:  func(pair string) string { return "--pair '" + pair + "'" },
-	Join: "--pair PROVIDER:ENTER/EXIT",
-	Rest: "--json has them",
+	Ask:      func(pair string) string { return "--pair '" + pair + "'" },
+	AskNamed: func(name string) string { return "--also " + quoted(name) },
+	Join:     "--pair PROVIDER:ENTER/EXIT",
+	Rest:     "--json has them",
+}
+
+// quoted is a word as a shell takes it.
+func quoted(word string) string {
+	if word != "" && !strings.ContainsFunc(word, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("_-.,:/", r)
+	}) {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
 // doctorAdvice says how to follow doctor's advice.
@@ -111,7 +134,11 @@ func offByDefault(pairs []usdt.PairSpec) string {
 	}
 	fmt.Fprintf(&b, "%s %s off by default:", human.Plural(uint64(len(pairs)), "pair"), verb)
 	for _, p := range pairs[:min(len(pairs), maxAdvised)] {
-		fmt.Fprintf(&b, " --pair '%v'", p)
+		if p.ByName() {
+			b.WriteString(" --also " + quoted(p.Name))
+		} else {
+			fmt.Fprintf(&b, " --pair '%v'", p)
+		}
 	}
 	if n := len(pairs) - maxAdvised; n > 0 {
 		fmt.Fprintf(&b, " and %d more, which \"phasetrace list\" shows", n)

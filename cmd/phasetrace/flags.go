@@ -21,15 +21,15 @@ import (
 
 	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/session"
-	"github.com/phasetrace/phasetrace/internal/usdt"
 )
 
 // traceOptions are the flags of trace, run and demo, as given.
 type traceOptions struct {
 	pids        []string
+	executables []string
 	follow      bool
 	noWait      bool
-	pairs       []string
+	pairs       pairOptions
 	libraries   []string
 	duration    time.Duration
 	outputs     []string
@@ -51,9 +51,11 @@ type traceOptions struct {
 	filter      filter.Filter // of the two, parsed
 	unsafeNops  bool
 	noArguments bool
+	unhit       bool
 	command     []string
-	shared      bool  // the command writes to where JSON lines are written
-	targets     []int // pids, parsed
+	shared      bool     // the command writes to where JSON lines are written
+	targets     []int    // pids, parsed
+	ran         []string // what these run, as far as that is known
 }
 
 func newTraceOptions() *traceOptions { return &traceOptions{} }
@@ -70,10 +72,11 @@ func (o *traceOptions) register(f *pflag.FlagSet, which int) {
 		f.StringArrayVarP(&o.pids, "pid", "p", nil, "trace process `PID`; repeatable")
 	}
 	if which == traceFlags {
+		f.StringArrayVar(&o.executables, "exe", nil, "trace every process that runs the program `FILE`, with its children, also those that start later; repeatable")
 		f.BoolVar(&o.noWait, "no-wait", false, "end at once if a process has no markers yet, instead of waiting for libraries that it loads")
 	}
 	f.BoolVarP(&o.follow, "follow", "f", false, "trace children too, from their first instruction")
-	f.StringArrayVar(&o.pairs, "pair", nil, "trace the markers of `SPEC` instead of the default choice, with + in front in addition to it: [+]PROVIDER:ENTER/EXIT[,EXIT…][;name=…][;[outer.]attr.KEY=[PROBE.]argN[:TYPE]][;exit.attr.KEY=argN[:TYPE]][;lane=NAME][;key=argN[+argM][/argN[+argM]]][;reentrant=false][;reset=PROBE[,PROBE…]][;stale=failed]; repeatable")
+	o.pairs.register(f)
 	f.BoolVar(&o.noArguments, "no-arguments", false, "do not show the integer arguments of markers that were paired by their names")
 	f.StringArrayVar(&o.libraries, "library", nil, "`FILE` with markers that the program has not loaded yet; repeatable")
 	f.DurationVarP(&o.duration, "duration", "d", 0, "stop after `TIME`, such as 10s")
@@ -89,6 +92,7 @@ func (o *traceOptions) register(f *pflag.FlagSet, which int) {
 	f.StringVar(&o.by, "by", "", "also add the figures up by `WHAT`: rank, process, thread, sql for statements without their literals, or attr.KEY for the values of an attribute")
 	f.StringArrayVar(&o.where, "where", nil, "write only the boundaries that meet `EXPR`, such as 'process~autovacuum && duration>10ms'; the figures stay those of all. Fields: process, thread, phase, path, rank, pid, tid, duration, attr.KEY; operators: = != ~ (contains) !~ < <= > >=; repeatable, all must hold")
 	f.DurationVar(&o.minDuration, "min-duration", 0, "write only the exits of phases that took `TIME` or longer, as --where 'duration>=TIME' does")
+	f.BoolVar(&o.unhit, "unhit", false, "list in the summary the sites that were attached and never hit")
 	f.BoolVar(&o.strict, "strict", false, "exit with 3 when nesting was violated, with 4 when records were lost or not written")
 	f.StringVar(&o.readyFile, "ready-file", "", "`FILE` to create once every probe is attached; it must not exist, unless it is empty or left from an earlier trace")
 	f.StringVar(&o.ringSize, "ring-size", "", fmt.Sprintf("`SIZE` of all CPUs' ring buffers together, such as 64M (default %dM, more on machines with many CPUs)", loader.DefaultRingBytes>>20))
@@ -129,7 +133,7 @@ func (o *traceOptions) parse() (session.Config, error) {
 	return out, nil
 }
 
-func (o *traceOptions) parsePIDs(*session.Config) error {
+func (o *traceOptions) parsePIDs(out *session.Config) error {
 	for _, word := range o.pids {
 		for part := range strings.SplitSeq(word, ",") {
 			pid, err := strconv.Atoi(part)
@@ -141,21 +145,18 @@ func (o *traceOptions) parsePIDs(*session.Config) error {
 			}
 		}
 	}
-	if len(o.targets) == 0 && len(o.command) == 0 {
-		return usageError("nothing to trace: give a process with -p PID, or a command with \"phasetrace run -- CMD\"")
+	if err := o.parseExecutables(out); err != nil {
+		return err
+	}
+	if len(o.targets) == 0 && len(o.command) == 0 && len(o.executables) == 0 {
+		return usageError("nothing to trace: give a process with -p PID, a program with --exe FILE, or a command with \"phasetrace run -- CMD\"")
 	}
 	return nil
 }
 
-func (o *traceOptions) parsePairs(out *session.Config) error {
-	for _, text := range o.pairs {
-		p, err := usdt.ParsePair(text)
-		if err != nil {
-			return usageError("--pair: %w", err)
-		}
-		out.Pairs = append(out.Pairs, p)
-	}
-	return nil
+func (o *traceOptions) parsePairs(out *session.Config) (err error) {
+	out.Pairs, err = o.pairs.parse()
+	return err
 }
 
 // parseWords checks the flags that take one of a few words.

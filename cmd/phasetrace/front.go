@@ -21,6 +21,8 @@ var (
 	ending = []os.Signal{os.Interrupt, unix.SIGTERM}
 	// forCommand are those that are meant for the command of run.
 	forCommand = []os.Signal{unix.SIGHUP, unix.SIGUSR1, unix.SIGUSR2}
+	// forSnapshot asks for a snapshot, where there is no command.
+	forSnapshot = unix.SIGUSR1
 )
 
 // front lets a second process trace and waits for it, but not for what the kernel
@@ -33,6 +35,8 @@ func (o *traceOptions) front(say func(string)) (done bool, err error) {
 	}}
 	if len(o.command) > 0 {
 		f.Forward = forCommand
+	} else {
+		f.Tell = []os.Signal{forSnapshot}
 	}
 	status, err := f.Run()
 	killed := new(apart.Killed)

@@ -20,7 +20,7 @@ import (
 // listOptions are the flags of list, as given.
 type listOptions struct {
 	pid       int
-	pairs     []string
+	pairs     pairOptions
 	json      bool
 	pairsOnly bool
 }
@@ -42,7 +42,9 @@ program had loaded them all. Files need no privileges.`,
 	f := cmd.Flags()
 	f.IntVarP(&o.pid, "pid", "p", 0, "look at the files of process `PID`")
 	f.BoolVar(&o.pairsOnly, "pairs", false, "only the pairs, not every site")
-	f.StringArrayVar(&o.pairs, "pair", nil, "show what a trace with --pair `SPEC` would take; repeatable")
+	f.StringArrayVar(&o.pairs.also, "also", nil, "show what a trace with --also `NAME` would take; repeatable")
+	f.StringArrayVar(&o.pairs.only, "only", nil, "show what a trace with --only `NAME` would take; repeatable")
+	f.StringArrayVar(&o.pairs.specs, "pair", nil, "show what a trace with --pair `SPEC` would take; repeatable")
 	f.BoolVar(&o.json, "json", false, "write JSON")
 	f.SortFlags = false
 	return cmd
@@ -57,18 +59,19 @@ func list(byPID bool, o *listOptions, files []string, s *streams) error {
 	case !byPID && len(files) == 0:
 		return usageError("nothing to list: give a process with -p PID, or files")
 	}
-	var specs []usdt.PairSpec
-	for _, text := range o.pairs {
-		p, err := usdt.ParsePair(text)
-		if err != nil {
-			return usageError("--pair: %w", err)
-		}
-		specs = append(specs, p)
+	specs, err := o.pairs.parse()
+	if err != nil {
+		return err
 	}
 	defer inspect.BoundMemory()()
 	l, err := look(o.pid, files, specs)
 	if err != nil {
 		return &statusError{statusFailed, err}
+	}
+	for _, c := range l.Choices {
+		if c.Pair.Named {
+			return &statusError{statusFailed, fmt.Errorf("list: pair %s: %s", c.Pair, c.Why)}
+		}
 	}
 	l.Advice = listAdvice
 	l.Judge(loader.NopRewriting().Refuses)

@@ -60,7 +60,7 @@ func TestListRefuses(t *testing.T) {
 		{[]string{"list"}, statusUsage, []string{"-p PID"}},
 		{[]string{"list", "-p", "1", "/bin/sh"}, statusUsage, []string{"not both"}},
 		{[]string{"list", "-p", "0"}, statusUsage, []string{"--pid 0"}},
-		{[]string{"list", "-p", "x"}, statusUsage, []string{"invalid"}},
+		{[]string{"list", "-p", "x"}, statusUsage, []string{`--pid "x": want the number of a process`}},
 		{[]string{"list", "--pair", "nonsense", plain}, statusUsage, []string{"--pair"}},
 		{[]string{"list", "-p", "4194304"}, statusFailed, []string{"4194304", "no such process"}},
 		{[]string{"list", text}, statusFailed, []string{`te\x1b[2Jxt`, "not an ELF file"}},

@@ -51,9 +51,7 @@ type output struct {
 // openOutputs opens what -o and --format ask for, before anything is attached.
 // Where that is a pipe it waits for the reader until ctx ends.
 func openOutputs(ctx context.Context, o *traceOptions, s *streams, say func(string)) (*outputs, error) {
-	out := &outputs{say: say, filter: o.filter, afterOptions: summary.Options{
-		Colour: human.ColourWanted(isTerminal(s.err), os.Getenv), Width: columns(s.err),
-	}}
+	out := &outputs{say: say, filter: o.filter, afterOptions: o.summaryOptions(isTerminal(s.err), columns(s.err))}
 	shows, wants := false, false
 	for _, path := range o.outputPaths() {
 		d, err := o.openOutput(ctx, path, s, say)
@@ -84,7 +82,7 @@ func (o *traceOptions) openOutput(ctx context.Context, path string, s *streams, 
 		d.file, w, width = f, f, f.Columns
 	}
 	onTerminal := d.file == nil && isTerminal(w) || d.file != nil && d.file.IsTerminal()
-	options := summary.Options{Colour: human.ColourWanted(onTerminal, os.Getenv), Width: width()}
+	options := o.summaryOptions(onTerminal, width())
 	var sink stream.Sink
 	switch o.formatOf(path) {
 	case "jsonl":
@@ -98,6 +96,12 @@ func (o *traceOptions) openOutput(ctx context.Context, path string, s *streams, 
 		Name: d.name, Patience: outputPatience, Wait: waiting(ctx, d.name, say),
 	})
 	return d, nil
+}
+
+func (o *traceOptions) summaryOptions(onTerminal bool, width int) summary.Options {
+	return summary.Options{
+		Colour: human.ColourWanted(onTerminal, os.Getenv), Width: width, Unhit: o.unhit, UnhitAdvice: "--unhit lists them",
+	}
 }
 
 const (

@@ -104,6 +104,7 @@ markers into strictly nested phases with real thread ids, and reports the GPU's
 memory at every phase boundary.
 
   sudo phasetrace -p PID             attach and stream until Ctrl-C
+  sudo phasetrace --exe FILE         trace a program by its file, across restarts
   sudo phasetrace run -- CMD ARG…    start a command and trace it from its start
   phasetrace list -p PID             which markers a program has`
 
@@ -124,7 +125,7 @@ func newRoot(s *streams) *cobra.Command {
 		},
 	}
 	o.register(root.Flags(), traceFlags)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &statusError{statusUsage, err} })
+	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(newTrace(s), newRun(s), newDemo(s), newDemoProgram(), newList(s), newDoctor(s), newVersion(s))
 	return root
 }
@@ -142,9 +143,9 @@ func noArguments(cmd *cobra.Command, args []string) error {
 func newTrace(s *streams) *cobra.Command {
 	o := newTraceOptions()
 	cmd := &cobra.Command{
-		Use:     "trace -p PID",
+		Use:     "trace (-p PID | --exe FILE)",
 		Short:   "Attach to running processes and stream their phases",
-		Example: "  sudo phasetrace trace -p 4242\n  sudo phasetrace trace -p 4242 -d 10s -o phases.jsonl",
+		Example: "  sudo phasetrace trace -p 4242\n  sudo phasetrace trace -p 4242 -d 10s -o phases.jsonl\n  sudo phasetrace trace -f -p 4242 --also 'wait for lock'",
 		Args:    noArguments,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return trace(cmd.Context(), o, s) },
 	}

@@ -78,6 +78,7 @@ func trace(ctx context.Context, o *traceOptions, s *streams) error {
 		return &statusError{statusFailed, err}
 	}
 	err = errors.Join(err, out.finish(sum))
+	o.sayRestart(sum, opts.Message)
 	if command != nil && sum.EndReason != "target_exit" {
 		passOn(caught(), command, opts.Message)
 	}
@@ -87,7 +88,17 @@ func trace(ctx context.Context, o *traceOptions, s *streams) error {
 // run traces the targets and the command, if there is one, to the end of the
 // session.
 func (o *traceOptions) run(ctx context.Context, cfg session.Config, command *process.Spawned, s *streams) (sum *stream.Summary, err error) {
-	traced, err := session.Open(cfg)
+	requests, stop := o.snapshots(s)
+	defer stop()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var traced *session.Session
+	attached := cfg.Attached
+	cfg.Attached = func(a session.Attached) error {
+		go o.showSnapshots(ctx, traced, requests, s)
+		return attached(a)
+	}
+	traced, err = session.Open(cfg)
 	if err != nil {
 		return nil, advise(err)
 	}
@@ -98,7 +109,12 @@ func (o *traceOptions) run(ctx context.Context, cfg session.Config, command *pro
 	if err := o.add(ctx, traced, command, cfg.Message); err != nil {
 		return nil, err
 	}
-	return traced.Run(ctx)
+	if err := o.addExecutables(ctx, traced, cfg.Message); err != nil {
+		return nil, err
+	}
+	o.noteExecutables()
+	sum, err = traced.Run(ctx)
+	return sum, advise(err)
 }
 
 // add adds the targets. Some may have nothing to trace, but not all.
@@ -120,7 +136,7 @@ func (o *traceOptions) add(ctx context.Context, s *session.Session, command *pro
 			blank = append(blank, fmt.Errorf("process %d: %w", t.PID, advise(err)))
 		}
 	}
-	if len(blank) == len(targets) {
+	if len(blank) == len(targets) && len(o.executables) == 0 {
 		return errors.Join(blank...)
 	}
 	for _, err := range blank {

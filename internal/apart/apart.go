@@ -31,6 +31,9 @@ import (
 // workerVar tells a process that it is a worker, and the descriptors of its pipes.
 const workerVar = "PHASETRACE_WORKER"
 
+// tellBit marks an order that does not ask the worker to end. No signal is above 64.
+const tellBit = 0x80
+
 // grace is how long the front waits for a worker to end that has told its status.
 const grace = 250 * time.Millisecond
 
@@ -41,6 +44,9 @@ type Front struct {
 	End []os.Signal
 	// Forward are passed on each time.
 	Forward []os.Signal
+	// Tell are passed on to Worker.Told, each time. Unlike Forward they cannot kill a
+	// worker that is not ready for them yet.
+	Tell []os.Signal
 	// Started is called once the worker is there; nil for none.
 	Started func()
 	// Say tells the user something.
@@ -61,7 +67,7 @@ type pipes struct{ orders, status *os.File }
 // no *Killed means that there was none.
 func (f Front) Run() (status int, err error) {
 	signals := make(chan os.Signal, 16) // also those that come before the worker is there
-	signal.Notify(signals, append(f.End, f.Forward...)...)
+	signal.Notify(signals, slices.Concat(f.End, f.Forward, f.Tell)...)
 	defer signal.Stop(signals)
 	cmd, p, err := start()
 	if err != nil {
@@ -102,6 +108,10 @@ func (f Front) Run() (status int, err error) {
 // pass passes a signal on. The second one that asks the worker to end acts as if
 // nobody had caught it.
 func (f Front) pass(sig os.Signal, worker *os.Process, orders *os.File, asked *bool) {
+	if slices.Contains(f.Tell, sig) {
+		_, _ = orders.Write([]byte{byte(sig.(syscall.Signal)) | tellBit}) // it may have ended
+		return
+	}
 	if !slices.Contains(f.End, sig) {
 		_ = worker.Signal(sig)
 		return

@@ -32,7 +32,7 @@ func program(work string) int {
 	w := Inside()
 	if w == nil {
 		f := Front{
-			End: []os.Signal{unix.SIGINT, unix.SIGTERM}, Forward: []os.Signal{unix.SIGUSR1},
+			End: []os.Signal{unix.SIGINT, unix.SIGTERM}, Forward: []os.Signal{unix.SIGUSR1}, Tell: []os.Signal{unix.SIGUSR2},
 			Say: func(m string) { io.WriteString(os.Stderr, m+"\n") },
 		}
 		status, err := f.Run()
@@ -61,6 +61,8 @@ func do(work string, w *Worker) int {
 			select {
 			case sig := <-signals:
 				say("got " + sig.String())
+			case sig := <-w.Told():
+				say("told " + sig.String())
 			case sig := <-w.Asked():
 				say("asked " + sig.String())
 				return 3
@@ -167,6 +169,10 @@ func TestSignals(t *testing.T) {
 	p.expect("ready")
 	p.signal(unix.SIGUSR1)
 	p.expect("got user defined signal 1")
+	for range 2 {
+		p.signal(unix.SIGUSR2)
+		p.expect("told user defined signal 2")
+	}
 	p.signal(unix.SIGTERM)
 	p.expect("asked terminated")
 	p.end(3)

@@ -15,7 +15,7 @@ import (
 // Worker is the way from a worker to its front.
 type Worker struct {
 	orders, status int
-	asked          chan os.Signal
+	asked, told    chan os.Signal
 	settle         atomic.Pointer[func()]
 }
 
@@ -27,7 +27,7 @@ func Inside() *Worker {
 		return nil
 	}
 	os.Unsetenv(workerVar)
-	w := &Worker{asked: make(chan os.Signal, 1)}
+	w := &Worker{asked: make(chan os.Signal, 1), told: make(chan os.Signal, 1)}
 	if _, err := fmt.Sscanf(text, "%d,%d", &w.orders, &w.status); err != nil || !isPipe(w.orders) || !isPipe(w.status) {
 		return nil // somebody else's variable
 	}
@@ -57,6 +57,11 @@ func (w *Worker) listen() {
 			}
 			_ = unix.Kill(unix.Getpid(), unix.SIGKILL)
 			return
+		case b[0]&tellBit != 0:
+			select {
+			case w.told <- syscall.Signal(b[0] &^ tellBit):
+			default: // it has not acted on the last one yet
+			}
 		default:
 			w.asked <- syscall.Signal(b[0])
 		}
@@ -69,6 +74,9 @@ func (w *Worker) Settle(f func()) { w.settle.Store(&f) }
 
 // Asked delivers the signal that asks the worker to end.
 func (w *Worker) Asked() <-chan os.Signal { return w.asked }
+
+// Told delivers the signals of Front.Tell.
+func (w *Worker) Told() <-chan os.Signal { return w.told }
 
 // End lets go of the standard streams, tells the front the status, and waits for
 // what Settle has set. The process must do nothing after it but end.

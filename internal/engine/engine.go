@@ -197,6 +197,12 @@ func (e *Engine) Processes() []*stream.Process { return e.tasks.identities() }
 // Not between Begin and End.
 func (e *Engine) Described(pid int, d Description) { e.lives.described(pid, d) }
 
+// Titled says that a process has had another title since a time; see stream.Process.
+// Like Described.
+func (e *Engine) Titled(pid int, started uint64, title string, time int64) {
+	e.lives.titled(pid, started, title, time)
+}
+
 // ProcessGone tells the engine that a process has ended without a record of that;
 // it does nothing if there was one. started is its Process.StartTime, 0 when that
 // is not known: another process may have its id by now.

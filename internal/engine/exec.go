@@ -10,9 +10,13 @@ import (
 // exec closes what the old program had open. The thread that ran it goes on
 // with the id of the process.
 func (l *lives) exec(ev *event.Exec) {
+	known := l.tasks.process(ev.PID, &ev.Who) != nil
 	p := l.processOf(&ev.Head, &ev.Who)
 	if p == nil {
 		return
+	}
+	if !known {
+		p.started = nil // it comes with this program: told once
 	}
 	survivor := l.tasks.threads[ev.FormerTID]
 	if survivor != nil && (survivor.process != p || survivor.key.StartTime != ev.FormerStart) {
@@ -33,8 +37,8 @@ func (l *lives) exec(ev *event.Exec) {
 		}
 	}
 	l.emit.started(p)
-	p.change(func(id *stream.Process) { id.Comm, id.Exe = l.tasks.names.of(ev.Who.Comm), "" })
-	p.inherited = false
+	p.change(func(id *stream.Process) { id.Comm, id.Exe, id.Title = l.tasks.names.of(ev.Who.Comm), "", "" })
+	p.inherited, p.ran = false, ev.Time
 	p.started = &stream.ProcessChange{Time: ev.Time, Started: true, Exec: true}
 	if survivor != nil {
 		l.outlive(survivor, ev)

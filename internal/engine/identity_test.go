@@ -239,3 +239,35 @@ func TestRankOfMarker(t *testing.T) {
 		t.Errorf("after a marker, described as %+v, want rank 9 and its program", p)
 	}
 }
+
+// A title is told once it is read, and belongs to the program that was running then.
+func TestTitles(t *testing.T) {
+	k, e, m := kept()
+	e.AddProcess(stream.Process{PID: 101, HostPID: 101, Comm: "server"})
+	task := m.newTask(0)
+	m.marker(task, enterMarker, 1, "a", -1)
+	e.End()
+	e.Titled(101, 0, "server: worker 1", m.now)
+	e.Titled(101, 0, "server: worker 1", m.now) // no news
+	e.Titled(404, 0, "nobody", m.now)
+	e.Begin()
+	m.marker(task, exitMarker, 1, "", -1)
+	asOf := m.now - 1
+	m.exec(task, task.tid)
+	m.marker(task, enterMarker, 2, "b", -1)
+	e.End()
+	e.Titled(101, 0, "server: worker 2", asOf) // read before it ran the program that it runs now
+	var got []string
+	for _, r := range k.records {
+		switch r := r.(type) {
+		case *stream.Boundary:
+			got = append(got, fmt.Sprintf("%s %q", r.Action, r.Thread.Process.Title))
+		case *stream.ProcessChange:
+			got = append(got, fmt.Sprintf("change %v %q was %q", r.Titled, r.Process.Title, r.Before))
+		}
+	}
+	want := []string{`enter ""`, `change true "server: worker 1" was ""`, `exit "server: worker 1"`, `change false "" was ""`, `enter ""`}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

@@ -133,6 +133,20 @@ func (l *lives) described(pid int, d Description) {
 	}
 }
 
+// titled takes another title of a process. A start that has not been reported yet
+// tells it.
+func (l *lives) titled(pid int, started uint64, title string, time int64) {
+	p := l.tasks.startedAt(pid, started)
+	if p == nil || p.id.Title == title || time < p.ran {
+		return
+	}
+	before := p.id.Title
+	p.change(func(id *stream.Process) { id.Title = title })
+	if p.started == nil {
+		l.emit.change(p, &stream.ProcessChange{Time: time, Titled: true, Before: before})
+	}
+}
+
 func (l *lives) processExit(ev *event.ProcessExit) {
 	p := l.tasks.process(ev.PID, &ev.Who)
 	var in []string

@@ -13,6 +13,7 @@ import (
 // Description is what the system knows of a process. Zero fields are not known.
 type Description struct {
 	Comm, Exe    string
+	Title        string // as in stream.Process
 	ContainerPID int
 	Rank         int32  // valid with a RankSource
 	RankSource   string // as in stream.Process
@@ -35,7 +36,8 @@ type process struct {
 	// started is the pending record of its start or exec: due once it is
 	// described, before its next record, or at its end.
 	started   *stream.ProcessChange
-	inherited bool // its main thread began as a copy of the parent's thread
+	ran       int64 // when it ran the program that it runs now, 0 if that is not known
+	inherited bool  // its main thread began as a copy of the parent's thread
 	ended     bool
 	threads   []*thread
 	gates     map[*Site]gate // when sites were attached for this process alone
@@ -86,6 +88,9 @@ func (p *process) describe(d *Description) {
 		}
 		if d.Exe != "" {
 			id.Exe = d.Exe
+		}
+		if d.Title != "" {
+			id.Title = d.Title
 		}
 		if d.ContainerPID != 0 {
 			id.ContainerPID = d.ContainerPID

@@ -41,8 +41,9 @@ type Listing struct {
 // Advice are phrases about the command line, filled in by the caller. Without
 // one, its sentence is left out.
 type Advice struct {
-	// Ask says how to ask for a pair, given as usdt.PairSpec.String has it.
-	Ask func(pair string) string
+	// Ask says how to ask for a pair, given as usdt.PairSpec.String has it, and
+	// AskNamed how to ask for those of a name.
+	Ask, AskNamed func(string) string
 	// Join says how to make a pair of probes that are in none.
 	Join string
 	// Rest says where to find the rest of a list that was cut.
@@ -51,8 +52,11 @@ type Advice struct {
 
 // why is the reason for a choice, and what to do about it.
 func (l *Listing) why(c *usdt.Choice) string {
-	if !c.OnDemand || l.Advice.Ask == nil {
+	switch {
+	case !c.OnDemand || l.Advice.Ask == nil:
 		return c.Why
+	case c.Pair.ByName() && l.Advice.AskNamed != nil:
+		return c.Why + "; to trace it, " + l.Advice.AskNamed(c.Pair.Name)
 	}
 	return c.Why + "; to trace it, " + l.Advice.Ask(c.Pair.String())
 }

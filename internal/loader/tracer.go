@@ -37,6 +37,9 @@ type Options struct {
 	AllProcesses bool
 	// FollowForks: children of targets become targets, before they run.
 	FollowForks bool
+	// Executables: processes that run a file of which Want has told the inode become
+	// targets, before they run.
+	Executables bool
 	// WakeInterval: a marker wakes the reader if the last wakeup was longer ago
 	// than this. 0: the reader is woken only when much is unread.
 	WakeInterval time.Duration
@@ -122,6 +125,7 @@ func (t *Tracer) load() error {
 		bpf.PhasetraceVarSleepable:       boolByte(t.features.Sleepable),
 		bpf.PhasetraceVarFilterProcesses: boolByte(t.opts.AllProcesses),
 		bpf.PhasetraceVarFollowForks:     boolByte(t.opts.FollowForks),
+		bpf.PhasetraceVarWantExecutables: boolByte(t.opts.Executables),
 		bpf.PhasetraceVarWakeInterval:    uint64(t.opts.WakeInterval),
 		bpf.PhasetraceVarRingBytes:       uint32(layout.bytes),
 		bpf.PhasetraceVarRingCount:       uint32(layout.count),
@@ -273,6 +277,16 @@ func (t *Tracer) AddTarget(pid int) error {
 	err := t.maps[bpf.PhasetraceMapTargets].Put(uint32(pid), uint8(1))
 	if err != nil {
 		return fmt.Errorf("register process %d: %w", pid, err)
+	}
+	return nil
+}
+
+// Want makes targets of the processes that begin to run an executable with this inode
+// number from now on, on whatever file system: the caller looks at who has come, and
+// takes back by RemoveTarget who was not meant.
+func (t *Tracer) Want(inode uint64) error {
+	if err := t.maps[bpf.PhasetraceMapWanted].Put(inode, uint8(1)); err != nil {
+		return fmt.Errorf("register an executable: %w", err)
 	}
 	return nil
 }

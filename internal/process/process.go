@@ -41,6 +41,8 @@ type Process struct {
 	UID       int      // effective user id, as our user namespace numbers it
 	Threads   int      // at the time of the look
 
+	title string
+
 	dir   *procDir
 	pidfd *os.File
 
@@ -170,6 +172,7 @@ func (p *Process) cmdline() ([]string, error) {
 	if err != nil {
 		return nil, p.fail("read the command line", err)
 	}
+	p.title = titleOf(data, p.Comm, p.Exe)
 	data = bytes.TrimSuffix(data, []byte{0})
 	if len(data) == 0 {
 		return nil, nil

@@ -51,6 +51,15 @@ func (b Batch) Stack(k Key) *Stack {
 	return s
 }
 
+// Attributes returns those of an open scope, nil for none. They are valid until the
+// scope is closed.
+func (b Batch) Attributes(t Token) []byte {
+	if !b.r.isOpen(t) {
+		return nil
+	}
+	return b.r.slots[t.slot].attributes
+}
+
 // Stats is Recorder.Stats for use in a batch.
 func (b Batch) Stats() Stats { return b.r.stats() }
 

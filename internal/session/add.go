@@ -50,7 +50,7 @@ func (w *watcher) addSeen(ctx context.Context, t *target, v *view, in Target) er
 		return err
 	}
 	if planned := slices.ContainsFunc(v.open, func(f openFile) bool { return len(f.plan) > 0 }); !planned && !w.mayComeLater(v) {
-		return w.noMarkers(&v.looked)
+		return w.noMarkers(ctx, t, &v.looked)
 	}
 	if err := w.load(); err != nil {
 		return err
@@ -121,9 +121,16 @@ func (w *watcher) mayComeLater(v *view) bool {
 	return w.cfg.Await && !v.linker.static && w.plan.refused == 0 && len(w.plan.leftOff(v.open)) == 0
 }
 
-func (w *watcher) noMarkers(l *looked) error {
+func (w *watcher) noMarkers(ctx context.Context, t *target, l *looked) error {
+	var lacks []string
+	for _, p := range w.cfg.Pairs {
+		if why := w.plan.asked.why[p.String()]; why != "" {
+			lacks = append(lacks, fmt.Sprintf("pair %s: %s", p, why))
+		}
+	}
 	return &NoMarkersError{
 		Files: l.names, Skipped: l.skipped, Pairs: w.cfg.Pairs, Refused: w.plan.refused, LeftOff: w.plan.leftOff(l.open),
+		Why: lacks, Children: w.offspring().marked(ctx, t.proc),
 	}
 }
 

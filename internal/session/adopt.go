@@ -65,7 +65,7 @@ func (fl *follower) adoptChild(ctx context.Context, pid int) (bool, error) {
 // processOf describes a process that a look has found.
 func processOf(proc *process.Process, v *view) stream.Process {
 	return stream.Process{
-		PID: proc.PID, ContainerPID: v.who.ContainerPID, Comm: v.who.Comm, Exe: v.who.Exe,
+		PID: proc.PID, ContainerPID: v.who.ContainerPID, Comm: v.who.Comm, Exe: v.who.Exe, Title: v.who.Title,
 		Rank: v.who.Rank, RankSource: v.who.RankSource, Parent: proc.Parent, StartTime: v.who.StartTime,
 	}
 }

@@ -17,19 +17,35 @@ type asked struct {
 
 // look notes what files make of a pair.
 func (a *asked) look(ch *usdt.Choice) {
-	if ch.Pair.Origin != usdt.OriginFlag {
+	id := ch.Asked
+	if id == "" {
 		return
 	}
 	if a.fitted == nil {
 		a.fitted, a.why = make(map[string]bool), make(map[string]string)
 	}
-	id := ch.Pair.String()
 	switch {
 	case ch.Chosen:
 		a.fitted[id] = true
 	case a.why[id] == "" || len(ch.EnterSites)+len(ch.ExitSites) > 0: // files that have a part of it tell more
 		a.why[id] = ch.Why
 	}
+}
+
+// unknown returns an error about a name that nobody has given to a pair: none of the
+// catalogue, and none in the files so far. Files that come later may have it, if they
+// can have any.
+func (a *asked) unknown(pairs []usdt.PairSpec, sites []usdt.Site, others bool) error {
+	for _, p := range pairs {
+		id := p.String()
+		if !p.Named || a.fitted[id] || usdt.InCatalogue(p.Name) {
+			continue
+		}
+		if !others || len(usdt.NearNames(p.Name, sites)) > 0 {
+			return &UnknownNameError{Name: p.Name, Why: a.why[id]}
+		}
+	}
+	return nil
 }
 
 // notes names the pairs that were asked for and never traced.

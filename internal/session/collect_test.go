@@ -29,6 +29,7 @@ type collector struct {
 	summary    *stream.Summary
 	order      []stream.Record // boundaries and losses as they came
 	onBoundary func(*stream.Boundary)
+	onProcess  func(*stream.ProcessChange)
 }
 
 func (c *collector) Start(s *stream.Start) error { c.start = s; return nil }
@@ -51,6 +52,9 @@ func (c *collector) Record(r stream.Record) error {
 		c.order = append(c.order, r)
 	case *stream.ProcessChange:
 		c.processes = append(c.processes, *r)
+		if c.onProcess != nil {
+			c.onProcess(r)
+		}
 	case *stream.Sample:
 		c.samples = append(c.samples, *r)
 	}

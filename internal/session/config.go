@@ -21,6 +21,10 @@ type Config struct {
 	Pairs     []usdt.PairSpec // empty: the default choice
 	// Follow traces children of targets too, from their first instruction.
 	Follow bool
+	// Executables are programs of which every process is traced, with its children,
+	// whoever starts it: see AddRunning. They ask for Follow, and the session does not end
+	// with its targets.
+	Executables []string
 	// NoArguments leaves out the arguments that pairs made by naming rules show.
 	NoArguments bool
 	// UnsafeNops attaches to five-byte nops although the kernel rewrites them

@@ -28,6 +28,7 @@ type core struct {
 	users   map[int]bool
 	ending  []ending
 	retired []retired
+	titles  []titled
 	last    int64 // time of the last event handled
 	running bool  // somebody reads
 }
@@ -39,6 +40,15 @@ type ending struct {
 	at      int64  // ns, CLOCK_MONOTONIC: when its end was noticed
 	removed bool   // it still runs, but is no longer traced
 	done    chan struct{}
+}
+
+// titled is a title that a process has. What it did before that was read may still be
+// unread.
+type titled struct {
+	pid     int
+	started uint64 // stream.Process.StartTime
+	title   string
+	at      int64 // when it was read
 }
 
 // retired are sites whose probes have been removed. Their last records may still
@@ -65,6 +75,7 @@ func (c *core) begin() {
 // are over.
 func (c *core) done(now, read int64) (gone []ending, err error) {
 	defer c.mu.Unlock()
+	c.takeTitles(read)
 	gone = c.endProcesses(read)
 	c.engine.End()
 	c.tellRetired(read)
@@ -93,6 +104,26 @@ func (c *core) endProcesses(read int64) (gone []ending) {
 	}
 	c.ending = rest
 	return gone
+}
+
+// takeTitles tells the engine of titles up to a time of which everything has been read.
+func (c *core) takeTitles(read int64) {
+	rest := c.titles[:0]
+	for _, t := range c.titles {
+		if t.at > read {
+			rest = append(rest, t)
+			continue
+		}
+		c.engine.Titled(t.pid, t.started, t.title, t.at)
+	}
+	c.titles = rest
+}
+
+// titled takes titles that were read.
+func (c *core) titled(all []titled) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.titles = append(c.titles, all...)
 }
 
 // tellRetired tells of sites of which everything has been read.

@@ -29,6 +29,9 @@ type NoMarkersError struct {
 	// probe their nops safely.
 	Refused int
 	LeftOff []usdt.PairSpec // pairs that are there, and traced only when they are asked for
+	Why     []string        // what Pairs lack, in their order
+	// Children are those of the target that have what it lacks.
+	Children int
 }
 
 // Error names what was looked at.
@@ -39,6 +42,8 @@ func (e *NoMarkersError) Error() string {
 		fmt.Fprintf(&b, "%s left alone because this kernel cannot probe their nops safely: ", count(e.Refused, "site"))
 	}
 	switch {
+	case len(e.Pairs) > 0 && len(e.Why) > 0:
+		fmt.Fprintf(&b, "%s: looked at ", first(e.Why))
 	case len(e.Pairs) > 0:
 		names := make([]string, len(e.Pairs))
 		for i, p := range e.Pairs {
@@ -59,6 +64,11 @@ func (e *NoMarkersError) Error() string {
 
 // Unwrap returns ErrNoMarkers.
 func (e *NoMarkersError) Unwrap() error { return ErrNoMarkers }
+
+// UnknownNameError says that no pair has a name that was asked for.
+type UnknownNameError struct{ Name, Why string }
+
+func (e *UnknownNameError) Error() string { return fmt.Sprintf("%q: %s", e.Name, e.Why) }
 
 // LibraryError is about one of Config.Libraries.
 type LibraryError struct {

@@ -33,6 +33,7 @@ type follower struct {
 	releaser    *releaser
 	missed      *missed
 	postponed   *postponed
+	wanted      *wanted
 	post        func(func()) // to the watcher's goroutine
 	changes     changes
 }
@@ -59,6 +60,9 @@ func (fl *follower) followAll() {
 // followOne looks at one process, and reports whether it was seen, and with it
 // the others that run the same file.
 func (fl *follower) followOne(c change) bool {
+	if fl.stranger(c) {
+		return false
+	}
 	seen, err := fl.follow(c)
 	if errors.Is(err, errLookTime) && c.tries < maxTries {
 		err = fmt.Errorf("%w; looking again", err)

@@ -144,7 +144,7 @@ func sameProgram(earlier, now []process.Module) bool {
 
 // describe says who a process is.
 func (lo *looker) describe(proc *process.Process) engine.Description {
-	d := engine.Description{Comm: proc.Comm, Exe: proc.Exe, StartTime: proc.StartTime}
+	d := engine.Description{Comm: proc.Comm, Exe: proc.Exe, Title: proc.Title(), StartTime: proc.StartTime}
 	if n := len(proc.NSPIDs); n > 0 {
 		d.ContainerPID = proc.NSPIDs[n-1]
 	}

@@ -23,7 +23,7 @@ func (s *Session) finalNotes(sum *stream.Summary) {
 		stream.Note{What: "programs run by exec of which the name and rank came late, because their memory did not answer", Count: uint64(s.describer.vain)},
 		stream.Note{What: "processes killed by SIGTRAP, as those are that move their code while probes are in it", Count: s.trapped.count},
 		stream.Note{What: "sites of programs that are gone, never hit and not listed, because there were too many", Count: w.plan.past.forgotten},
-	), w.report.shortfall.notes(w.report.advice(TopicLibrary)), w.plan.oneSided(), w.plan.asked.notes(w.cfg.Pairs))
+	), w.report.shortfall.notes(w.report.advice(TopicLibrary)), w.notesOfChildren(), w.plan.oneSided(), w.plan.asked.notes(w.cfg.Pairs))
 	sum.ZeroSites = w.plan.zeroSites()
 }
 

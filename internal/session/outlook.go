@@ -27,7 +27,7 @@ func (w *watcher) attachedMessage() string {
 	o := w.outlook()
 	var attached, waiting []string
 	for _, p := range w.core.processes() {
-		who := fmt.Sprintf("%s (pid %d)", p.Comm, p.PID)
+		who := fmt.Sprintf("%s (pid %d)", cmp.Or(p.Title, p.Comm), p.PID)
 		if t := w.targets.byPID[p.PID]; t != nil && o.tracesAny(t) {
 			attached = append(attached, who)
 		} else {
@@ -88,17 +88,28 @@ func (o *outlook) misfits() (out []string) {
 	targets := o.targets.inOrder()
 	for _, spec := range o.cfg.Pairs {
 		id := spec.String()
-		if len(targets) == 0 || o.plan.bySpec[id] != nil {
+		if len(targets) == 0 || o.plan.asked.fitted[id] {
 			continue
 		}
 		for _, ch := range o.choices(targets[0]) {
-			if ch.Pair.String() == id {
+			if ch.Asked == id {
 				out = append(out, fmt.Sprintf("pair %s: %s", id, ch.Why))
 				break
 			}
 		}
 	}
 	return out
+}
+
+// unknownNames returns an error about a name that was asked for and that no pair has.
+func (o *outlook) unknownNames() error {
+	var sites []usdt.Site
+	for _, t := range o.targets.inOrder() {
+		for f := range t.files {
+			sites = append(sites, f.elf.Sites...)
+		}
+	}
+	return o.plan.asked.unknown(o.cfg.Pairs, sites, o.cfg.Follow)
 }
 
 // inOrder returns the targets by PID.

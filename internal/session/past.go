@@ -17,7 +17,13 @@ type past struct {
 	zeroSites []stream.ZeroSite
 	notes     []stream.Note
 	forgotten uint64 // beyond maxPast
+	hit       map[probeOf]bool
 }
+
+// probeOf names a probe of a file.
+type probeOf struct{ path, provider, name string }
+
+func (s *site) probe() probeOf { return probeOf{s.Path, s.Provider, s.Probe} }
 
 // maxPast bounds each list of past.
 const maxPast = 256
@@ -25,7 +31,14 @@ const maxPast = 256
 // note keeps what the summary will say of sites whose probes have been removed.
 func (c *plan) note(sites []*site) {
 	for _, s := range sites {
-		c.countHits(s, c.mode.hits(s.id))
+		hits := c.mode.hits(s.id)
+		c.countHits(s, hits)
+		if hits > 0 && len(c.past.hit) < maxPast {
+			if c.past.hit == nil {
+				c.past.hit = make(map[probeOf]bool)
+			}
+			c.past.hit[s.probe()] = true
+		}
 		z, never := c.zeroSite(s)
 		s.noted = true
 		if never {
@@ -90,8 +103,26 @@ func (c *plan) zeroSite(s *site) (stream.ZeroSite, bool) {
 	return stream.ZeroSite{Marker: s.Marker, Remedy: s.pair.spec.Requires}, true
 }
 
-// zeroSites lists the sites that were attached and never hit.
+// zeroSites lists the sites that were attached and never hit, of probes that were hit
+// at no site of their file: compilers copy code, with the sites in it, and hardly ever
+// run all copies.
 func (c *plan) zeroSites() []stream.ZeroSite {
+	hit := maps.Clone(c.past.hit)
+	if hit == nil {
+		hit = make(map[probeOf]bool)
+	}
+	for id, s := range c.sites {
+		if !s.noted && c.mode.hits(id) > 0 {
+			hit[s.probe()] = true
+		}
+	}
+	return slices.DeleteFunc(c.neverHit(), func(z stream.ZeroSite) bool {
+		return hit[probeOf{z.Marker.Path, z.Marker.Provider, z.Marker.Probe}]
+	})
+}
+
+// neverHit lists the sites that were attached and never hit.
+func (c *plan) neverHit() []stream.ZeroSite {
 	out := slices.Clone(c.past.zeroSites)
 	for _, id := range slices.Sorted(maps.Keys(c.sites)) {
 		if z, ok := c.zeroSite(c.sites[id]); ok {

@@ -41,6 +41,9 @@ func (s *Session) loop(ctx context.Context) (reason string, err error) {
 
 // over reports whether no target is left.
 func (s *Session) over() bool {
+	if len(s.cfg.Executables) > 0 {
+		return false // the next may start at any time
+	}
 	users, all := s.core.left()
 	return users == 0 && (all == 0 || !s.cfg.Follow)
 }
@@ -148,11 +151,14 @@ func (s *Session) close(reason string, now int64) (*stream.Summary, error) {
 	if lostErr == nil {
 		c.engine.Reconcile(lost, now)
 	}
+	c.takeTitles(now)
 	c.endProcesses(now)
+	open, total := c.engine.Open(stream.MaxOpen)
 	c.engine.Finish(now)
 	c.engine.End()
 	c.out.advance(now, now, true)
 	sum, err := s.summary(reason, now)
+	sum.Open, sum.OpenTotal = open, total
 	return sum, errors.Join(lostErr, err)
 }
 

@@ -65,6 +65,11 @@ func Open(cfg Config) (*Session, error) {
 		}
 	}
 	s.watcher = newWatcher(&s.cfg, c, s.mode)
+	wanted, err := newWanted(&s.cfg)
+	if err != nil {
+		return nil, err
+	}
+	s.watcher.wanted = wanted
 	s.describer.describe = s.watcher.looker.describe
 	if err := s.watcher.looker.pin(); err != nil {
 		return nil, err
@@ -121,7 +126,11 @@ func (s *Session) Close() error {
 func (s *Session) Snapshot() *stream.Summary {
 	s.core.mu.Lock()
 	defer s.core.mu.Unlock()
+	s.core.engine.Begin()
+	open, total := s.core.engine.Open(stream.MaxOpen)
+	s.core.engine.End()
 	sum, _ := s.summary("", clock.Monotonic())
+	sum.Open, sum.OpenTotal = open, total
 	return sum
 }
 
@@ -156,6 +165,9 @@ func (s *Session) begin() error {
 	if w.tracer == nil {
 		return fmt.Errorf("%w: no target was added", ErrNoMarkers)
 	}
+	if err := w.outlook().unknownNames(); err != nil {
+		return err
+	}
 	if names := w.postponed.paths(); w.count.sites+w.count.postponed == 0 && len(names) > 0 {
 		return fmt.Errorf("attach: %s: somebody has it open for writing, so it may change: close it first", list(names))
 	}
@@ -179,6 +191,8 @@ func (s *Session) begin() error {
 			return err
 		}
 	}
+	w.lookForChildren()
+	w.report.flush()
 	s.tellSampler()
 	return w.letGo()
 }

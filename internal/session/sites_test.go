@@ -4,6 +4,7 @@ package session
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -75,6 +76,28 @@ func TestDeadSites(t *testing.T) {
 	const want = "pair shop:sale__start/sale__abort was entered and never exited"
 	if len(sum.Notes) != 1 || !strings.HasPrefix(sum.Notes[0].What, want) || sum.Notes[0].Count != 1 {
 		t.Errorf("notes %v, want %q once", sum.Notes, want)
+	}
+}
+
+// A probe that was hit at one of its sites is hit, whatever copies of it there are.
+func TestCopiesOfSites(t *testing.T) {
+	p := fixture.Start(t, fixture.Build(t, "copies.c"))
+	p.Expect("ready")
+	tr := attach(t, []int{p.Pid()}, Config{})
+	w := tr.session.watcher
+	w.mu.Lock()
+	sites := len(w.plan.sites)
+	w.mu.Unlock()
+	p.WriteLine("go")
+	p.Expect("done 3")
+	p.WaitOK()
+	sum := tr.wait()
+	var never []string
+	for _, z := range sum.ZeroSites {
+		never = append(never, z.Marker.Probe)
+	}
+	if want := []string{"rest__done", "rest__start"}; sites != 5 || !slices.Equal(slices.Sorted(slices.Values(never)), want) {
+		t.Errorf("%d sites, never hit: %v; want 5, and %v", sites, never, want)
 	}
 }
 

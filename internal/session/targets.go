@@ -29,6 +29,7 @@ type target struct {
 	launched bool // it was started for us
 	// forked: that it has children has been told.
 	forked   bool
+	children children
 	counters counters
 	retry    *change // of a look that took too long, nil for none
 }

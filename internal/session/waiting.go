@@ -96,7 +96,7 @@ func (q *waiting) write(record stream.Record) {
 	if q.err == nil {
 		q.note(q.sink.Record(record))
 	}
-	if p, ok := record.(*stream.ProcessChange); ok && !p.Started {
+	if p, ok := record.(*stream.ProcessChange); ok && !p.Started && !p.Titled {
 		if q.gpu != nil {
 			q.gpu.corr.ForgetProcess(p.Process.HostPID)
 		}

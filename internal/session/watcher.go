@@ -12,6 +12,7 @@ import (
 	"github.com/phasetrace/phasetrace/internal/event"
 	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/process"
+	"github.com/phasetrace/phasetrace/internal/stream"
 )
 
 // watcher has processes looked at, attached to and released. None of it happens
@@ -27,16 +28,18 @@ type watcher struct {
 	cancel context.CancelFunc
 	inbox  inbox
 
-	report    *reporter
-	files     *files
-	looker    *looker
-	plan      *plan
-	targets   *targets
-	guards    *guards
-	postponed *postponed
-	count     attachedCount
-	spawned   []*process.Spawned // that wait for Run
-	left      atomic.Bool        // the kernel has not removed all probes; the guards stay
+	report     *reporter
+	files      *files
+	looker     *looker
+	plan       *plan
+	targets    *targets
+	guards     *guards
+	postponed  *postponed
+	count      attachedCount
+	spawned    []*process.Spawned // that wait for Run
+	wanted     *wanted
+	childNotes []stream.Note // about children of targets that have ended
+	left       atomic.Bool   // the kernel has not removed all probes; the guards stay
 
 	// The rest is nil until there is something to attach to, or to wait for.
 	tracer   *loader.Tracer
@@ -71,6 +74,7 @@ func (w *watcher) load() error {
 	}
 	opts := loader.Options{
 		RingBytes: w.cfg.RingBytes, AllProcesses: w.cfg.Follow, FollowForks: w.cfg.Follow, Without: w.cfg.Without,
+		Executables: len(w.cfg.Executables) > 0,
 	}
 	if w.cfg.GPU != nil {
 		opts.WakeInterval = gpuWakeInterval
@@ -115,6 +119,7 @@ func (w *watcher) wire(t *loader.Tracer) {
 		ctx: w.ctx, core: w.core, plan: w.plan, tracer: t, report: w.report, targets: w.targets, executables: known,
 		looker: w.looker, holds: w.holds, settler: w.settler, attacher: w.attacher, releaser: w.releaser,
 		missed: &missed{plan: w.plan, files: w.files, targets: w.targets, report: w.report}, postponed: w.postponed, post: post,
+		wanted: w.wanted,
 	}
 	w.postponed.look = w.follower.followPending
 }
@@ -125,8 +130,10 @@ const sweepInterval = time.Second
 
 // run works until stop; it owns nothing that outlives it.
 func (w *watcher) run(stop <-chan struct{}) {
-	ticker := time.NewTicker(sweepInterval)
+	ticker, titles := time.NewTicker(sweepInterval), time.NewTicker(titleInterval)
 	defer ticker.Stop()
+	defer titles.Stop()
+	reader := titleReader{core: w.core}
 	for {
 		select {
 		case <-stop:
@@ -139,6 +146,8 @@ func (w *watcher) run(stop <-chan struct{}) {
 				}
 				w.mu.Unlock()
 			}
+		case <-titles.C:
+			reader.read(w.ctx)
 		case <-ticker.C:
 			w.mu.Lock()
 			w.sweep()
@@ -177,7 +186,20 @@ func (w *watcher) sweep() {
 	}
 	w.releaser.releaseIdle()
 	w.targets.tellForks(w.report)
+	w.lookForChildren()
+	w.lookForRunning()
 	w.report.flush()
+}
+
+// lookForChildren looks for children of the targets that are not traced.
+func (w *watcher) lookForChildren() {
+	if w.cfg.Follow {
+		return
+	}
+	o := w.offspring()
+	for _, t := range w.targets.inOrder() {
+		o.look(w.ctx, t)
+	}
 }
 
 // gone lets go of a process that is over and of what it alone used.
@@ -187,6 +209,9 @@ func (w *watcher) gone(e ending) {
 		return // or its id is another process's by now
 	}
 	w.targets.tellForks(w.report) // a zombie still knows
+	if n, ok := w.offspring().note(t); ok && len(w.childNotes) < maxWarnings {
+		w.childNotes = append(w.childNotes, n)
+	}
 	delete(w.targets.byPID, e.pid)
 	t.counters.end(&w.report.shortfall)
 	w.releaser.release(t)

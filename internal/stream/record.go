@@ -47,10 +47,14 @@ type Process struct {
 	ContainerPID int // in the process's own PID namespace; equals PID outside containers
 	Comm         string
 	Exe          string
-	Rank         int32
-	RankSource   string // the variable or marker the rank comes from, "" for the default
-	Parent       int    // PID of the followed parent, 0 for a target given by the user
-	StartTime    uint64 // clock ticks since boot, as /proc shows it; tells reused ids apart; 0 if unknown
+	// Title is what the program said last that it is, over its command line, such as
+	// "postgres: checkpointer"; "" for nothing. It is read about once a second: it was
+	// so at some time before the record.
+	Title      string
+	Rank       int32
+	RankSource string // the variable or marker the rank comes from, "" for the default
+	Parent     int    // PID of the followed parent, 0 for a target given by the user
+	StartTime  uint64 // clock ticks since boot, as /proc shows it; tells reused ids apart; 0 if unknown
 }
 
 // Thread is who a thread of a traced process was when a record was made. Like a
@@ -267,13 +271,15 @@ type Sample struct {
 	Phase recorder.Attribution
 }
 
-// ProcessChange is a process that joined or left the session.
+// ProcessChange is a process that joined or left the session, or has another title.
 type ProcessChange struct {
 	Time, Unix int64
 	Process    *Process
 	Started    bool
-	Exec       bool // Started: by running another program
-	ExitCode   int  // ended: as wait(2) gives it, valid if HasExit
+	Exec       bool   // Started: by running another program
+	Titled     bool   // it neither joined nor left: its Title has changed
+	Before     string // Titled: what the title was before, "" for none
+	ExitCode   int    // ended: as wait(2) gives it, valid if HasExit
 	HasExit    bool
 	Removed    bool // ended: it still runs, but is no longer traced
 	// In are phases that were open when the process ended: the paths of the innermost

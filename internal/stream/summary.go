@@ -109,6 +109,20 @@ type PathGPU struct {
 	Peak    gpu.Value
 }
 
+// OpenPhase is a scope that was open when a summary was made.
+type OpenPhase struct {
+	Path       *recorder.Path
+	SessionID  string
+	Scope      uint64 // sequence of its enter
+	Lane       string // "" for the default one
+	Thread     *Thread
+	Since      int64  // of its enter, ns CLOCK_MONOTONIC
+	Attributes []byte // of its enter, a JSON object; nil for none
+}
+
+// MaxOpen bounds Summary.Open.
+const MaxOpen = 100
+
 // ViolationCount is one defect and how often it was seen.
 type ViolationCount struct {
 	First Violation
@@ -160,11 +174,16 @@ type Summary struct {
 	// every one.
 	Violations     []ViolationCount
 	ViolationTotal uint64
-	ZeroSites      []ZeroSite
-	Notes          []Note
-	Devices        []gpu.Device
-	GPUStatus      string
-	GPUSamples     uint64
+	// Open are the scopes that were open at Time, the longest first, at most MaxOpen;
+	// OpenTotal counts all of them. At the end of a session they have been closed, with
+	// ReasonSessionEnd.
+	Open       []OpenPhase
+	OpenTotal  uint64
+	ZeroSites  []ZeroSite
+	Notes      []Note
+	Devices    []gpu.Device
+	GPUStatus  string
+	GPUSamples uint64
 	// RunPeak is the highest use seen on each device and the phase that was
 	// active then.
 	RunPeak []RunPeak

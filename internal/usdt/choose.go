@@ -16,6 +16,8 @@ type Choice struct {
 	Why string
 	// OnDemand says that the pair is traced when it is asked for.
 	OnDemand bool
+	// Asked is the text of the PairSpec that asked for the pair; empty if none did.
+	Asked string
 	// Warnings say what a chosen pair will lack: arguments that a site does
 	// not have or that cannot be decoded, exits that are missing.
 	Warnings []string
@@ -59,12 +61,10 @@ func Choose(sites []Site, flags []PairSpec) []Choice {
 	if len(flags) == 0 {
 		return byDefault(sites, ix)
 	}
-	var cs []Choice
-	for _, p := range flags {
-		cs = append(cs, chooseFlag(p, sites, ix))
-	}
+	cs := chooseFlags(flags, sites, ix)
+	first := len(cs)
 	asked := func(c *Choice) *Choice {
-		i := slices.IndexFunc(cs[:len(flags)], func(f Choice) bool {
+		i := slices.IndexFunc(cs[:first], func(f Choice) bool {
 			return f.Pair.Provider == c.Pair.Provider && f.Pair.Enter == c.Pair.Enter
 		})
 		if i < 0 {
@@ -171,8 +171,36 @@ func newChoice(p PairSpec, ix siteIndex) Choice {
 // whole says whether the pair has both ends.
 func (c *Choice) whole() bool { return len(c.EnterSites) > 0 && len(c.ExitSites) > 0 }
 
+// chooseFlags returns the pairs that flags ask for. What one asks for by name is left
+// out where another one has it.
+func chooseFlags(flags []PairSpec, sites []Site, ix siteIndex) []Choice {
+	var cs, could []Choice
+	for _, p := range flags {
+		if !p.Named {
+			cs = append(cs, chooseFlag(p, sites, ix))
+		}
+	}
+	for _, p := range flags {
+		if !p.Named {
+			continue
+		}
+		if could == nil {
+			could = possible(sites, ix)
+		}
+		for _, c := range chooseNamed(p, could, sites) {
+			if !c.Chosen || !slices.ContainsFunc(cs, func(o Choice) bool {
+				return o.Chosen && o.Pair.Provider == c.Pair.Provider && o.Pair.Enter == c.Pair.Enter
+			}) {
+				cs = append(cs, c)
+			}
+		}
+	}
+	return cs
+}
+
 func chooseFlag(p PairSpec, sites []Site, ix siteIndex) Choice {
 	c := newChoice(p, ix)
+	c.Asked = p.String()
 	if !c.whole() {
 		c.Why += suggestion(p, sites)
 		return c
@@ -187,20 +215,40 @@ func chooseFlag(p PairSpec, sites []Site, ix siteIndex) Choice {
 	return c
 }
 
-// suggestion finds a probe that differs from a missing one only in case or
-// punctuation. That is a common slip: tools write query-start, files have
-// query__start.
+// suggestion finds probes that may have been meant by those that are missing.
 func suggestion(p PairSpec, sites []Site) string {
-	plain := func(s string) string {
-		return strings.ToLower(strings.NewReplacer("_", "", "-", "").Replace(s))
+	var providers []string
+	of := make(map[string][]string) // the probes of each
+	for i := range sites {
+		s := &sites[i]
+		if of[s.Provider] == nil {
+			providers = append(providers, s.Provider)
+		}
+		if !slices.Contains(of[s.Provider][max(0, len(of[s.Provider])-1):], s.Name) {
+			of[s.Provider] = append(of[s.Provider], s.Name)
+		}
+	}
+	provider := p.Provider
+	if of[provider] == nil {
+		found := near(provider, providers)
+		if len(found) == 0 {
+			return ""
+		}
+		provider = found[0]
 	}
 	for _, name := range append([]string{p.Enter}, p.Exits...) {
-		for i := range sites {
-			s := &sites[i]
-			if plain(s.Provider) == plain(p.Provider) && plain(s.Name) == plain(name) &&
-				(s.Provider != p.Provider || s.Name != name) {
-				return fmt.Sprintf("; did you mean %s:%s?", s.Provider, s.Name)
-			}
+		if provider == p.Provider && slices.Contains(of[provider], name) {
+			continue
+		}
+		found := []string{name}
+		if !slices.Contains(of[provider], name) {
+			found = near(name, of[provider])
+		}
+		for i, other := range found {
+			found[i] = provider + ":" + other
+		}
+		if len(found) > 0 {
+			return "; did you mean " + strings.Join(found, " or ") + "?"
 		}
 	}
 	return ""

@@ -154,6 +154,8 @@ type PairSpec struct {
 	DefaultOn bool
 	// Added: the pair is asked for in addition to the default choice.
 	Added bool
+	// Named: it stands for every pair of that Name, and has no probes; see [Named].
+	Named bool
 	// Why gives the reason for DefaultOn, or for its absence.
 	Why    string
 	Origin Origin

@@ -32,8 +32,8 @@ const pairForm = "[+]PROVIDER:ENTER/EXIT[,EXIT…][;OPTION…]"
 // With + the pair is added to the default choice instead of replacing it. TYPE is
 // int (the default), uint, hex, str, str(argM), word(N=WORD|…) or flags(N=WORD|…).
 // With PROBE. an attribute is what another probe of the provider told at its last
-// hit on the thread; with outer. only a phase inside no other has it. The value of name is literal
-// unless it has the form argN[:TYPE]; without one, the phase is named after the
+// hit on the thread; with outer. only a phase inside no other has it. The value of
+// name is literal unless it has the form argN:str or argN:str(argM); without one, the phase is named after the
 // enter probe, as in [ByRule]. A key is one argument or several; those after the
 // slash are the exit's, where they are others than the enter's. The error quotes the part that is wrong
 // and says what is expected instead.
@@ -190,11 +190,11 @@ func (p *PairSpec) setName(value string) error {
 		return checkLabel("name", value)
 	}
 	a, err := parseArgType(value)
-	if err == nil && len(a.Words) > 0 {
-		err = errors.New("a name is a number or a text")
-	}
 	if err != nil {
 		return fmt.Errorf("option name=%s: %w", shorten(value), err)
+	}
+	if a.Type != TypeStr && a.Type != TypeStrLen {
+		return fmt.Errorf("option name=%s: a name is a string: want name=arg%d:str, or name=arg%d:str(argM)", shorten(value), a.Arg, a.Arg)
 	}
 	a.Key = "name"
 	p.Name, p.NameArg = "", &a
@@ -398,8 +398,12 @@ func parseArgIndex(s string) (int, error) {
 
 // String returns the pair in the --pair grammar with all its options, so that
 // ParsePair returns the same pair again. The grammar cannot express a marker's
-// token, rank and JSON attributes, an origin or a remedy.
+// token, rank and JSON attributes, an origin or a remedy. Of what stands for pairs by
+// name it is the name, quoted.
 func (p PairSpec) String() string {
+	if p.Named {
+		return strconv.Quote(p.Name)
+	}
 	var b strings.Builder
 	if p.Added {
 		b.WriteByte('+')

@@ -79,6 +79,7 @@ var kinds = func() map[string]kind {
 		{"records_dropped", droppedFields, (*player).playDropped},
 		{"gpu_sample", sampleFields, (*player).playSample},
 		{"process_start", processStartFields, (*player).playProcessStart},
+		{"process_title", processTitleFields, (*player).playProcessTitle},
 		{"process_exit", processExitFields, (*player).playProcessExit},
 		{"session_end", endFields, (*player).playEnd},
 	} {

@@ -51,10 +51,13 @@ func (p *player) playStart() error {
 	return p.sink.Start(&p.start)
 }
 
+var titleField = field{"title", optional, func(p *player) { p.told.Title = p.stringOrNull() }}
+
 // processInfo is what a line says of a process besides its ids.
 var processInfo = []field{
 	{"comm", need, func(p *player) { p.told.Comm = p.stringOrNull() }},
 	{"exe", need, func(p *player) { p.told.Exe = p.stringOrNull() }},
+	titleField,
 	{"rank", need, func(p *player) { p.told.Rank = int32(p.number()) }},
 	{"rank_source", need, func(p *player) { p.told.RankSource = p.stringOrNull() }},
 	{"parent_pid", need, func(p *player) { p.told.Parent = p.numberOrNull() }},
@@ -67,6 +70,7 @@ var (
 	})...)
 	processExitFields = newObject(slices.Concat(headFields(hostField), processFields, []field{
 		processInfo[0],
+		titleField,
 		{"exit_code", need, func(p *player) { p.change.ExitCode |= p.numberOrNull() & 0xff << 8 }},
 		{"signal", need, func(p *player) { p.signal = p.numberOrNull() & 0x7f }},
 		{"core_dumped", need, func(p *player) {
@@ -80,6 +84,33 @@ var (
 		}},
 	})...)
 )
+
+var processTitleFields = newObject(slices.Concat(headFields(hostField), processFields, []field{
+	titleField,
+	{"former_title", need, func(p *player) { p.change.Before = p.stringOrNull() }},
+})...)
+
+// playProcessTitle gives a process another title: it is another value from now on.
+func (p *player) playProcessTitle() error {
+	if p.err == nil && !p.who.hasProcess {
+		p.failf("pid: want one")
+		return nil
+	}
+	p.change.Time, p.change.Unix, p.change.Titled, p.change.Process = p.time, p.unix, true, p.retitled()
+	return p.hand(&p.change)
+}
+
+// retitled returns the process of a line that tells its title.
+func (p *player) retitled() *stream.Process {
+	known := p.processOf(&p.who)
+	if known.Title == p.told.Title {
+		return known
+	}
+	fresh := *known
+	fresh.Title = p.told.Title
+	p.processes[fresh.PID] = &fresh
+	return &fresh
+}
 
 // described returns the process that was read; from now on its PID means this
 // process.
@@ -105,7 +136,7 @@ func (p *player) playProcessExit() error {
 	c.ExitCode |= p.signal
 	known := p.processes[p.who.pid]
 	if known != nil && p.who.hasProcess && p.processOf(&p.who) == known && known.Comm == p.told.Comm {
-		c.Process = known
+		c.Process = p.retitled()
 	} else {
 		c.Process = p.described()
 	}
@@ -172,7 +203,7 @@ var endFields = newObject(slices.Concat(headFields(
 	field{"left_out", optional, func(p *player) { p.summary.LeftOut = p.unsigned() }},
 	field{"violations", need, func(p *player) { p.object(violationsFields) }},
 	groupedField,
-), phaseListFields, findingFields, []field{
+), phaseListFields, openFields, findingFields, []field{
 	devicesField(func(p *player) *[]gpu.Device { return &p.summary.Devices }),
 	{"gpu_status", need, func(p *player) { p.summary.GPUStatus = p.stringOrNull() }},
 	sumField("gpu_samples", func(s *stream.Summary) *uint64 { return &s.GPUSamples }),

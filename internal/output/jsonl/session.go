@@ -111,7 +111,8 @@ func (s *Sink) End(r *stream.Summary) error {
 	for i := range r.Paths {
 		l = comma(s.phase(l, &r.Paths[i]), i, len(r.Paths))
 	}
-	l = findings(append(l, ']'), r)
+	l = s.openPhases(append(l, ']'), r)
+	l = findings(l, r)
 	l = s.devices(l, r.Devices, r.GPUStatus)
 	l = l.count(`,"gpu_samples":`, r.GPUSamples)
 	l = append(l, `,"gpu_peaks":[`...)
@@ -134,6 +135,26 @@ func (s *Sink) violations(l line, r *stream.Summary) line {
 		l = l.integer(`,"monotonic_ns":`, v.First.Time)
 		l = append(s.violation(l, &v.First), '}')
 		l = comma(l, i, len(r.Violations))
+	}
+	return append(l, `]}`...)
+}
+
+// openPhases appends what was open at the end.
+func (s *Sink) openPhases(l line, r *stream.Summary) line {
+	l = l.count(`,"open_phases":{"total":`, r.OpenTotal)
+	l = append(l, `,"longest":[`...)
+	for i := range r.Open {
+		o := &r.Open[i]
+		l = s.path(l, `{"path":`, o.Path)
+		l = s.scope(l, `,"scope_id":`, o.SessionID, o.Scope)
+		l = l.textOrNull(`,"lane":`, o.Lane)
+		l = s.where(l, o.Thread)
+		l = l.integer(`,"start_monotonic_ns":`, o.Since)
+		l = l.integer(`,"open_ns":`, r.Time-o.Since)
+		if len(o.Attributes) > 0 {
+			l = appendObject(append(l, `,"attributes":`...), o.Attributes)
+		}
+		l = comma(append(l, '}'), i, len(r.Open))
 	}
 	return append(l, `]}`...)
 }

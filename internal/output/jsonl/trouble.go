@@ -168,8 +168,14 @@ func outcome(l line, m *stream.Marker) line {
 	return l.text(`,"outcome":`, m.Outcome)
 }
 
-// processChange writes process_start or process_exit.
+// processChange writes process_start, process_title or process_exit.
 func (s *Sink) processChange(c *stream.ProcessChange) error {
+	if c.Titled {
+		l := s.begin("process_title", c.Unix, c.Time)
+		l = ids(append(l, s.host...), c.Process)
+		l = l.textOrNull(`,"title":`, c.Process.Title)
+		return s.end(l.textOrNull(`,"former_title":`, c.Before))
+	}
 	if c.Started {
 		l := s.begin("process_start", c.Unix, c.Time)
 		l = s.process(append(l, s.host...), c.Process)
@@ -177,7 +183,8 @@ func (s *Sink) processChange(c *stream.ProcessChange) error {
 	}
 	l := s.begin("process_exit", c.Unix, c.Time)
 	l = ids(append(l, s.host...), c.Process)
-	l = exitStatus(l.textOrNull(`,"comm":`, c.Process.Comm), c)
+	l = l.textOrNull(`,"comm":`, c.Process.Comm)
+	l = exitStatus(l.textOrNull(`,"title":`, c.Process.Title), c)
 	if c.Removed {
 		l = append(l, `,"removed":true`...)
 	}
@@ -217,6 +224,7 @@ func (s *Sink) process(l line, p *stream.Process) line {
 	l = ids(l, p)
 	l = l.textOrNull(`,"comm":`, p.Comm)
 	l = l.textOrNull(`,"exe":`, p.Exe)
+	l = l.textOrNull(`,"title":`, p.Title)
 	l = l.integer(`,"rank":`, int64(p.Rank))
 	l = l.textOrNull(`,"rank_source":`, p.RankSource)
 	if p.Parent == 0 {

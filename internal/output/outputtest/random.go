@@ -61,9 +61,11 @@ func (r *random) step() {
 		r.s.read(r.IntN(2), uint64(r.Int64N(80<<30)))
 	case 1:
 		r.s.Records = append(r.s.Records, &stream.Loss{Time: r.s.now, Unix: unix(r.s.now), Thread: thread, Count: r.Uint64N(100) + 1})
+	case 3:
+		r.retitle()
 	case 2:
 		r.s.Records = append(r.s.Records, &stream.Orphan{Time: r.s.now, Unix: unix(r.s.now), Thread: thread, Reason: "untraced"})
-	case 3:
+	case 4:
 		if len(stack) > 1 {
 			r.s.violate(thread, stack[0].token, "unwound")
 		}
@@ -74,6 +76,22 @@ func (r *random) step() {
 			r.exit(at, thread)
 		}
 	}
+}
+
+// retitle gives the process another title, or none.
+func (r *random) retitle() {
+	before, now := r.s.process, *r.s.process
+	now.Title = []string{"", "train: epoch 1", "train: epoch 2"}[r.IntN(3)]
+	if now.Title == before.Title {
+		return
+	}
+	r.s.process = &now
+	for tid, t := range r.s.threads {
+		other := *t
+		other.Process = &now
+		r.s.threads[tid] = &other
+	}
+	r.s.Records = append(r.s.Records, &stream.ProcessChange{Time: r.s.now, Unix: unix(r.s.now), Process: &now, Titled: true, Before: before.Title})
 }
 
 func (r *random) enter(at stackKey, thread *stream.Thread) {

@@ -47,6 +47,20 @@ func (s *Session) summarise() {
 		sum.RunPeak = append(sum.RunPeak, peak)
 	}
 	sum.RunPeak = append(sum.RunPeak, stream.RunPeak{Device: 1})
+	closed := map[uint64]bool{}
+	for _, r := range s.Records {
+		if b, ok := r.(*stream.Boundary); ok && b.Action == recorder.Exit {
+			closed[b.Scope] = true
+		}
+	}
+	for _, r := range s.Records {
+		if b, ok := r.(*stream.Boundary); ok && b.Action == recorder.Enter && len(sum.Open) < 2 && !closed[b.Scope] {
+			sum.Open = append(sum.Open, stream.OpenPhase{
+				Path: b.Path, SessionID: b.SessionID, Scope: b.Scope, Lane: b.Lane, Thread: b.Thread, Since: b.Time, Attributes: b.Attributes,
+			})
+			sum.OpenTotal++
+		}
+	}
 	s.Summary = sum
 }
 

@@ -104,6 +104,10 @@ func (s *Session) trouble(main, worker *stream.Thread) {
 	child := &stream.Process{PID: 4300, HostPID: 0, ContainerPID: 9, Comm: "helper", Exe: "/opt/helper", Rank: 0, Parent: 4242}
 	s.after(time.Millisecond)
 	s.Records = append(s.Records, &stream.ProcessChange{Time: s.now, Unix: unix(s.now), Process: child, Started: true, Exec: true})
+	titled := *child
+	titled.Title = "helper: batch 7"
+	child = &titled
+	s.Records = append(s.Records, &stream.ProcessChange{Time: s.now, Unix: unix(s.now), Process: child, Titled: true})
 	s.keyed(main, worker)
 	s.Records = append(s.Records,
 		&stream.ProcessChange{Time: s.now, Unix: unix(s.now), Process: child, HasExit: true, ExitCode: 3 << 8},

@@ -57,7 +57,7 @@ var load = sync.OnceValues(func() (*compiled, error) {
 func EventTypes() []string {
 	return []string{
 		"session_start", "phase_enter", "phase_exit", "protocol_error", "orphan_exit",
-		"records_lost", "records_dropped", "gpu_sample", "process_start", "process_exit", "session_end",
+		"records_lost", "records_dropped", "gpu_sample", "process_start", "process_title", "process_exit", "session_end",
 	}
 }
 

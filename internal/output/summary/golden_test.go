@@ -21,10 +21,10 @@ func TestGolden(t *testing.T) {
 		session *outputtest.Session
 		options Options
 	}{
-		{"testdata/typical.txt", outputtest.Typical(), Options{}},
-		{"testdata/hostile.txt", outputtest.Hostile(), Options{}},
-		{"testdata/typical80.txt", outputtest.Typical(), Options{Width: 80}},
-		{"testdata/short.txt", outputtest.Typical(), Options{MaxPhases: 2, MaxItems: 1, NameWidth: 6}},
+		{"testdata/typical.txt", outputtest.Typical(), Options{UnhitAdvice: "--unhit lists them"}},
+		{"testdata/hostile.txt", outputtest.Hostile(), Options{Unhit: true}},
+		{"testdata/typical80.txt", outputtest.Typical(), Options{Width: 80, Unhit: true}},
+		{"testdata/short.txt", outputtest.Typical(), Options{MaxPhases: 2, MaxItems: 1, NameWidth: 6, Unhit: true}},
 	} {
 		t.Run(test.file, func(t *testing.T) {
 			var out bytes.Buffer

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,6 +39,11 @@ type Options struct {
 	// MaxItems is how many violations, how many sites and how many notes are
 	// listed.
 	MaxItems int
+	// Unhit lists the sites that were attached and never hit. Without it they are
+	// told of only where a reason is known, or where nothing at all was hit;
+	// UnhitAdvice then says how to have them listed.
+	Unhit       bool
+	UnhitAdvice string
 }
 
 func (o Options) withDefaults() Options {
@@ -71,6 +77,7 @@ func Append(dst []byte, s *stream.Summary, o Options) []byte {
 	p.outcomes()
 	p.ranks()
 	p.groups()
+	p.open()
 	p.gpus()
 	p.violations()
 	p.losses()
@@ -124,6 +131,9 @@ func (p *printer) head() {
 	p.printf("%s %s: %s", p.colour.Paint(human.Bold, "session"), text(s.SessionID), human.Duration(s.Elapsed))
 	if s.EndReason != "" {
 		p.printf(", ended by %s", text(strings.ReplaceAll(s.EndReason, "_", " ")))
+	}
+	if s.EndReason == "" {
+		p.printf(" so far")
 	}
 	p.printf("\n%s of %s", human.Plural(s.Boundaries, "boundary"), human.Plural(s.Received, "record"))
 	if s.Synthetic > 0 {
@@ -255,6 +265,10 @@ func (p *printer) orphans() {
 
 func (p *printer) sites() {
 	zero := p.s.ZeroSites
+	if !p.o.Unhit {
+		p.unhit(zero)
+		return
+	}
 	if len(zero) == 0 {
 		return
 	}
@@ -267,6 +281,42 @@ func (p *printer) sites() {
 		}
 	}
 	p.more(len(zero)-p.o.MaxItems, "")
+}
+
+// unhit tells, once of each reason, why sites were never hit.
+func (p *printer) unhit(zero []stream.ZeroSite) {
+	type reason struct {
+		first *stream.Marker
+		sites int
+		why   string
+	}
+	var reasons []reason
+	for i := range zero {
+		z := &zero[i]
+		at := slices.IndexFunc(reasons, func(r reason) bool { return r.why == z.Remedy })
+		if at < 0 && z.Remedy != "" {
+			at, reasons = len(reasons), append(reasons, reason{first: &z.Marker, why: z.Remedy})
+		}
+		if at >= 0 {
+			reasons[at].sites++
+		}
+	}
+	if len(zero) == 0 || len(reasons) == 0 && p.s.Received > 0 {
+		return
+	}
+	advice := ""
+	if p.o.UnhitAdvice != "" {
+		advice = " (" + p.o.UnhitAdvice + ")"
+	}
+	p.heading(false, "%s never hit%s", human.Plural(uint64(len(zero)), "attached site"), advice)
+	for _, r := range reasons[:min(len(reasons), p.o.MaxItems)] {
+		p.printf("  %s:%s", human.Fit(r.first.Provider, 40), human.Fit(r.first.Probe, 60))
+		if r.sites > 1 {
+			p.printf(" and %s like it", human.Count(uint64(r.sites-1)))
+		}
+		p.printf(": %s\n", text(r.why))
+	}
+	p.more(len(reasons)-p.o.MaxItems, "")
 }
 
 func (p *printer) notes() {

@@ -18,9 +18,11 @@ const (
 
 // phases appends the table.
 func (p *printer) phases() {
-	roots, left := tree(p.s.Paths, p.o.MaxPhases)
+	roots, left := tree(withoutOpen(p.s), p.o.MaxPhases)
 	if len(roots) == 0 {
-		p.printf("\nno phase was seen\n")
+		if len(p.s.Open) == 0 {
+			p.printf("\nno phase was seen\n")
+		}
 		return
 	}
 	devices, others := p.deviceColumns()

@@ -127,7 +127,7 @@ func (s *Sink) details(b []byte, r *stream.Boundary, exit bool) []byte {
 			room -= human.Columns(tail)
 		}
 		room = max(room, minAttributes)
-		b, s.attributes = appendAttributes(append(b, "  "...), s.attributes, attributes, room)
+		b, s.attributes = human.AppendAttributes(append(b, "  "...), s.attributes, attributes, room)
 	}
 	return append(b, tail...)
 }

@@ -5,6 +5,7 @@ package text
 import (
 	"io"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/phasetrace/phasetrace/internal/gpu"
@@ -223,22 +224,33 @@ func (s *Sink) thread(b []byte, t *stream.Thread, width int) []byte {
 	if t.Process != nil {
 		s.process(t.Process)
 	}
-	first := t.Process != nil && t.TID == t.Process.PID
+	first, name := t.Process != nil && t.TID == t.Process.PID, nameInColumn(t)
 	if s.many && t.Process != nil {
 		b = strconv.AppendInt(b, int64(t.Process.PID), 10)
 		width -= digits(t.Process.PID)
-		if first && t.Name == "" {
+		if first && name == "" {
 			return b
 		}
 		b, width = append(b, ' '), width-1
 	}
-	if first && t.Name != "" {
-		return human.AppendFit(b, t.Name, width)
+	if first && name != "" {
+		return human.AppendFit(b, name, width)
 	}
-	if room := width - 1 - digits(t.TID); t.Name != "" && room > 1 {
-		b = append(human.AppendFit(b, t.Name, room), '/')
+	if room := width - 1 - digits(t.TID); name != "" && room > 1 {
+		b = append(human.AppendFit(b, name, room), '/')
 	}
 	return strconv.AppendInt(b, int64(t.TID), 10)
+}
+
+// nameInColumn is what a thread is called where there is little room. The first thread
+// of a process with a title goes by that, without the program's name in front:
+// "checkpointer" for "postgres: checkpointer".
+func nameInColumn(t *stream.Thread) string {
+	p := t.Process
+	if p == nil || p.Title == "" || t.TID != p.PID || t.Name != p.Comm {
+		return t.Name
+	}
+	return strings.TrimPrefix(p.Title, p.Comm+": ")
 }
 
 func digits(n int) int {

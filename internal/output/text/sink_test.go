@@ -123,7 +123,7 @@ func TestAttributes(t *testing.T) {
 }
 
 func attributes(object []byte, width int) string {
-	text, _ := appendAttributes(nil, nil, object, width)
+	text, _ := human.AppendAttributes(nil, nil, object, width)
 	return string(text)
 }
 

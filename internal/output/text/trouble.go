@@ -124,11 +124,16 @@ func (s *Sink) dropped(r *stream.Dropped) error {
 // processChange writes that a process joined or left.
 func (s *Sink) processChange(c *stream.ProcessChange) error {
 	s.process(c.Process)
+	if c.Titled && (c.Before != "" || c.Process.Title == "") {
+		return nil // servers change their titles all the time: lines have the new one from now on
+	}
 	b := s.general(c.Time)
 	p := c.Process
 	b = strconv.AppendInt(append(b, "== process "...), int64(p.PID), 10)
-	b = human.AppendFit(append(b, ' '), p.Comm, maxName)
+	b = human.AppendFit(append(b, ' '), nameOf(p, c.Titled), maxName)
 	switch {
+	case c.Titled:
+		b = human.AppendFit(append(b, " is "...), p.Title, maxPath)
 	case c.Started && c.Exec:
 		b = human.AppendFit(append(b, " runs "...), p.Exe, maxPath)
 	case c.Started && p.Parent != 0:
@@ -149,6 +154,14 @@ func (s *Sink) processChange(c *stream.ProcessChange) error {
 		}
 	}
 	return s.endAlarm(b)
+}
+
+// nameOf is what a process is called: its title, if it has one that is known already.
+func nameOf(p *stream.Process, fresh bool) string {
+	if p.Title == "" || fresh {
+		return p.Comm
+	}
+	return p.Title
 }
 
 // exitStatus puts wait(2)'s status into words.

@@ -1,18 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package text
+package human
 
-import (
-	"bytes"
+import "bytes"
 
-	"github.com/phasetrace/phasetrace/internal/output/human"
-)
-
-// appendAttributes appends a JSON object as key=value pairs, cut to width
+// AppendAttributes appends a JSON object as key=value pairs, cut to width
 // columns: epoch=1 file="batch 7.bin". Keys that need quotes keep them. Anything
 // but an object is appended as it is. It works in room and returns it, perhaps
 // grown, for the next call.
-func appendAttributes(dst, room, object []byte, width int) (text, used []byte) {
+func AppendAttributes(dst, room, object []byte, width int) (text, used []byte) {
 	// Attributes can be long and only their beginning is shown.
 	head := object[:min(len(object), 8*width)]
 	pairs, ok := appendPairs(room[:0], head)
@@ -20,9 +16,9 @@ func appendAttributes(dst, room, object []byte, width int) (text, used []byte) {
 		pairs = append(room[:0], head...)
 	}
 	if len(head) < len(object) {
-		pairs = append(pairs, human.Ellipsis...)
+		pairs = append(pairs, Ellipsis...)
 	}
-	return human.AppendFitBytes(dst, pairs, width), pairs
+	return AppendFitBytes(dst, pairs, width), pairs
 }
 
 // appendPairs rewrites the top level of an object, whose end may be missing.

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package session
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/phasetrace/phasetrace/internal/recorder"
+	"github.com/phasetrace/phasetrace/internal/stream"
+)
+
+// The processes of a server say what they are for, and each record has what its
+// process said last.
+func TestTitlesOfPostgres(t *testing.T) {
+	server := startPostgres(t)
+	const title = "postgres: postgres postgres [local] idle"
+	told := make(chan int, 1000)
+	tr := attach(t, []int{server.Pid()}, Config{Follow: true})
+	tr.mu.Lock()
+	tr.onProcess = func(c *stream.ProcessChange) {
+		if c.Titled && c.Process.Title == title {
+			told <- c.Process.PID
+		}
+	}
+	tr.mu.Unlock()
+	client := server.Connect()
+	client.Do("select 1;")
+	for pid := range told {
+		if pid == client.Backend {
+			break
+		}
+	}
+	client.Do("select 2;")
+	client.Close()
+	tr.stop()
+	started := make(map[string]bool)
+	for _, p := range tr.start.Processes {
+		started[p.Title] = true
+	}
+	if !started["postgres: checkpointer"] {
+		t.Errorf("titles at the start: %v; want the checkpointer's among them", started)
+	}
+	last := ""
+	for i := range tr.boundaries {
+		b := &tr.boundaries[i]
+		if b.Action == recorder.Enter && b.Thread.TID == client.Backend && b.Path.Name() == "query" {
+			last = b.Thread.Process.Title
+		}
+	}
+	if !strings.HasPrefix(last, "postgres: postgres postgres [local]") {
+		t.Errorf("the last query is by %q", last)
+	}
+}
