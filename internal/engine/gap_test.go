@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/phasetrace/phasetrace/internal/probe"
 	"github.com/phasetrace/phasetrace/internal/stream"
 )
 
@@ -48,6 +49,33 @@ func playLost(script string, policy Policy) (told []string) {
 		told = append(told, fmt.Sprint(n, " mishandled"))
 	}
 	return told
+}
+
+// While sites are being attached, the kernel may count enters whose exits have no
+// probe yet. What it counts in a gap then says nothing of open phases.
+func TestLostWhileAttaching(t *testing.T) {
+	k := &keeper{}
+	e := New(Config{SessionID: "s", PageSize: 4096, Policy: PolicyUnwind}, k)
+	addSites(e)
+	m := newMachine(e)
+	task := m.newTask(0)
+	m.marker(task, enterMarker, 1, "a", -1)
+	m.marker(task, exitMarker, 1, "", -1)
+	half := []probe.Site{{ID: 2 * pairWork}, {ID: 2*pairWork + 1}}
+	e.Attaching(half)
+	m.full = func() bool { return true }
+	for range 10 { // only the probe of the enter is there
+		m.marker(task, 2*pairWork, 0, "work", -1)
+	}
+	m.full = func() bool { return false }
+	m.marker(task, enterMarker, 2, "b", -1)
+	e.Attached(0, half, m.now+1, 1<<40)
+	m.marker(task, exitMarker, 2, "", -1)
+	for _, r := range k.records {
+		if b, ok := r.(*stream.Boundary); ok && b.Path.Depth() > 1 {
+			t.Errorf("%s: no phase is known to be around it", b.Path)
+		}
+	}
 }
 
 // The first record that proves what is open makes the stack true again.

@@ -150,6 +150,8 @@ type sites struct {
 	list []*Site  // by number; nil where one is free
 	free []uint32 // numbers of sites that have been removed
 	last gate     // when sites were last attached for all processes
+	// underway is how often sites are just being attached.
+	underway int
 	// removal is when the first probes were removed whose scopes are not closed yet.
 	removal int64
 	until   int64 // markers from this time on are passed over
@@ -185,6 +187,7 @@ func (t *sites) remove(id uint32, processes map[int]*process) {
 
 // attaching notes that sites are about to be attached.
 func (t *sites) attaching(which []probe.Site) {
+	t.underway++
 	for i := range which {
 		s := t.list[which[i].ID]
 		s.gate = never
@@ -196,6 +199,7 @@ func (t *sites) attaching(which []probe.Site) {
 
 // attached notes that sites were attached, for p alone unless it is nil.
 func (t *sites) attached(p *process, which []probe.Site, at gate) {
+	t.underway = max(t.underway-1, 0)
 	if p != nil {
 		p.lastGate = at
 	} else {
@@ -226,7 +230,11 @@ func (t *sites) outside(p *process, s *Site, time int64) bool {
 
 // countedBefore reports whether what the kernel counted for a lane since the
 // last delivered marker reaches back to before sites were attached, any of them.
+// Those that are being attached have counted as well.
 func (t *sites) countedBefore(th *thread, ln *lane) bool {
+	if t.underway > 0 {
+		return true
+	}
 	if ln.time == 0 {
 		return th.key.StartTime < max(th.process.lastGate.boot, t.last.boot)
 	}

@@ -65,6 +65,9 @@ func (w *watcher) addSeen(ctx context.Context, t *target, v *view, in Target) er
 	if err := w.tracer.AddTarget(t.pid); err != nil {
 		return err
 	}
+	if err := awaitRemovals(ctx, v); err != nil {
+		return err
+	}
 	if err := w.attacher.attachTo(t, v); err != nil {
 		return err
 	}
@@ -75,6 +78,19 @@ func (w *watcher) addSeen(ctx context.Context, t *target, v *view, in Target) er
 	}
 	if w.cfg.Follow {
 		return w.follower.adopt(ctx, t.pid)
+	}
+	return nil
+}
+
+// awaitRemovals waits until no probe is being removed of the files that a look has
+// found, for as long as the end of a session would.
+func awaitRemovals(ctx context.Context, v *view) error {
+	ctx, cancel := context.WithTimeout(ctx, slowEndTime)
+	defer cancel()
+	for _, f := range v.open {
+		if err := f.removals.wait(ctx); err != nil {
+			return fmt.Errorf("attach to %s: its former probes are still being removed: %w", f.path, err)
+		}
 	}
 	return nil
 }

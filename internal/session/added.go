@@ -17,13 +17,14 @@ import (
 type added struct {
 	names   []string // as its dynamic linker calls them
 	unnamed bool     // and perhaps others
+	until   int64    // when that was last told, ns CLOCK_MONOTONIC
 }
 
 // maxAdded bounds the libraries of one process that are waited for by name.
 const maxAdded = 256
 
 func (a *added) join(b added) {
-	a.unnamed = a.unnamed || b.unnamed
+	a.unnamed, a.until = a.unnamed || b.unnamed, max(a.until, b.until)
 	for _, name := range b.names {
 		switch {
 		case slices.Contains(a.names, name):
@@ -56,7 +57,7 @@ func (n *naming) changeOf(ev event.Event) (change, bool) {
 		return change{}, false
 	}
 	c, ok := changeOf(ev)
-	c.added = added{n.names[pid], l.Unnamed}
+	c.added = added{n.names[pid], l.Unnamed, l.Time}
 	delete(n.names, pid)
 	return c, ok
 }

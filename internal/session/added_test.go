@@ -157,7 +157,7 @@ func TestLibraryGoneForGood(t *testing.T) {
 			}
 		}
 		if n != c.want || int(noteOf(sum, "files that could not be read")) != c.want || noteOf(sum, passedNote) != 0 {
-			t.Errorf("%s: told of %d times, notes %v; want %d", c.library, n, sum.Notes, c.want)
+			t.Errorf("%s: told of %d times, notes %v; want %d; said %q", c.library, n, sum.Notes, c.want, told.all)
 		}
 	}
 }

@@ -286,6 +286,13 @@ func (c *core) left() (users, all int) {
 	return len(c.users), len(c.engine.Processes())
 }
 
+// unix returns the Unix time, in ns, of a monotonic time.
+func (c *core) unix(at int64) int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.clock.At(at)
+}
+
 // checkClocks compares the clocks about once a second and reports whether it did.
 func (c *core) checkClocks(now int64) bool {
 	c.mu.Lock()

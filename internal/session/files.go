@@ -37,6 +37,7 @@ type file struct {
 	planned     map[use]bool // the uses of its sites that plan has, or that are left alone
 	users       int          // targets that use it
 	attachments int          // that are not known to be removed yet
+	removals    removals     // of these: those that are under way
 	idle        int64        // since when it has no users, ns CLOCK_MONOTONIC
 	pinned      bool         // the user named it
 	retired     bool

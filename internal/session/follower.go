@@ -193,7 +193,7 @@ func (fl *follower) followChange(c change) (seen, ended bool, err error) {
 		defer proc.Close()
 	}
 	t.retry = nil
-	r := request{proc: proc, earlier: t.modules, starting: c.exec, ahead: aheadTime, also: c.rewritten, added: c.added.names}
+	r := request{proc: proc, earlier: t.modules, starting: c.exec, ahead: aheadTime, also: c.rewritten, added: c.added, addedBy: fl.core.unix(c.added.until)}
 	if c.exec {
 		r.earlier, t.modules = nil, nil
 	}

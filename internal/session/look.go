@@ -45,10 +45,11 @@ type view struct {
 	gone      bool // it has ended, or has nothing mapped any more
 	replaced  bool // it runs another program than at the last look
 	starting  bool
-	cut       bool     // more files are mapped than are looked at
-	later     bool     // some file cannot be attached to yet
-	loaded    []*file  // that request.added names
-	lost      []string // of these names: those of which the file could not be read
+	cut       bool           // more files are mapped than are looked at
+	later     bool           // some file cannot be attached to yet
+	loaded    []*file        // that request.added names
+	newer     map[*file]bool // of these: those that may have got their name since
+	lost      []string       // of these names: those of which the file could not be read
 }
 
 // request says what to look at.
@@ -58,7 +59,8 @@ type request struct {
 	starting bool          // its libraries are not mapped yet: look for those it will load
 	ahead    time.Duration // no longer than this
 	also     *pending      // a file that it used, and may use again; nil for none
-	added    []string      // libraries that it has loaded since the last look
+	added    added         // libraries that it has loaded since the last look
+	addedBy  int64         // when that was last told, ns Unix time
 }
 
 func (v *view) close() {
@@ -91,7 +93,7 @@ func (lo *looker) look(ctx context.Context, r request) (*view, error) {
 // see reads what there is to see of a process. It changes nothing but the cache
 // of files.
 func (lo *looker) see(ctx context.Context, r request) (*view, error) {
-	v := &view{proc: r.proc, at: clock.Monotonic(), starting: r.starting}
+	v := &view{proc: r.proc, at: clock.Monotonic(), starting: r.starting, newer: make(map[*file]bool)}
 	_ = r.proc.Refresh() // if it has ended, the next line finds out
 	added, modules, err := r.proc.ModulesSince(r.earlier)
 	v.cut = errors.Is(err, process.ErrTruncated)
@@ -110,9 +112,10 @@ func (lo *looker) see(ctx context.Context, r request) (*view, error) {
 	if p := r.also; p != nil {
 		lo.files.lookOpen(&v.looked, p.path, p.file)
 	}
-	lo.lookAdded(ctx, v, r.added)
-	if len(v.unread) > 0 && over(r.proc, modules) {
-		v.unread = nil // that is why they could not be read
+	lo.lookAdded(ctx, v, r)
+	if len(v.unread)+len(v.lost) > 0 && over(r.proc, modules) { // that is why they could not be read
+		v.gone = v.gone || len(v.lost) > 0
+		v.unread, v.lost = nil, nil
 	}
 	v.replaced = len(r.earlier) > 0 && !sameProgram(r.earlier, modules)
 	if !v.gone {
@@ -183,10 +186,14 @@ func (lo *looker) lookAhead(ctx context.Context, l *looked, r request) {
 	}
 }
 
+// clockTick is how much earlier than it was a file's change can be told to be: the
+// kernel takes the time of its last tick.
+const clockTick = 10 * time.Millisecond
+
 // lookAdded reads the libraries that a process has loaded and that are not among
 // what it has mapped now.
-func (lo *looker) lookAdded(ctx context.Context, v *view, names []string) {
-	for _, name := range names {
+func (lo *looker) lookAdded(ctx context.Context, v *view, r request) {
+	for _, name := range r.added.names {
 		// The kernel's own object has no path.
 		mapped := slices.ContainsFunc(v.modules, func(m process.Module) bool { return m.Path == name })
 		if ctx.Err() != nil || path.Base(name) == name || mapped || slices.Contains(v.names, name) {
@@ -196,6 +203,9 @@ func (lo *looker) lookAdded(ctx context.Context, v *view, names []string) {
 		switch {
 		case err == nil:
 			v.loaded = append(v.loaded, f.file)
+			if id, err := identify(f.handle); err != nil || id.changed > r.addedBy-int64(clockTick) {
+				v.newer[f.file] = true
+			}
 			v.looked.add(f, nil)
 		case !errors.Is(err, usdt.ErrNotELF) && !errors.Is(err, usdt.ErrUnsupportedELF):
 			v.lost = append(v.lost, name)

@@ -27,7 +27,7 @@ type missed struct {
 func (m *missed) passed(t *target, v *view) (out []*file) {
 	for _, f := range v.loaded {
 		mapped := slices.ContainsFunc(v.open, func(o openFile) bool { return o.file == f && o.module != nil })
-		if !mapped && !m.targets.covers(t, f) {
+		if !mapped && !m.targets.covers(t, f) && !(v.newer[f] && m.targets.coversNamesake(t, f)) {
 			out = append(out, f)
 		}
 	}

@@ -121,6 +121,7 @@ func (s *Session) finish(reason string, stopped <-chan struct{}) (*stream.Summar
 	sum.Notes = append(sum.Notes, held...)
 	if quiet {
 		w.follower.leaveChanges()
+		w.report.flush()
 		w.targets.tellForks(w.report)
 		s.finalNotes(sum)
 	}

@@ -56,7 +56,9 @@ func (rl *releaser) detach(f *file, attachments []*loader.Attachment) {
 		rl.settler.settleLast(f)
 	}
 	for _, at := range attachments {
+		f.removals.begin()
 		rl.tracer.Release(at, func() {
+			f.removals.end()
 			rl.post(func() {
 				f.attachments--
 				if g := f.guard.Load(); g != nil {

@@ -113,6 +113,17 @@ func (ts *targets) covers(t *target, f *file) bool {
 	return len(f.plan) > 0 && !slices.ContainsFunc(f.plan, func(p probe.Site) bool { return !reach.sites[p.ID] })
 }
 
+// coversNamesake reports whether probes are in another file of the same name, which
+// a process has loaded.
+func (ts *targets) coversNamesake(t *target, f *file) bool {
+	for other := range t.files {
+		if other != f && other.path == f.path && ts.covers(t, other) {
+			return true
+		}
+	}
+	return false
+}
+
 // attached returns every file that probes are in.
 func (ts *targets) attached() map[*file]bool {
 	all := make(map[*file]bool)
