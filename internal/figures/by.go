@@ -3,6 +3,7 @@
 package figures
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -50,8 +51,10 @@ func processKey(dst []byte, b *stream.Boundary) ([]byte, bool) {
 	return strconv.AppendInt(dst, int64(b.Thread.Process.PID), 10), true
 }
 
+// processLabel is the title that a process has when its first phase ends, or its name.
 func processLabel(b *stream.Boundary) string {
-	return labelled(b.Thread.Process.Comm, b.Thread.Process.PID)
+	p := b.Thread.Process
+	return labelled(cmp.Or(p.Title, p.Comm), p.PID)
 }
 
 func threadKey(dst []byte, b *stream.Boundary) ([]byte, bool) {

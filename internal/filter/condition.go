@@ -119,13 +119,13 @@ func (f *Filter) holds(c *condition, b *stream.Boundary) bool {
 	return c.process(p)
 }
 
-// process holds the name of a process and that of its program against the
-// condition: one of the two must fit, or neither where it is a negation.
+// process holds the name of a process, that of its program and its title against
+// the condition: one of them must fit, or all where it is a negation.
 func (c *condition) process(p *stream.Process) bool {
 	if c.op == opUnequal || c.op == opLacks {
-		return c.fits(p.Comm) && c.fits(path.Base(p.Exe))
+		return c.fits(p.Comm) && c.fits(path.Base(p.Exe)) && c.fits(p.Title)
 	}
-	return c.fits(p.Comm) || c.fits(path.Base(p.Exe))
+	return c.fits(p.Comm) || c.fits(path.Base(p.Exe)) || c.fits(p.Title)
 }
 
 // fits compares text.

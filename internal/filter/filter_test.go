@@ -32,7 +32,7 @@ func boundaries(tb testing.TB) (enter, exit *stream.Boundary) {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	thread := &stream.Thread{TID: 71, Name: "worker", Process: &stream.Process{PID: 7, Comm: "autovacuum work", Exe: "/usr/bin/postgres"}}
+	thread := &stream.Thread{TID: 71, Name: "worker", Process: &stream.Process{PID: 7, Comm: "autovacuum work", Exe: "/usr/bin/postgres", Title: "postgres: app shop"}}
 	enter = &stream.Boundary{
 		Boundary: recorder.Boundary{Action: recorder.Enter, Path: path, Rank: 3, Attributes: []byte(`{"db":"app","rows":12.5,"sql":"select \"x\" && 1"}`)},
 		Thread:   thread,
@@ -49,6 +49,8 @@ func TestKeep(t *testing.T) {
 		`process!=postgres`:                     "",
 		`process!~vacuum`:                       "",
 		`process!~mysql`:                        "enter exit",
+		`process~"app shop"`:                    "enter exit",
+		`process!~"app shop"`:                   "",
 		`thread=worker`:                         "enter exit",
 		`phase=query`:                           "enter exit",
 		`phase=load`:                            "",
