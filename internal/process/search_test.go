@@ -237,16 +237,31 @@ func TestSearchIsBounded(t *testing.T) {
 func TestSearchGivesUp(t *testing.T) {
 	for _, op := range []hangfs.Op{hangfs.Lookup, hangfs.Open, hangfs.Read, hangfs.All} {
 		t.Run(string(op), func(t *testing.T) {
-			fs := hangfs.Mount(t, map[string][]byte{"l/b": []byte(strings.Repeat(" ", 10000))})
-			s, lib := hangingSearch(t, fs)
-			fs.Hang(op)
-			ctx, cancel := context.WithCancel(t.Context())
-			go func() {
-				fs.Await()
-				cancel()
-			}()
-			found, err := s.ResolveLibraries(ctx, filepath.Join(lib, "x"))
-			var gaveUp *SearchTimeError
+			var (
+				fs     *hangfs.FS
+				lib    string
+				found  []Library
+				err    error
+				gaveUp *SearchTimeError
+			)
+			// Another program may ask the file system first: then the search had not begun.
+			for range 10 {
+				fs = hangfs.Mount(t, map[string][]byte{"l/b": []byte(strings.Repeat(" ", 10000))})
+				var s Search
+				s, lib = hangingSearch(t, fs)
+				fs.Hang(op)
+				ctx, cancel := context.WithCancel(t.Context())
+				go func() {
+					fs.Await()
+					cancel()
+				}()
+				found, err = s.ResolveLibraries(ctx, filepath.Join(lib, "x"))
+				if !errors.As(err, &gaveUp) || strings.HasPrefix(gaveUp.At, fs.Dir) {
+					break
+				}
+				fs.Answer()
+				settle()
+			}
 			if !errors.As(err, &gaveUp) || !errors.Is(err, context.Canceled) || !strings.HasPrefix(gaveUp.At, fs.Dir) {
 				t.Errorf("%v; want a SearchTimeError at a path of %s, and that it was cancelled", err, fs.Dir)
 			}

@@ -224,7 +224,10 @@ func (s *Sink) thread(b []byte, t *stream.Thread, width int) []byte {
 	if t.Process != nil {
 		s.process(t.Process)
 	}
-	first, name := t.Process != nil && t.TID == t.Process.PID, nameInColumn(t)
+	first, name := t.Process != nil && t.TID == t.Process.PID, t.Name
+	if s.many {
+		name = nameInColumn(t)
+	}
 	if s.many && t.Process != nil {
 		b = strconv.AppendInt(b, int64(t.Process.PID), 10)
 		width -= digits(t.Process.PID)
@@ -242,7 +245,7 @@ func (s *Sink) thread(b []byte, t *stream.Thread, width int) []byte {
 	return strconv.AppendInt(b, int64(t.TID), 10)
 }
 
-// nameInColumn is what a thread is called where there is little room. The first thread
+// nameInColumn is what a thread of one of several processes is called where there is little room. The first thread
 // of a process with a title goes by that, without the program's name in front:
 // "checkpointer" for "postgres: checkpointer".
 func nameInColumn(t *stream.Thread) string {
