@@ -20,11 +20,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What listing one file may take, whatever its bytes: several times what these files
-// need, far less than they would if the cost grew faster than the file.
+// What listing one file may take, whatever its bytes.
 const (
-	maxSeconds = 10.0
-	maxKiB     = 200 << 10
+	maxSeconds = 1.0
+	maxKiB     = 100 << 10
 )
 
 // childEnv makes the test binary list a file, write it both ways, and tell
@@ -170,6 +169,11 @@ func TestBounds(t *testing.T) {
 			}
 			for _, form := range []string{"none", "table", "json"} {
 				sites, seconds, kib := measured(t, form, path)
+				for range 2 { // what other programs add is not the file's doing
+					if seconds > maxSeconds || kib > maxKiB {
+						sites, seconds, kib = measured(t, form, path)
+					}
+				}
 				t.Logf("%s: %d sites, %.3f s, %d MiB", form, sites, seconds, kib>>10)
 				if sites < 10000 {
 					t.Errorf("only %d sites: the file is not what it should be", sites)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -33,10 +32,10 @@ const pairForm = "[+]PROVIDER:ENTER/EXIT[,EXIT…][;OPTION…]"
 // int (the default), uint, hex, str, str(argM), word(N=WORD|…) or flags(N=WORD|…).
 // With PROBE. an attribute is what another probe of the provider told at its last
 // hit on the thread; with outer. only a phase inside no other has it. The value of
-// name is literal unless it has the form argN:str or argN:str(argM); without one, the phase is named after the
-// enter probe, as in [ByRule]. A key is one argument or several; those after the
-// slash are the exit's, where they are others than the enter's. The error quotes the part that is wrong
-// and says what is expected instead.
+// name is literal unless it has the form argN:str or argN:str(argM); without one,
+// the phase is named after the enter probe, as in [ByRule]. A key is one argument or
+// several; those after the slash are the exit's, where they are others than the
+// enter's. The error quotes the part that is wrong and says what is expected instead.
 func ParsePair(s string) (PairSpec, error) {
 	p, err := parsePair(s)
 	if err != nil {
@@ -201,89 +200,6 @@ func (p *PairSpec) setName(value string) error {
 	return nil
 }
 
-// addAttr adds the attribute of an option, whose name is prefix and key.
-func addAttr(attrs []AttrSpec, prefix, key, value string) ([]AttrSpec, error) {
-	if key == "" {
-		return attrs, fmt.Errorf("option %q names no attribute: want %sKEY=argN[:TYPE]", prefix, prefix)
-	}
-	if err := checkLabel("attribute", key); err != nil {
-		return attrs, err
-	}
-	probe, value, err := cutProbe(prefix, value)
-	if err != nil {
-		return attrs, fmt.Errorf("option %s%s: %w", prefix, key, err)
-	}
-	a, err := parseArgType(value)
-	if err != nil {
-		return attrs, fmt.Errorf("option %s%s=%s: %w", prefix, key, shorten(value), err)
-	}
-	if len(attrs) == MaxArgs {
-		return attrs, fmt.Errorf("more than %d attributes", MaxArgs)
-	}
-	for _, other := range attrs {
-		if other.Key == key {
-			return attrs, fmt.Errorf("attribute %q is given twice", shorten(key))
-		}
-	}
-	a.Key, a.Probe = key, probe
-	return append(attrs, a), nil
-}
-
-// cutProbe takes the probe off PROBE.argN[:TYPE]. Exits tell only of themselves.
-func cutProbe(prefix, value string) (probe, rest string, err error) {
-	index, _, _ := strings.Cut(value, ":")
-	dot := strings.LastIndexByte(index, '.')
-	if dot < 0 {
-		return "", value, nil
-	}
-	if prefix == exitAttrPrefix {
-		return "", value, fmt.Errorf("%q: an exit has no attributes of other probes", shorten(value))
-	}
-	probe, rest = value[:dot], value[dot+1:]
-	return probe, rest, checkProbe("probe", probe)
-}
-
-// parseKey reads argN[+argM…][/argN[+argM…]].
-func parseKey(s string) ([]KeyArg, error) {
-	atEnter, atExit, differ := strings.Cut(s, "/")
-	enter, err := parseArgIndexes(atEnter)
-	if err != nil {
-		return nil, err
-	}
-	exit := enter
-	if differ {
-		if exit, err = parseArgIndexes(atExit); err != nil {
-			return nil, err
-		}
-	}
-	if len(enter) != len(exit) {
-		return nil, fmt.Errorf("%d of the enter's arguments and %d of the exit's: want as many", len(enter), len(exit))
-	}
-	key := make([]KeyArg, len(enter))
-	for i := range key {
-		key[i] = KeyArg{enter[i], exit[i]}
-	}
-	return key, nil
-}
-
-// parseArgIndexes reads argN[+argM…].
-func parseArgIndexes(s string) ([]int, error) {
-	var out []int
-	for text := range strings.SplitSeq(s, "+") {
-		n, err := parseArgIndex(strings.TrimSpace(text))
-		switch {
-		case err != nil:
-			return nil, err
-		case slices.Contains(out, n):
-			return nil, fmt.Errorf("arg%d is given twice", n)
-		}
-		if out = append(out, n); len(out) > MaxKeyArgs {
-			return nil, fmt.Errorf("more than %d arguments", MaxKeyArgs)
-		}
-	}
-	return out, nil
-}
-
 func checkLabel(what, s string) error {
 	if len(s) > maxLabel {
 		return fmt.Errorf("%s %q is longer than %d bytes", what, shorten(s), maxLabel)
@@ -296,182 +212,8 @@ func checkLabel(what, s string) error {
 	return nil
 }
 
-// looksLikeArg reports whether a name is meant as an argument: "arg" and a digit,
-// up to its end or a colon.
-func looksLikeArg(s string) bool {
-	index, _, typed := strings.Cut(s, ":")
-	n, ok := strings.CutPrefix(index, "arg")
-	return ok && n != "" && (typed || strings.Trim(n, "0123456789") == "")
-}
-
-// parseArgType reads argN[:TYPE].
-func parseArgType(s string) (AttrSpec, error) {
-	index, typ, typed := strings.Cut(s, ":")
-	var a AttrSpec
-	var err error
-	if a.Arg, err = parseArgIndex(index); err != nil || !typed {
-		return a, err
-	}
-	switch typ {
-	case "int":
-		a.Type = TypeInt
-	case "uint":
-		a.Type = TypeUint
-	case "hex":
-		a.Type = TypeHex
-	case "str":
-		a.Type = TypeStr
-	default:
-		if words, ok := strings.CutPrefix(typ, "word("); ok {
-			a.Type = TypeWord
-			err = a.setWords(words)
-			return a, err
-		}
-		if words, ok := strings.CutPrefix(typ, "flags("); ok {
-			a.Type = TypeFlags
-			err = a.setWords(words)
-			return a, err
-		}
-		length, ok := strings.CutPrefix(typ, "str(")
-		if length, ok2 := strings.CutSuffix(length, ")"); ok && ok2 {
-			a.Type = TypeStrLen
-			a.LenArg, err = parseArgIndex(length)
-			return a, err
-		}
-		return a, fmt.Errorf("unknown type %q: want int, uint, hex, str, str(argM), word(N=WORD|…) or flags(N=WORD|…)", shorten(typ))
-	}
-	return a, nil
-}
-
 // maxWords bounds the words of one attribute.
 const maxWords = 64
-
-// setWords takes N=WORD|N=WORD…).
-func (a *AttrSpec) setWords(s string) error {
-	s, ok := strings.CutSuffix(s, ")")
-	if !ok {
-		return errors.New("the list of words has no closing parenthesis")
-	}
-	words, err := parseWords(s)
-	format := "%d=%s"
-	if a.Type == TypeFlags {
-		format = "%#x=%s"
-	}
-	text := make([]string, len(words))
-	for i, w := range words {
-		text[i] = fmt.Sprintf(format, w.Value, w.Text)
-	}
-	a.Words = strings.Join(text, "|")
-	return err
-}
-
-// parseWords reads N=WORD|N=WORD…, where N is decimal or 0x and hexadecimal.
-func parseWords(s string) (words []Word, err error) {
-	for item := range strings.SplitSeq(s, "|") {
-		number, text, ok := strings.Cut(item, "=")
-		n, err := strconv.ParseUint(number, 0, 64)
-		switch {
-		case !ok || err != nil || text == "" || strings.ContainsAny(text, "()="):
-			return nil, fmt.Errorf("%q is not of the form N=WORD", shorten(item))
-		case slices.ContainsFunc(words, func(w Word) bool { return w.Value == n }):
-			return nil, fmt.Errorf("%q has two words", number)
-		case len(words) == maxWords:
-			return nil, fmt.Errorf("more than %d words", maxWords)
-		}
-		if err := checkLabel("word", text); err != nil {
-			return nil, err
-		}
-		words = append(words, Word{n, text})
-	}
-	return words, nil
-}
-
-// parseArgIndex reads argN.
-func parseArgIndex(s string) (int, error) {
-	digits, ok := strings.CutPrefix(s, "arg")
-	n, err := strconv.Atoi(digits)
-	if !ok || err != nil || strconv.Itoa(n) != digits || n < 0 || n >= MaxArgs {
-		return 0, fmt.Errorf("%q is not an argument: want arg0 to arg%d", shorten(s), MaxArgs-1)
-	}
-	return n, nil
-}
-
-// String returns the pair in the --pair grammar with all its options, so that
-// ParsePair returns the same pair again. The grammar cannot express a marker's
-// token, rank and JSON attributes, an origin or a remedy. Of what stands for pairs by
-// name it is the name, quoted.
-func (p PairSpec) String() string {
-	if p.Named {
-		return strconv.Quote(p.Name)
-	}
-	var b strings.Builder
-	if p.Added {
-		b.WriteByte('+')
-	}
-	fmt.Fprintf(&b, "%s:%s/%s", p.Provider, p.Enter, strings.Join(p.Exits, ","))
-	switch {
-	case p.NameArg != nil:
-		fmt.Fprintf(&b, ";name=%s", p.NameArg.argType())
-	case p.Name != phaseName(p.Provider, p.Enter):
-		fmt.Fprintf(&b, ";name=%s", p.Name)
-	}
-	for _, a := range p.Attrs {
-		b.WriteByte(';')
-		if a.Outer {
-			b.WriteString("outer.")
-		}
-		fmt.Fprintf(&b, "attr.%s=", a.Key)
-		if a.Probe != "" {
-			b.WriteString(a.Probe + ".")
-		}
-		b.WriteString(a.argType())
-	}
-	for _, a := range p.ExitAttrs {
-		fmt.Fprintf(&b, ";exit.attr.%s=%s", a.Key, a.argType())
-	}
-	if p.Lane != "" {
-		fmt.Fprintf(&b, ";lane=%s", p.Lane)
-	}
-	if p.Keyed() {
-		fmt.Fprintf(&b, ";key=%s", p.KeyText())
-	}
-	if !p.Reentrant {
-		b.WriteString(";reentrant=false")
-	}
-	if len(p.Resets) > 0 {
-		fmt.Fprintf(&b, ";reset=%s", strings.Join(p.Resets, ","))
-	}
-	if p.Fails {
-		b.WriteString(";stale=failed")
-	}
-	return b.String()
-}
-
-// KeyText returns the pair's key as in the grammar, empty if it has none.
-func (p *PairSpec) KeyText() string {
-	var enter, exit []string
-	for _, k := range p.Key {
-		enter, exit = append(enter, fmt.Sprintf("arg%d", k.Enter)), append(exit, fmt.Sprintf("arg%d", k.Exit))
-	}
-	text := strings.Join(enter, "+")
-	if !slices.Equal(enter, exit) {
-		text += "/" + strings.Join(exit, "+")
-	}
-	return text
-}
-
-// argType returns the value as in the grammar, without int.
-func (a AttrSpec) argType() string {
-	switch a.Type {
-	case TypeInt:
-		return fmt.Sprintf("arg%d", a.Arg)
-	case TypeStrLen:
-		return fmt.Sprintf("arg%d:str(arg%d)", a.Arg, a.LenArg)
-	case TypeWord, TypeFlags:
-		return fmt.Sprintf("arg%d:%v(%s)", a.Arg, a.Type, a.Words)
-	}
-	return fmt.Sprintf("arg%d:%v", a.Arg, a.Type)
-}
 
 // shorten cuts a text for an error message.
 func shorten(s string) string {
