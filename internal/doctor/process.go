@@ -128,7 +128,7 @@ func tracedSites(l *inspect.Listing) map[int]bool {
 		if !c.Chosen {
 			continue
 		}
-		for _, part := range [][]int{c.EnterSites, c.ExitSites, c.ResetSites, c.NoteSites} {
+		for _, part := range [][]int{c.EnterSites, c.ExitSites, c.ResetSites, c.ContextSites} {
 			for _, s := range part {
 				traced[s] = l.Refused[s] == ""
 			}

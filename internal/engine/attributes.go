@@ -104,8 +104,8 @@ func (r *values) build(th *thread, s *Site, ev *event.Marker, outer bool) []byte
 		}
 		b = append(b, a.label...)
 		truncated, unreadable := false, false
-		if a.Noted {
-			n := th.noted(a, ev.Time)
+		if a.FromContext {
+			n := th.fromContext(a, ev.Time)
 			if n == nil {
 				b = b[:from]
 				continue

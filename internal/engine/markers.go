@@ -41,7 +41,7 @@ func (m *markers) handle(ev *event.Marker) {
 		if !outside {
 			m.repair.reset(th, s, ev)
 		}
-		m.note(th, s, ev, outside)
+		m.setContext(th, s, ev, outside)
 	case s.Pair.Keyed:
 		if !outside {
 			m.key(th, s, ev)

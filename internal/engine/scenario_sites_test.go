@@ -112,8 +112,8 @@ func parseConfig(t *testing.T, text string) engine.Config {
 //
 //	pair NAME [phase=NAME] [lane=N] [reentrant=no] [fails=yes] [keyed=yes] [resets=PAIR,…]
 //	NUMBER enter|exit PAIR [token=SLOT] [key=SLOT] [rank=SLOT] [name=SLOT] [object=SLOT] [attr=KEY:SLOT]
-//	    [noted=KEY:NOTE] [outer=yes]
-//	NUMBER point over=PAIR,… [note=NOTE:SLOT]
+//	    [context=KEY:NUMBER] [outer=yes]
+//	NUMBER point over=PAIR,… [keeps=NUMBER:SLOT]
 //
 // A slot is the place of a value among those that the site captures. Phases of
 // a pair without a phase name are named by its markers.
@@ -175,10 +175,10 @@ func parseSite(w *words, pairs map[string]*engine.Pair) *engine.Site {
 	case "point":
 		s.Effect, s.Over = probe.Point, pairsNamed(w, "over", pairs)
 		s.Pair = s.Over[0]
-		if number, ok := w.field("note"); ok {
+		if number, ok := w.field("keeps"); ok {
 			n, slot := numberedSlot(w, number)
 			at, _ := strconv.Atoi(n)
-			s.Notes = []engine.Note{{Number: at, Attr: engine.Attr{Slot: slot, Format: engine.FormatText}}}
+			s.Context = []engine.ContextValue{{Number: at, Attr: engine.Attr{Slot: slot, Format: engine.FormatText}}}
 		}
 	case "enter":
 		s.Effect = probe.Enter
@@ -204,9 +204,9 @@ func parseSite(w *words, pairs map[string]*engine.Pair) *engine.Site {
 		key, n := numberedSlot(w, attr)
 		s.Attrs = append(s.Attrs, engine.Attr{Key: key, Slot: n, Size: 8})
 	}
-	if attr, ok := w.field("noted"); ok {
+	if attr, ok := w.field("context"); ok {
 		key, n := numberedSlot(w, attr)
-		s.Attrs = append(s.Attrs, engine.Attr{Key: key, Slot: n, Noted: true, Outer: w.flag("outer", false)})
+		s.Attrs = append(s.Attrs, engine.Attr{Key: key, Slot: n, FromContext: true, Outer: w.flag("outer", false)})
 	}
 	return s
 }

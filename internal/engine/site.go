@@ -96,9 +96,9 @@ type Attr struct {
 	Format Format
 	Size   int // of the argument in bytes
 	Words  []Word
-	// Noted: the value is not the marker's but what the thread noted last at another
-	// site, see Site.Notes; Slot is the note's number.
-	Noted bool
+	// FromContext: the value is not the marker's but what the thread was told last at another
+	// site, see Site.Context; Slot is the note's number.
+	FromContext bool
 	// Outer: only phases that are inside no other of their stack have it.
 	Outer bool
 
@@ -114,15 +114,15 @@ func (a *Attr) escapeWords() {
 	}
 }
 
-// Note is a value that a thread keeps. Its number is the Slot of an Attr that is
-// Noted; at most MaxNotes.
-type Note struct {
+// ContextValue is a value that a thread keeps. Its number is the Slot of an Attr that is
+// FromContext; at most MaxContext.
+type ContextValue struct {
 	Number int
 	Attr   // where it is captured and how it is written; without a key
 }
 
-// MaxNotes is how many values a thread keeps.
-const MaxNotes = 8
+// MaxContext is how many values a thread keeps.
+const MaxContext = 8
 
 // Site is a place in a program that is attached to, and what its captured
 // values mean.
@@ -133,9 +133,9 @@ type Site struct {
 	// Over holds, for a probe.Point, the pairs of which a hit proves that
 	// nothing is open on the thread.
 	Over []*Pair
-	// Notes are, for a probe.Point, values that the thread keeps until it hits the
+	// Context has, for a probe.Point, values that the thread keeps until it hits the
 	// site again, for the attributes of what it enters.
-	Notes []Note
+	Context []ContextValue
 	// Indexes into event.Marker.Values, or None: what matches an exit with its
 	// enter, the process's rank, the phase's name, and a JSON object of
 	// attributes.
@@ -202,8 +202,8 @@ func (t *sites) add(s *Site) uint32 {
 		a.label = append(appendString(nil, []byte(a.Key)), ':')
 		a.escapeWords()
 	}
-	for i := range s.Notes {
-		s.Notes[i].escapeWords()
+	for i := range s.Context {
+		s.Context[i].escapeWords()
 	}
 	if n := len(t.free); n > 0 {
 		id := t.free[n-1]

@@ -22,9 +22,9 @@ type thread struct {
 	gaps    uint32 // number of gaps so far
 	program uint32 // what it runs, see event.Marker.Program
 	latest  latest
-	lanes   []lane // as many as have been needed
-	unused  lane   // what the others are like
-	notes   []note // by number, as many as have been needed
+	lanes   []lane         // as many as have been needed
+	unused  lane           // what the others are like
+	context []contextValue // by number, as many as have been needed
 }
 
 func byHostTID(a, b *thread) int { return a.id.HostTID - b.id.HostTID }
@@ -73,8 +73,8 @@ func (th *thread) restart(time int64) {
 		ln.time, ln.gaps, ln.unsure = time, th.gaps, false
 		ln.witnesses = nil
 	}
-	for i := range th.notes {
-		th.notes[i].site = nil
+	for i := range th.context {
+		th.context[i].site = nil
 	}
 }
 

@@ -37,7 +37,7 @@ func (l *Listing) judgeChoice(c *usdt.Choice, refuse func(probe.Nop) string) {
 	enters, why := left(c.EnterSites)
 	exits, also := left(c.ExitSites)
 	left(c.ResetSites)
-	left(c.NoteSites)
+	left(c.ContextSites)
 	if why == "" {
 		why = also
 	}

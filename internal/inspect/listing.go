@@ -267,7 +267,7 @@ func (l *Listing) eachEnd(visit func(site int, m membership)) {
 		for _, s := range c.ResetSites {
 			visit(s, membership{i, RoleReset})
 		}
-		for _, s := range c.NoteSites {
+		for _, s := range c.ContextSites {
 			visit(s, membership{i, RoleNote})
 		}
 	}

@@ -12,53 +12,53 @@ import (
 	"github.com/phasetrace/phasetrace/internal/usdt"
 )
 
-// noteKey is a value of a probe that phases which are entered later have as an
+// contextKey is a value of a probe that phases which are entered later have as an
 // attribute. Pairs share it.
-type noteKey struct {
+type contextKey struct {
 	provider, probe string
 	arg, lenArg     int
 	typ             usdt.ArgType
 	words           string
 }
 
-// noteSite names a site that tells such a value.
-type noteSite struct {
+// contextSite names a site that tells such a value.
+type contextSite struct {
 	resetSite
-	note int
+	number int
 }
 
-func noteKeyOf(p *pair, a *usdt.AttrSpec) noteKey {
-	return noteKey{p.spec.Provider, a.Probe, a.Arg, a.LenArg, a.Type, a.Words}
+func contextKeyOf(p *pair, a *usdt.AttrSpec) contextKey {
+	return contextKey{p.spec.Provider, a.Probe, a.Arg, a.LenArg, a.Type, a.Words}
 }
 
-// numberNotes numbers the attributes of a pair that other probes tell.
-func (c *plan) numberNotes(p *pair) {
-	p.notes = make(map[string]int)
+// numberContext numbers the attributes of a pair that other probes tell.
+func (c *plan) numberContext(p *pair) {
+	p.context = make(map[string]int)
 	for i := range p.spec.Attrs {
 		a := &p.spec.Attrs[i]
 		if a.Probe == "" {
 			continue
 		}
-		key := noteKeyOf(p, a)
-		n := slices.Index(c.notes, key)
-		if n < 0 && len(c.notes) == engine.MaxNotes {
-			c.warnings.add(fmt.Sprintf("pair %s: no %s: more than %d attributes are told by other probes", p.ID, a.Key, engine.MaxNotes))
+		key := contextKeyOf(p, a)
+		n := slices.Index(c.context, key)
+		if n < 0 && len(c.context) == engine.MaxContext {
+			c.warnings.add(fmt.Sprintf("pair %s: no %s: more than %d attributes are told by other probes", p.ID, a.Key, engine.MaxContext))
 			continue
 		}
 		if n < 0 {
-			n = len(c.notes)
-			c.notes = append(c.notes, key)
+			n = len(c.context)
+			c.context = append(c.context, key)
 		}
-		p.notes[a.Key] = n
+		p.context[a.Key] = n
 	}
 }
 
-// addNotes adds the sites that tell attributes of a pair, one for all pairs that
+// addContext adds the sites that tell attributes of a pair, one for all pairs that
 // share the value. They also prove pairs to be over, where pairs say so.
-func (c *plan) addNotes(p *pair, indexes []int, all *allSites) {
+func (c *plan) addContext(p *pair, indexes []int, all *allSites) {
 	for i := range p.spec.Attrs {
 		a := &p.spec.Attrs[i]
-		n, ok := p.notes[a.Key]
+		n, ok := p.context[a.Key]
 		if a.Probe == "" || !ok {
 			continue
 		}
@@ -71,14 +71,14 @@ func (c *plan) addNotes(p *pair, indexes []int, all *allSites) {
 }
 
 func (c *plan) addNote(p *pair, a *usdt.AttrSpec, n int, f *file, in *usdt.Site) {
-	key := noteSite{resetSite{f, in.Offset}, n}
-	if s, planned := c.noters[key]; planned {
+	key := contextSite{resetSite{f, in.Offset}, n}
+	if s, planned := c.contextSites[key]; planned {
 		if s != nil && !slices.Contains(s.takers, p) {
 			s.takers = append(s.takers, p)
 		}
 		return
 	}
-	c.noters[key] = nil // unless it can be told there
+	c.contextSites[key] = nil // unless it can be told there
 	if c.refuse(f, in) {
 		return
 	}
@@ -90,9 +90,9 @@ func (c *plan) addNote(p *pair, a *usdt.AttrSpec, n int, f *file, in *usdt.Site)
 	}
 	s := newSite(p, probe.Point)
 	s.over, s.takers = []*pair{}, []*pair{p}
-	s.Notes = []engine.Note{{Number: n, Attr: attrOf(a, slot, in)}}
+	s.Context = []engine.ContextValue{{Number: n, Attr: attrOf(a, slot, in)}}
 	s.Marker = stream.Marker{Provider: in.Provider, Probe: in.Name, Path: f.path, Offset: in.Offset}
-	c.noters[key] = s
+	c.contextSites[key] = s
 	if c.resets[key.resetSite] == nil {
 		c.resets[key.resetSite] = s
 	}

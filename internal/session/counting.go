@@ -78,7 +78,7 @@ func (c *counting) layOut(p *pair, effect probe.Effect, arch probe.Arch, in *usd
 	return planCounted(p, effect, arch, in)
 }
 
-func (c *counting) notes() bool { return false }
+func (c *counting) keepsContext() bool { return false }
 
 // releases: the kernel's paths name pairs by their number.
 func (c *counting) releases() bool { return false }

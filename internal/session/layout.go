@@ -27,8 +27,8 @@ type pair struct {
 	*engine.Pair
 	spec  usdt.PairSpec
 	sites int // that it has
-	// notes are the numbers of its attributes that other probes tell, by their keys.
-	notes map[string]int
+	// context has the numbers of its attributes that other probes tell, by their keys.
+	context map[string]int
 	// Hits of sites that have been let go of.
 	enters, exits uint64
 }
@@ -195,8 +195,8 @@ func (s *site) planEnter(pl *planner) {
 func (s *site) planAttrs(pl *planner, attrs []usdt.AttrSpec) {
 	for _, a := range attrs {
 		if a.Probe != "" {
-			if n, ok := s.pair.notes[a.Key]; ok {
-				s.Attrs = append(s.Attrs, engine.Attr{Key: a.Key, Slot: n, Noted: true, Outer: a.Outer})
+			if n, ok := s.pair.context[a.Key]; ok {
+				s.Attrs = append(s.Attrs, engine.Attr{Key: a.Key, Slot: n, FromContext: true, Outer: a.Outer})
 			}
 			continue
 		}

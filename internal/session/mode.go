@@ -18,8 +18,8 @@ type mode interface {
 	refuses(usdt.PairSpec) error
 	// layOut says what a site captures.
 	layOut(*pair, probe.Effect, probe.Arch, *usdt.Site) (s *site, out probe.Site, missing []string)
-	// notes reports whether attributes are shown, and sites that tell them needed.
-	notes() bool
+	// keepsContext reports whether attributes are shown, and sites that tell them needed.
+	keepsContext() bool
 	// releases reports whether sites and pairs can be let go of.
 	releases() bool
 
@@ -61,7 +61,7 @@ func (recording) layOut(p *pair, effect probe.Effect, arch probe.Arch, in *usdt.
 	return planSite(p, effect, arch, in)
 }
 
-func (recording) notes() bool               { return true }
+func (recording) keepsContext() bool        { return true }
 func (recording) releases() bool            { return true }
 func (recording) options(*loader.Options)   {}
 func (recording) use(*loader.Tracer)        {}

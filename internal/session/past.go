@@ -78,7 +78,7 @@ func (c *plan) free(sites []*site) {
 		s.pair.sites--
 	}
 	maps.DeleteFunc(c.resets, func(_ resetSite, s *site) bool { return slices.Contains(sites, s) })
-	maps.DeleteFunc(c.noters, func(_ noteSite, s *site) bool { return slices.Contains(sites, s) })
+	maps.DeleteFunc(c.contextSites, func(_ contextSite, s *site) bool { return slices.Contains(sites, s) })
 	c.pairs = slices.DeleteFunc(c.pairs, func(p *pair) bool {
 		if p.sites > 0 {
 			return false

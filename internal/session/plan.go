@@ -15,17 +15,17 @@ import (
 
 // plan says which pairs a session traces. It owns the table of sites.
 type plan struct {
-	cfg      *Config
-	core     *core
-	mode     mode
-	pairs    []*pair
-	bySpec   map[string]*pair // by identity
-	lanes    [probe.MaxLanes]lane
-	sites    map[uint32]*site // by probe.Site.ID
-	resets   map[resetSite]*site
-	notes    []noteKey // by number
-	noters   map[noteSite]*site
-	warnings *warnings
+	cfg          *Config
+	core         *core
+	mode         mode
+	pairs        []*pair
+	bySpec       map[string]*pair // by identity
+	lanes        [probe.MaxLanes]lane
+	sites        map[uint32]*site // by probe.Site.ID
+	resets       map[resetSite]*site
+	context      []contextKey // by number
+	contextSites map[contextSite]*site
+	warnings     *warnings
 	// What the kernel does with long nops.
 	rewriting loader.Rewriting
 	refused   int // sites left alone because of it
@@ -44,8 +44,8 @@ func newPlan(cfg *Config, core *core, m mode, w *warnings) *plan {
 	return &plan{
 		cfg: cfg, core: core, mode: m, warnings: w, rewriting: loader.NopRewriting(),
 		bySpec: make(map[string]*pair), sites: make(map[uint32]*site), resets: make(map[resetSite]*site),
-		noters: make(map[noteSite]*site),
-		told:   make(map[string]bool),
+		contextSites: make(map[contextSite]*site),
+		told:         make(map[string]bool),
 	}
 }
 
@@ -75,12 +75,12 @@ func (c *plan) add(open []openFile) ([]*pair, error) {
 		pairs = append(pairs, p)
 		c.addSites(p, probe.Enter, ch.EnterSites, &all)
 		c.addSites(p, probe.Exit, ch.ExitSites, &all)
-		if c.mode.notes() {
-			c.addNotes(p, ch.NoteSites, &all)
+		if c.mode.keepsContext() {
+			c.addContext(p, ch.ContextSites, &all)
 		}
 		points = append(points, point{p, ch.ResetSites})
 	}
-	for _, at := range points { // a site that also takes notes is there by now
+	for _, at := range points { // a site that also keeps context is there by now
 		c.addResets(at.pair, at.sites, &all)
 	}
 	c.linkResets()
@@ -225,7 +225,7 @@ func (c *plan) pair(spec usdt.PairSpec, watched ...engine.WatchedArg) (*pair, er
 		c.lanes[n].pairs++
 	}
 	p := newPair(spec, at, watched...)
-	c.numberNotes(p)
+	c.numberContext(p)
 	c.bySpec[id] = p
 	c.pairs = append(c.pairs, p)
 	return p, nil

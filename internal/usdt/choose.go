@@ -21,9 +21,9 @@ type Choice struct {
 	// Warnings say what a chosen pair will lack: arguments that a site does
 	// not have or that cannot be decoded, exits that are missing.
 	Warnings []string
-	// EnterSites, ExitSites, ResetSites and NoteSites, of other probes that tell
+	// EnterSites, ExitSites, ResetSites and ContextSites, of other probes that tell
 	// attributes, are ascending indices into the sites that were chosen from.
-	EnterSites, ExitSites, ResetSites, NoteSites []int
+	EnterSites, ExitSites, ResetSites, ContextSites []int
 }
 
 type probeKey struct{ provider, name string }
@@ -153,11 +153,11 @@ func possible(sites []Site, ix siteIndex) []Choice {
 // newChoice returns a pair with its sites, and what is missing as its Why.
 func newChoice(p PairSpec, ix siteIndex) Choice {
 	c := Choice{
-		Pair:       p,
-		EnterSites: slices.Clone(ix[probeKey{p.Provider, p.Enter}]),
-		ExitSites:  ix.all(p.Provider, p.Exits),
-		ResetSites: ix.all(p.Provider, p.Resets),
-		NoteSites:  ix.all(p.Provider, p.NoteProbes()),
+		Pair:         p,
+		EnterSites:   slices.Clone(ix[probeKey{p.Provider, p.Enter}]),
+		ExitSites:    ix.all(p.Provider, p.Exits),
+		ResetSites:   ix.all(p.Provider, p.Resets),
+		ContextSites: ix.all(p.Provider, p.NoteProbes()),
 	}
 	switch {
 	case len(c.EnterSites) == 0:
@@ -279,7 +279,7 @@ func (c *Choice) warn(sites []Site) {
 		for _, a := range list {
 			is := is
 			if a.Probe != "" {
-				is = slices.DeleteFunc(slices.Clone(c.NoteSites), func(i int) bool { return sites[i].Name != a.Probe })
+				is = slices.DeleteFunc(slices.Clone(c.ContextSites), func(i int) bool { return sites[i].Name != a.Probe })
 			}
 			at(is, a.Key, a.Arg)
 			if a.Type == TypeStrLen {

@@ -33,7 +33,7 @@ func AloneOf(sites []Site, choices []Choice) []Alone {
 	paired := make([]bool, len(sites))
 	for i := range choices {
 		c := &choices[i]
-		for _, is := range [][]int{c.EnterSites, c.ExitSites, c.ResetSites, c.NoteSites} {
+		for _, is := range [][]int{c.EnterSites, c.ExitSites, c.ResetSites, c.ContextSites} {
 			for _, at := range is {
 				paired[at] = true
 			}

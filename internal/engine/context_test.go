@@ -16,11 +16,11 @@ func TestNotesDoNotAllocate(t *testing.T) {
 	p := &Pair{ID: "db:execute__start/execute__done", Name: []byte("execute"), Reentrant: true, Fails: true}
 	enter, exit, point := newSite(p, probe.Enter), newSite(p, probe.Exit), newSite(p, probe.Point)
 	enter.Attrs = []Attr{
-		{Key: "sql", Slot: 0, Noted: true, Outer: true},
+		{Key: "sql", Slot: 0, FromContext: true, Outer: true},
 		{Key: "mode", Slot: 1, Format: FormatWord, Size: 4, Words: []Word{{Value: 1, Text: "read"}, {Value: 2, Text: "write"}}},
 		{Key: "flags", Slot: 1, Format: FormatFlags, Size: 4, Words: []Word{{Value: 1, Text: "wait"}, {Value: 2, Text: "force"}}},
 	}
-	point.Over, point.Notes = []*Pair{p}, []Note{{Number: 0, Attr: Attr{Slot: 0, Format: FormatText}}}
+	point.Over, point.Context = []*Pair{p}, []ContextValue{{Number: 0, Attr: Attr{Slot: 0, Format: FormatText}}}
 	e.AddSite(enter)
 	e.AddSite(exit)
 	e.AddSite(point)
