@@ -21,9 +21,6 @@ var withoutMarkers = []string{"-ldl", "-DPHASETRACE_DISABLE"}
 // markers.
 func TestWaitsForLibrary(t *testing.T) {
 	testenv.BPF(t)
-	if os.Getenv(fixture.PrebuiltEnv) != "" {
-		t.Skip("a test kernel has static programs only, which are not waited for")
-	}
 	library := fixture.Build(t, "libphase.c", "-shared", "-fPIC")
 	for _, test := range []struct {
 		name string

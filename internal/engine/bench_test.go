@@ -5,11 +5,9 @@ package engine
 import (
 	"testing"
 
-	"github.com/phasetrace/phasetrace/internal/figures"
-
 	"github.com/phasetrace/phasetrace/internal/event"
+	"github.com/phasetrace/phasetrace/internal/figures"
 	"github.com/phasetrace/phasetrace/internal/probe"
-
 	"github.com/phasetrace/phasetrace/internal/stream"
 )
 
@@ -17,6 +15,20 @@ import (
 type discard struct{}
 
 func (discard) Record(stream.Record) {}
+
+// workerEngine is an engine with these sites, under the numbers 0, 1 and so on, that
+// knows one thread.
+func workerEngine(out Output, sites ...*Site) *Engine {
+	e := New(Config{SessionID: "bench", PageSize: 4096}, out)
+	for _, s := range sites {
+		e.AddSite(s)
+	}
+	e.Begin()
+	e.Handle(&event.Thread{Head: event.Head{PID: 10, TID: 11},
+		Who: event.Identity{StartTime: 1, Comm: []byte("worker"), ViewPID: 10, ViewTID: 11, InnerPID: 10, InnerTID: 11}})
+	e.End()
+	return e
+}
 
 // benchEngine is an engine that traces our own markers on one thread and keeps
 // figures, and the markers of one phase with four steps inside.
@@ -27,17 +39,11 @@ func benchEngine(tb testing.TB) (*Engine, []event.Marker) {
 
 func benchEngineTo(tb testing.TB, out Output) (*Engine, []event.Marker) {
 	tb.Helper()
-	e := New(Config{SessionID: "bench", PageSize: 4096}, out)
 	p := &Pair{ID: "phasetrace:enter/exit", Reentrant: true}
 	enter, exit := newSite(p, probe.Enter), newSite(p, probe.Exit)
 	enter.Token, enter.Name, enter.Object, enter.Rank = 0, 1, 2, 3
 	exit.Token = 0
-	e.AddSite(enter)
-	e.AddSite(exit)
-	e.Begin()
-	e.Handle(&event.Thread{Head: event.Head{PID: 10, TID: 11},
-		Who: event.Identity{StartTime: 1, Comm: []byte("worker"), ViewPID: 10, ViewTID: 11, InnerPID: 10, InnerTID: 11}})
-	e.End()
+	e := workerEngine(out, enter, exit)
 
 	var events []event.Marker
 	record := func(site uint32, effect probe.Effect, depth int32, token uint64, name string) {
@@ -99,19 +105,13 @@ func TestEngineDoesNotAllocate(t *testing.T) {
 // two arguments are watched, and exits tell an integer and a string.
 func valuesEngine(tb testing.TB, tells bool) (*Engine, []event.Marker) {
 	tb.Helper()
-	e := New(Config{SessionID: "bench", PageSize: 4096}, &totals{*figures.New()})
 	p := &Pair{ID: "shop:order__start/order__done", Name: []byte("order"), Reentrant: true, Watched: []WatchedArg{{0, 0}, {1, 1}}}
 	enter, exit := newSite(p, probe.Enter), newSite(p, probe.Exit)
 	enter.Watched, exit.Watched = []KeyPart{{0, 4}, {1, 8}}, []KeyPart{{0, 8}, {1, 8}}
 	if tells {
 		exit.Attrs = []Attr{{Key: "status", Slot: 2, Size: 4}, {Key: "error", Slot: 3, Format: FormatText}}
 	}
-	e.AddSite(enter)
-	e.AddSite(exit)
-	e.Begin()
-	e.Handle(&event.Thread{Head: event.Head{PID: 10, TID: 11},
-		Who: event.Identity{StartTime: 1, Comm: []byte("worker"), ViewPID: 10, ViewTID: 11, InnerPID: 10, InnerTID: 11}})
-	e.End()
+	e := workerEngine(&totals{*figures.New()}, enter, exit)
 	var events []event.Marker
 	record := func(site uint32, effect probe.Effect, depth int32, id uint64) {
 		ev := event.Marker{Head: event.Head{PID: 10, TID: 11}, Effect: effect, Site: site, Depth: depth, ResidentPages: 1000}

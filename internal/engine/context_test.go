@@ -11,8 +11,7 @@ import (
 )
 
 // What a point tells goes into each phase, with words, at no allocation.
-func TestNotesDoNotAllocate(t *testing.T) {
-	e := New(Config{SessionID: "bench", PageSize: 4096}, &totals{*figures.New()})
+func TestContextDoesNotAllocate(t *testing.T) {
 	p := &Pair{ID: "db:execute__start/execute__done", Name: []byte("execute"), Reentrant: true, Fails: true}
 	enter, exit, point := newSite(p, probe.Enter), newSite(p, probe.Exit), newSite(p, probe.Point)
 	enter.Attrs = []Attr{
@@ -21,13 +20,7 @@ func TestNotesDoNotAllocate(t *testing.T) {
 		{Key: "flags", Slot: 1, Format: FormatFlags, Size: 4, Words: []Word{{Value: 1, Text: "wait"}, {Value: 2, Text: "force"}}},
 	}
 	point.Over, point.Context = []*Pair{p}, []ContextValue{{Number: 0, Attr: Attr{Slot: 0, Format: FormatText}}}
-	e.AddSite(enter)
-	e.AddSite(exit)
-	e.AddSite(point)
-	e.Begin()
-	e.Handle(&event.Thread{Head: event.Head{PID: 10, TID: 11},
-		Who: event.Identity{StartTime: 1, Comm: []byte("worker"), ViewPID: 10, ViewTID: 11, InnerPID: 10, InnerTID: 11}})
-	e.End()
+	e := workerEngine(&totals{*figures.New()}, enter, exit, point)
 	var events []event.Marker
 	record := func(site uint32, effect probe.Effect, depth int32, sql string) {
 		ev := event.Marker{Head: event.Head{PID: 10, TID: 11}, Effect: effect, Site: site, Depth: depth, ResidentPages: 1000}

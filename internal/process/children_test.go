@@ -3,7 +3,6 @@
 package process
 
 import (
-	"bufio"
 	"os/exec"
 	"testing"
 )
@@ -20,32 +19,13 @@ func TestHasChildren(t *testing.T) {
 		{"one that was waited for", "(exit 0) & wait; echo so; read x", true, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			cmd := exec.Command("sh", "-c", test.script)
-			in, err := cmd.StdinPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			out, err := cmd.StdoutPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
-			defer func() { _ = cmd.Wait() }()
-			defer in.Close()
-			if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "so\n" {
-				t.Fatalf("%q, %v", line, err)
-			}
-			p, err := Open(cmd.Process.Pid)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer p.Close()
+			program := start(t, exec.Command("sh", "-c", test.script))
+			program.expect("so")
+			p := attach(t, program.pid)
 			if got := p.HasChildren(); got != test.runs {
 				t.Errorf("it has children: %v, want %v", got, test.runs)
 			}
-			in.Close()
+			program.in.Close()
 			if err := p.Wait(t.Context()); err != nil {
 				t.Fatal(err)
 			}

@@ -34,6 +34,7 @@ type source struct {
 var sources = []source{
 	{out: "state", from: "state.c"},
 	{out: "many", from: "many.c"},
+	{out: "title", from: "title.c"},
 	{out: "fixture", from: "fixture.c"},
 	{out: "fixture.nopie", from: "fixture.c", flags: []string{"-no-pie"}},
 	{out: "fixture.noseparate", from: "fixture.c", flags: []string{"-Wl,-z,noseparate-code"}},

@@ -98,8 +98,9 @@ type program struct {
 	own    int    // as it sees itself
 }
 
-// run starts a fixture and waits until it is ready; it ends with the test.
-func run(t testing.TB, cmd *exec.Cmd) *program {
+// start starts a command that is driven over its standard streams; it ends with the
+// test.
+func start(t testing.TB, cmd *exec.Cmd) *program {
 	t.Helper()
 	p := &program{t: t, cmd: cmd}
 	var err error
@@ -119,6 +120,13 @@ func run(t testing.TB, cmd *exec.Cmd) *program {
 	}
 	t.Cleanup(func() { p.end() })
 	p.pid = cmd.Process.Pid
+	return p
+}
+
+// run starts a fixture and waits until it is ready; it ends with the test.
+func run(t testing.TB, cmd *exec.Cmd) *program {
+	t.Helper()
+	p := start(t, cmd)
 	p.marker = uint64(p.number("marker"))
 	p.own = p.number("ready")
 	return p
@@ -139,6 +147,15 @@ func (p *program) say(format string, args ...any) {
 	}
 }
 
+// expect reads a line and fails the test if it is another one.
+func (p *program) expect(want string) {
+	p.t.Helper()
+	if line, err := p.out.ReadString('\n'); err != nil || line != want+"\n" {
+		p.t.Fatalf("program said %q, %v; want %q", line, err, want)
+	}
+}
+
+// line reads a line that begins with key and a space, and returns what follows.
 func (p *program) line(key string) string {
 	p.t.Helper()
 	line, err := p.out.ReadString('\n')

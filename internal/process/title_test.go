@@ -34,42 +34,19 @@ func TestTitleOf(t *testing.T) {
 	}
 }
 
-// Perl writes $0 over its command line, as servers do.
 func TestTitleOfProcess(t *testing.T) {
-	const program = `$| = 1; print "one\n"; <STDIN>; $0 = "job: second half"; print "two\n"; <STDIN>`
-	cmd := exec.Command("perl", "-e", program, "an", "argument")
-	if cmd.Err != nil {
-		t.Skip("no perl here")
-	}
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = cmd.Wait() }()
-	defer in.Close()
-	for _, want := range []string{"", "job: second half"} {
-		if _, err := out.Read(make([]byte, 16)); err != nil {
-			t.Fatal(err)
-		}
-		p, err := Open(cmd.Process.Pid)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer p.Close()
+	program := start(t, exec.Command(fixture(t, "title"), "an", "argument"))
+	for _, step := range []struct{ says, title string }{{"one", ""}, {"two", "job: second half"}} {
+		program.expect(step.says)
+		p := attach(t, program.pid)
 		direct, err := TitleOf(p.PID, p.Comm, p.Exe)
-		if err != nil || p.Title() != want || direct != want {
-			t.Errorf("titles %q and %q, %v; want %q", p.Title(), direct, err, want)
+		if err != nil || p.Title() != step.title || direct != step.title {
+			t.Errorf("titles %q and %q, %v; want %q", p.Title(), direct, err, step.title)
 		}
-		if _, err := in.Write([]byte("\n")); err != nil {
-			t.Fatal(err)
-		}
+		program.say("")
+	}
+	if err := program.cmd.Wait(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -54,72 +54,82 @@ func opener(t *testing.T, cc string) string {
 	return withCompiler(t, cc, "dlopen.c", "-ldl")
 }
 
-// A library that is loaded, used and unloaded before anybody looks is named, with
-// the remedy, and is traced the next time it is loaded.
-func TestLibraryGoneBeforeLook(t *testing.T) {
+// openerTest is a program of one compiler's that loads a library when it is told to,
+// and its session.
+type openerTest struct {
+	*fixture.Proc
+	t       *testing.T
+	cc      string
+	library string
+	told    *messages
+	tr      *tracing
+}
+
+// order has the program do something and waits until it is done.
+func (o *openerTest) order(line string) {
+	o.t.Helper()
+	o.WriteLine(line)
+	o.ReadLine()
+}
+
+// withOpeners runs a test with the programs of each compiler, followed or not.
+func withOpeners(t *testing.T, test func(*testing.T, *openerTest)) {
 	for _, follow := range []bool{false, true} {
 		for _, cc := range []string{"", "musl-gcc"} {
 			t.Run(fmt.Sprintf("follow=%v %s", follow, cc), func(t *testing.T) {
-				library := fixture.Build(t, "libphase.c", asLibrary...)
-				p := fixture.Start(t, opener(t, cc), library)
-				p.Expect("ready")
-				told := newMessages()
-				tr := attach(t, []int{p.Pid()}, Config{Follow: follow, Message: told.add, Advice: adviseLibrary})
-				order := func(line string) { p.WriteLine(line); p.ReadLine() }
-				if cc == "" { // musl never unloads
-					hideFrom(tr, func() { order("load"); order("library 5"); order("unload") })
-					said := told.await(t, library+" was loaded and unloaded before it could be looked at", 1)
-					if !strings.HasSuffix(said, "; "+passedTopic) {
-						t.Errorf("said %q, without the remedy", said)
-					}
-					order("load")
-					order("library 3")
-				} else {
-					order("load")
-					told.await(t, lateLibrary, 1)
-					order("library 3")
-				}
-				p.CloseStdin()
-				p.WaitOK()
-				sum := tr.wait()
-				want := uint64(1)
-				if cc != "" {
-					want = 0
-				}
-				if n := noteOf(sum, passedNote); n != want || scopesByFile(tr.boundaries)[filepath.Base(library)] != 3 {
-					t.Errorf("%d libraries are noted, %d phases traced; want %d and 3: %v", n, scopesByFile(tr.boundaries)[filepath.Base(library)], want, sum.Notes)
-				}
+				o := &openerTest{t: t, cc: cc, library: fixture.Build(t, "libphase.c", asLibrary...), told: newMessages()}
+				o.Proc = fixture.Start(t, opener(t, cc), o.library)
+				o.Expect("ready")
+				o.tr = attach(t, []int{o.Pid()}, Config{Follow: follow, Message: o.told.add, Advice: adviseLibrary})
+				test(t, o)
 			})
 		}
 	}
 }
 
+// A library that is loaded, used and unloaded before anybody looks is named, with
+// the remedy, and is traced the next time it is loaded.
+func TestLibraryGoneBeforeLook(t *testing.T) {
+	withOpeners(t, func(t *testing.T, o *openerTest) {
+		want := uint64(1)
+		if o.cc == "" {
+			hideFrom(o.tr, func() { o.order("load"); o.order("library 5"); o.order("unload") })
+			said := o.told.await(t, o.library+" was loaded and unloaded before it could be looked at", 1)
+			if !strings.HasSuffix(said, "; "+passedTopic) {
+				t.Errorf("said %q, without the remedy", said)
+			}
+			o.order("load")
+		} else { // musl never unloads
+			want = 0
+			o.order("load")
+			o.told.await(t, lateLibrary, 1)
+		}
+		o.order("library 3")
+		o.CloseStdin()
+		o.WaitOK()
+		sum := o.tr.wait()
+		phases := scopesByFile(o.tr.boundaries)[filepath.Base(o.library)]
+		if n := noteOf(sum, passedNote); n != want || phases != 3 {
+			t.Errorf("%d libraries are noted, %d phases traced; want %d and 3: %v", n, phases, want, sum.Notes)
+		}
+	})
+}
+
 // The same when the process ends before anybody looks.
 func TestEndsWithLibrary(t *testing.T) {
-	for _, follow := range []bool{false, true} {
-		for _, cc := range []string{"", "musl-gcc"} {
-			t.Run(fmt.Sprintf("follow=%v %s", follow, cc), func(t *testing.T) {
-				library := fixture.Build(t, "libphase.c", asLibrary...)
-				p := fixture.Start(t, opener(t, cc), library)
-				p.Expect("ready")
-				told := newMessages()
-				tr := attach(t, []int{p.Pid()}, Config{Follow: follow, Message: told.add, Advice: adviseLibrary})
-				hideFrom(tr, func() {
-					p.WriteLine("load")
-					p.ReadLine()
-					p.WriteLine("library 5")
-					p.ReadLine()
-					p.CloseStdin()
-					p.WaitOK()
-				})
-				sum := tr.wait()
-				said := told.await(t, library+" was loaded by a process that ended before it could be looked at", 1)
-				if n := noteOf(sum, passedNote); n != 1 || !strings.HasSuffix(said, "; "+passedTopic) {
-					t.Errorf("%d libraries are noted, said %q", n, said)
-				}
-			})
+	withOpeners(t, func(t *testing.T, o *openerTest) {
+		hideFrom(o.tr, func() {
+			o.order("load")
+			o.order("library 5")
+			o.CloseStdin()
+			o.WaitOK()
+		})
+		sum := o.tr.wait()
+		said := o.told.await(t, o.library+" was loaded by a process that ended before it could be looked at", 1)
+		if n := noteOf(sum, passedNote); n != 1 || !strings.HasSuffix(said, "; "+passedTopic) {
+			t.Errorf("%d libraries are noted, said %q", n, said)
 		}
-	}
+	})
 }
 
 // A library that is gone from the file system too is told of by name, and one

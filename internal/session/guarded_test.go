@@ -346,9 +346,7 @@ func TestLinkerOverwritten(t *testing.T) {
 		t.Errorf("the linker is open for writing, and %d of %d links are there", n, before)
 	}
 	w.Close()
-	for end := time.Now().Add(30 * time.Second); tracer.Links() < before && time.Now().Before(end); {
-		time.Sleep(time.Millisecond)
-	}
+	eventually(t, "the return of the linker's probes", func() bool { return tracer.Links() >= before })
 	p.WriteLine("load")
 	p.Expect("loaded")
 	said.await(t, "after a library was mapped", 1)

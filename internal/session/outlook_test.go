@@ -7,33 +7,17 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/phasetrace/phasetrace/internal/fixture"
 	"github.com/phasetrace/phasetrace/internal/process"
 )
 
 // That a program has started others is told once, however often it is looked for, of
 // programs that were started for a trace, and not where children are followed.
 func TestForksAreToldOnce(t *testing.T) {
-	cmd := exec.Command("sh", "-c", "cat; read x")
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = cmd.Wait() }()
-	defer in.Close()
-	if _, err := in.Write([]byte("so")); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := out.Read(make([]byte, 2)); err != nil { // cat runs
-		t.Fatal(err)
-	}
-	proc, err := process.Open(cmd.Process.Pid)
+	p := fixture.StartCmd(t, exec.Command("sh", "-c", "cat; read x"))
+	p.WriteLine("so")
+	p.Expect("so") // cat runs
+	proc, err := process.Open(p.Pid())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,6 +25,7 @@ type yard struct {
 	loading            sync.RWMutex    // read while somebody has the library loaded
 	current            fixture.Version // of the library
 	stop               chan struct{}
+	moved              chan struct{} // holds one when done has changed, or a worker has ended
 	mu                 sync.Mutex
 	done               [4]int         // runs and loads of each worker
 	traced, programRun map[string]int // runs by version: of traced ones, and of all programs
@@ -36,6 +37,7 @@ const yardRounds = 50
 // it has run or loaded something.
 func (y *yard) work(wg *sync.WaitGroup, worker int, once func() bool) {
 	wg.Go(func() {
+		defer y.tell()
 		for {
 			select {
 			case <-y.stop:
@@ -46,9 +48,17 @@ func (y *yard) work(wg *sync.WaitGroup, worker int, once func() bool) {
 				y.mu.Lock()
 				y.done[worker]++
 				y.mu.Unlock()
+				y.tell()
 			}
 		}
 	})
+}
+
+func (y *yard) tell() {
+	select {
+	case y.moved <- struct{}{}:
+	default:
+	}
 }
 
 // everybody waits until each worker has run or loaded something once more.
@@ -56,7 +66,7 @@ func (y *yard) everybody() {
 	y.mu.Lock()
 	before := y.done
 	y.mu.Unlock()
-	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+	for late := time.After(time.Minute); ; {
 		y.mu.Lock()
 		now := y.done
 		y.mu.Unlock()
@@ -67,7 +77,9 @@ func (y *yard) everybody() {
 		if all || y.t.Failed() {
 			return
 		}
-		if time.Now().After(end) {
+		select {
+		case <-y.moved:
+		case <-late:
 			y.t.Errorf("somebody has stopped: %v, a minute ago %v", now, before)
 			return
 		}
@@ -136,7 +148,7 @@ func (y *yard) rebuild(i int) {
 func TestRebuiltUnderLoad(t *testing.T) {
 	testenv.BPF(t)
 	y := &yard{t: t, programs: versions(t, false, fixture.Versions...), builds: versions(t, true, fixture.Versions...),
-		stop: make(chan struct{}), traced: make(map[string]int), programRun: make(map[string]int), current: fixture.Versions[0]}
+		stop: make(chan struct{}), moved: make(chan struct{}, 1), traced: make(map[string]int), programRun: make(map[string]int), current: fixture.Versions[0]}
 	y.program, y.library = placed(t, y.programs[0]), placed(t, y.builds[0])
 	kernel := watchKernel(t, y.program, y.library)
 	// This process starts nobody while it traces: between fork and exec a child has

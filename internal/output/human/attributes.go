@@ -2,7 +2,7 @@
 
 package human
 
-import "bytes"
+import "github.com/phasetrace/phasetrace/internal/rawjson"
 
 // AppendAttributes appends a JSON object as key=value pairs, cut to width
 // columns: epoch=1 file="batch 7.bin". Keys that need quotes keep them. Anything
@@ -24,56 +24,15 @@ func AppendAttributes(dst, room, object []byte, width int) (text, used []byte) {
 // appendPairs rewrites the top level of an object, whose end may be missing.
 // It reports whether it looks like one.
 func appendPairs(dst, object []byte) ([]byte, bool) {
-	object = bytes.TrimSpace(object)
-	if len(object) == 0 || object[0] != '{' {
-		return dst, false
-	}
-	rest := bytes.TrimSpace(object[1:])
-	for len(rest) > 0 && rest[0] == '"' {
-		key, after := token(rest)
-		after = bytes.TrimSpace(after)
-		if len(after) == 0 || after[0] != ':' {
-			return dst, false
-		}
-		value, after := token(bytes.TrimSpace(after[1:]))
+	o, ok := rawjson.Open(object)
+	for o.Next() {
 		if len(dst) > 0 {
 			dst = append(dst, ' ')
 		}
-		dst = append(append(dst, unquoted(bytes.TrimSpace(key))...), '=')
-		dst = append(dst, bytes.TrimSpace(value)...)
-		rest = bytes.TrimSpace(after)
-		if len(rest) > 0 && rest[0] == ',' {
-			rest = bytes.TrimSpace(rest[1:])
-		}
+		dst = append(append(dst, unquoted(o.Key)...), '=')
+		dst = append(dst, o.Value...)
 	}
-	return dst, true
-}
-
-// token splits off a JSON value: up to the comma, colon or bracket after it, at
-// the same level.
-func token(b []byte) (value, rest []byte) {
-	depth, quoted := 0, false
-	for i := 0; i < len(b); i++ {
-		c := b[i]
-		switch {
-		case quoted:
-			if c == '\\' {
-				i++
-			}
-			quoted = c != '"'
-		case c == '"':
-			quoted = true
-		case c == '{' || c == '[':
-			depth++
-		case c == '}' || c == ']':
-			if depth--; depth < 0 {
-				return b[:i], b[i:]
-			}
-		case (c == ',' || c == ':') && depth == 0:
-			return b[:i], b[i:]
-		}
-	}
-	return b, nil
+	return dst, ok && !o.Broken()
 }
 
 // unquoted takes the quotes off a key of letters, digits and the like.

@@ -11,7 +11,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/phasetrace/phasetrace/internal/output/outputtest"
-	"github.com/phasetrace/phasetrace/internal/recorder"
 	"github.com/phasetrace/phasetrace/internal/stream"
 )
 
@@ -19,16 +18,7 @@ import (
 // whose values are many and foreign.
 func grouped(t *testing.T) *stream.Summary {
 	t.Helper()
-	paths := recorder.NewPaths(recorder.Limits{})
-	path := func(names ...string) (p *recorder.Path) {
-		for _, name := range names {
-			var err error
-			if p, _, err = paths.Child(p, name); err != nil {
-				t.Fatal(err)
-			}
-		}
-		return p
-	}
+	path := pathMaker(t)
 	of := func(count uint64, each time.Duration) stream.PathStats {
 		return stream.PathStats{Count: count, Total: time.Duration(count) * each, Self: time.Duration(count) * each, P50: each, P99: each, Min: each, Max: each}
 	}

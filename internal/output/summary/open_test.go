@@ -7,25 +7,17 @@ import (
 	"testing"
 	"time"
 
-	"github.com/phasetrace/phasetrace/internal/recorder"
 	"github.com/phasetrace/phasetrace/internal/stream"
 )
 
 // What is open is listed with the time since, and has no row of question marks, unless
 // others are inside it.
 func TestOpen(t *testing.T) {
-	paths := recorder.NewPaths(recorder.Limits{})
-	child := func(parent *recorder.Path, name string) *recorder.Path {
-		p, _, err := paths.Child(parent, name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return p
-	}
-	train := child(nil, "train")
-	step := child(train, "step")
-	wait := child(nil, "wait")
-	forward := child(wait, "forward")
+	path := pathMaker(t)
+	train := path("train")
+	step := path("train", "step")
+	wait := path("wait")
+	forward := path("wait", "forward")
 	server := &stream.Process{PID: 7, Comm: "postgres", Title: "postgres: app db [local] SELECT"}
 	s := &stream.Summary{
 		Time: 5e9, EndReason: "interrupt", OpenTotal: 4,

@@ -14,26 +14,19 @@ import (
 // Statements have one table: the phases that they are as a whole. What is inside
 // those, and phases without any, are not in it; what could not be kept apart is.
 func TestStatements(t *testing.T) {
-	paths := recorder.NewPaths(recorder.Limits{})
-	child := func(parent *recorder.Path, name string) *recorder.Path {
-		p, _, err := paths.Child(parent, name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return p
-	}
+	path := pathMaker(t)
 	figures := func(p *recorder.Path, n uint64, groups ...stream.GroupStats) stream.PathStats {
 		return stream.PathStats{Path: p, Count: n, Total: time.Duration(n) * time.Millisecond, Self: time.Millisecond, Groups: groups}
 	}
 	group := func(kind stream.GroupKind, name string, n uint64) stream.GroupStats {
 		return stream.GroupStats{Kind: kind, Name: name, Figures: figures(nil, n)}
 	}
-	query := child(nil, "query")
+	query := path("query")
 	statement := "select a_rather_long_name_of_a_column from a_table where it = ? and another_column < ?"
 	s := &stream.Summary{Grouped: stream.Grouped{By: "sql", Groups: 1, Other: 4}, Paths: []stream.PathStats{
 		figures(query, 11, group(stream.GroupNamed, statement, 7), group(stream.GroupOther, "", 4)),
-		figures(child(query, "plan"), 7, group(stream.GroupNamed, statement, 7)),
-		figures(child(nil, "checkpoint"), 2, group(stream.GroupNone, "", 2)),
+		figures(path("query", "plan"), 7, group(stream.GroupNamed, statement, 7)),
+		figures(path("checkpoint"), 2, group(stream.GroupNone, "", 2)),
 	}}
 	s.Paths[0].Outcomes = []stream.OutcomeCount{{Outcome: "failed", Count: 3}}
 	text := string(Append(nil, s, Options{}))

@@ -12,6 +12,23 @@ import (
 	"github.com/phasetrace/phasetrace/internal/stream"
 )
 
+// pathMaker returns what makes paths from names, outermost first: the same path of
+// the same names.
+func pathMaker(t *testing.T) func(names ...string) *recorder.Path {
+	t.Helper()
+	paths := recorder.NewPaths(recorder.Limits{})
+	return func(names ...string) (p *recorder.Path) {
+		t.Helper()
+		for _, name := range names {
+			var err error
+			if p, _, err = paths.Child(p, name); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return p
+	}
+}
+
 // paths makes the interned paths of "a/b/c" texts.
 func paths(t *testing.T, texts ...string) []*recorder.Path {
 	t.Helper()
