@@ -98,23 +98,8 @@ func (r *values) build(th *thread, s *Site, ev *event.Marker, outer bool) []byte
 		if a.Outer && !outer {
 			continue
 		}
-		from := len(b)
-		if from > 1 {
-			b = append(b, ',')
-		}
-		b = append(b, a.label...)
-		truncated, unreadable := false, false
-		if a.FromContext {
-			n := th.fromContext(a, ev.Time)
-			if n == nil {
-				b = b[:from]
-				continue
-			}
-			b, truncated, unreadable = append(b, n.json...), n.cut, n.unreadable
-		} else {
-			v := &ev.Values[a.Slot]
-			b, truncated, unreadable = appendValue(b, a, v), v.Truncated, v.Unreadable
-		}
+		var truncated, unreadable bool
+		b, truncated, unreadable = appendMember(b, a, th, ev)
 		if truncated {
 			cut |= 1 << i
 		}
@@ -136,6 +121,25 @@ func (r *values) build(th *thread, s *Site, ev *event.Marker, outer bool) []byte
 	b = append(b, '}')
 	r.buf = b
 	return b
+}
+
+// appendMember appends an attribute, unless it is of the thread's context and not
+// known there.
+func appendMember(b []byte, a *Attr, th *thread, ev *event.Marker) (out []byte, truncated, unreadable bool) {
+	from := len(b)
+	if from > 1 {
+		b = append(b, ',')
+	}
+	b = append(b, a.label...)
+	if !a.FromContext {
+		v := &ev.Values[a.Slot]
+		return appendValue(b, a, v), v.Truncated, v.Unreadable
+	}
+	n := th.fromContext(a, ev.Time)
+	if n == nil {
+		return b[:from], false, false
+	}
+	return append(b, n.json...), n.cut, n.unreadable
 }
 
 // appendKeys appends the keys of the attributes whose bits are set.

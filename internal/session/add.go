@@ -89,7 +89,7 @@ func awaitRemovals(ctx context.Context, v *view) error {
 	defer cancel()
 	for _, f := range v.open {
 		if err := f.removals.wait(ctx); err != nil {
-			return fmt.Errorf("attach to %s: its former probes are still being removed: %w", f.path, err)
+			return fmt.Errorf("attach to %s: its former probes are still being removed: try again: %w", f.path, err)
 		}
 	}
 	return nil

@@ -26,17 +26,38 @@ func (p *printer) phases() {
 		return
 	}
 	devices, others := p.deviceColumns()
+	rss := p.hasResident()
+	rows, all := p.rows(roots, devices, rss)
+	p.printf("\n")
+	p.table(p.phaseHead(devices, rss), rows)
+	p.more(left, " phases with smaller totals")
+	if others > 0 {
+		p.printf("  %s and %d more devices in the JSON lines\n", human.Ellipsis, others)
+	}
+	p.unfinished(all)
+	if all.joined {
+		p.printf("  %s some of these were seen without what surrounds them, which was entered before tracing began\n", joinedMark)
+	}
+	if all.partial {
+		p.printf("  %s of some of the scopes only: the others had no sample of their own at both ends\n", partialMark)
+	}
+}
+
+// phaseHead names the columns of phases.
+func (p *printer) phaseHead(devices []int, rss bool) []string {
 	head := []string{"phase", "count", "total", "self", "p50", "p99", "max"}
 	for _, d := range devices {
 		name := label(p.s.Devices, d)
 		head = append(head, name+" change", name+" peak")
 	}
-	rss := p.hasResident()
 	if rss {
 		head = append(head, "rss peak~")
 	}
-	var rows [][]string
-	var all marks
+	return head
+}
+
+// rows returns a row for each phase, the outer ones first, and what marks there are.
+func (p *printer) rows(roots []*node, devices []int, rss bool) (rows [][]string, all marks) {
 	var walk func(nodes []*node, depth int)
 	walk = func(nodes []*node, depth int) {
 		for _, n := range nodes {
@@ -49,19 +70,7 @@ func (p *printer) phases() {
 		}
 	}
 	walk(roots, 0)
-	p.printf("\n")
-	p.table(head, rows)
-	p.more(left, " phases with smaller totals")
-	if others > 0 {
-		p.printf("  %s and %d more devices in the JSON lines\n", human.Ellipsis, others)
-	}
-	p.unfinished(all)
-	if all.joined {
-		p.printf("  %s some of these were seen without what surrounds them, which was entered before tracing began\n", joinedMark)
-	}
-	if all.partial {
-		p.printf("  %s of some of the scopes only: the others had no sample of their own at both ends\n", partialMark)
-	}
+	return rows, all
 }
 
 // unfinished explains the marks of counts.
