@@ -26,6 +26,16 @@ func boundaries(s *gpu.Sampler, n int, spacing func() time.Duration, ago func() 
 	var pending []int64
 	var samples []gpu.Sample
 	var readings []gpu.Reading
+	// Before its first sample a device has nothing to tell of a boundary.
+	first := make(map[int]bool)
+	for end := time.Now().Add(firstSample); len(first) < len(s.Devices()) && time.Now().Before(end); time.Sleep(time.Millisecond) {
+		kick()
+		samples = s.Take(samples[:0])
+		for _, x := range samples {
+			c.Add(x)
+			first[x.Device] = true
+		}
+	}
 	for done := 0; done < n; {
 		if done+len(pending) < n {
 			pending = append(pending, clock.Monotonic()-ago())
@@ -47,6 +57,10 @@ func boundaries(s *gpu.Sampler, n int, spacing func() time.Duration, ago func() 
 		}
 	}
 }
+
+// firstSample is how long the first sample of every device is waited for, which
+// nothing announces.
+const firstSample = 30 * time.Second
 
 func just() int64 { return 0 }
 
