@@ -178,8 +178,17 @@ func (r *reader) listOnce(pids []int) time.Duration {
 	return min(time.Duration(end-start), maxCharge)
 }
 
-// fill takes the process's memory from a list; false when it is not in there.
+// fill takes the process's memory, and that of others, from a list; false when
+// it is not in there.
 func (p *ProcessSample) fill(list []Process) bool {
+	p.OthersUsed = Bytes(0)
+	for _, x := range list {
+		if x.PID == p.PID {
+			continue
+		}
+		p.Others++
+		p.OthersUsed = p.OthersUsed.plus(x.Used)
+	}
 	i := slices.IndexFunc(list, func(x Process) bool { return x.PID == p.PID })
 	switch {
 	case i < 0:
