@@ -18,7 +18,8 @@ type reader struct {
 	source Source
 	pacer  *pacer // of the memory goroutine
 
-	kicked  atomic.Bool // a boundary waits for a read
+	kicked  atomic.Bool  // a boundary waits for a read
+	due     atomic.Int64 // when the next read is due, as of when the memory goroutine began to wait
 	wake    chan struct{}
 	listNow chan struct{}
 	unused  atomic.Bool // other devices are used by the target, this one is not
@@ -68,11 +69,12 @@ func (r *reader) readMemory() {
 		due := int64(never)
 		unused := r.unused.Load()
 		if !unused {
-			due = r.pacer.due(now, r.kicked.Load())
+			due = r.pacer.due(now, r.kicked.Load(), r.s.wishes.next(r.pacer.last))
 		} else if !wasUnused {
 			r.put(Sample{Device: r.device.ID, Start: now, Mid: now, End: now, Status: StatusNotUsed})
 		}
 		wasUnused = unused
+		r.due.Store(due)
 		if due > now {
 			timer.Reset(time.Duration(due - now))
 			select {
