@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/probe"
-
 	"github.com/phasetrace/phasetrace/internal/usdt"
 )
 
@@ -28,9 +28,11 @@ func markerSites(path string) ([]probe.Site, error) {
 		return nil, err
 	}
 	var out []probe.Site
+	nops := loader.NopRewriting()
 	for _, in := range elf.Sites {
+		at, _ := nops.Place(in.Offset, in.Nop)
 		s := probe.Site{
-			ID: uint32(len(out)), Arch: elf.Arch, Location: in.Location, Offset: in.Offset, RefCtr: in.RefCtr,
+			ID: uint32(len(out)), Arch: elf.Arch, Location: in.Location + (at - in.Offset), Offset: at, RefCtr: in.RefCtr,
 			Effect: probe.Exit, Captures: []probe.Capture{{Operand: in.Args[0], Type: probe.CaptureInt}},
 		}
 		if in.Name == "enter" {

@@ -74,8 +74,8 @@ type Site struct {
 	Kind     Kind
 	Effect   Effect
 	Arch     Arch
-	Location uint64 // address in the file, for symbol operands
-	Offset   uint64 // file offset of the instruction
+	Location uint64 // address in the file of the instruction that is probed, for symbol operands
+	Offset   uint64 // its file offset
 	RefCtr   uint64 // file offset of the semaphore, 0 for none
 	Lane     uint8  // 0 to MaxLanes-1, or NoLane
 	Captures []Capture
