@@ -104,25 +104,30 @@ static __always_inline void fill(struct marker_record *rec, struct task_struct *
 	rec->rss_pages = resident_pages(task->mm);
 }
 
+/*
+ * The clock comes first: reading it waits for all that was begun before. The ring's
+ * memory, which the reader has touched last, takes longest to come; it is asked for
+ * next, and everything else is done meanwhile.
+ */
 SEC("uprobe")
 int marker(void *ctx)
 {
+	__u64 now = bpf_ktime_get_ns();
+	struct ring_header *r = ring_bytes ? cpu_ring() : NULL;
 	struct task_struct *task = bpf_get_current_task_btf();
-	struct thread_state *st = current_state(task);
-	__u64 cookie = bpf_get_attach_cookie(ctx);
-	struct ring_header *r = NULL;
+	struct thread_state *st;
 	struct lane_state *ls;
+	__u64 cookie;
 
+	if (r)
+		approach(r);
+	st = current_state(task);
+	cookie = bpf_get_attach_cookie(ctx);
 	if (!st)
 		return 0;
-	st->rec.time = bpf_ktime_get_ns();
+	st->rec.time = now;
 	st->rec.site = cookie & ((1U << COOKIE_SITE) - 1);
 	find_constant(st, ctx, cookie);
-	if (ring_bytes) {
-		r = cpu_ring();
-		if (r)
-			approach(r);
-	}
 	fetch_arguments(ctx, st, (cookie >> COOKIE_SITE) & ((1U << COOKIE_SPEC) - 1));
 	ls = advance(&st->rec, st, st->rec.lane, st->rec.type);
 	st->rec.seq = st->seq++;
