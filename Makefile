@@ -43,7 +43,7 @@ test-race: ## run the concurrent packages' tests under the race detector
 	$(GO) test -race -run '$(RACE_TRACE)' ./internal/session
 
 bench: build ## measure what a boundary costs, next to an empty probe and other tracers
-	$(GO) run ./bench
+	$(GO) run ./bench $(if $(PEERS),-peers $(PEERS))
 
 # clang's bpf target does not search the multiarch folder for kernel headers.
 generate: ## recompile the BPF objects and bindings (needs clang, llvm, libbpf-dev)

@@ -21,12 +21,13 @@ import (
 
 // options are the flags.
 type options struct {
-	short  bool
-	rounds int
-	phases int
-	only   string
-	match  string
-	binary string
+	short    bool
+	rounds   int
+	phases   int
+	only     string
+	match    string
+	binary   string
+	peerRoot string
 }
 
 // part is one table.
@@ -60,6 +61,7 @@ func run(args []string, stdout, stderr io.Writer) error {
 	flags.IntVar(&o.phases, "phases", 20_000, "phases a run")
 	flags.StringVar(&o.only, "only", "", "comma-separated tables: cost, parts, exits, start, scale, sustained")
 	flags.StringVar(&o.match, "match", "", "of the tables of one boundary: only the floor and the lines that contain one of these words, comma-separated")
+	flags.StringVar(&o.peerRoot, "peers", "", "folder with other tracers (bpftrace, perf) to measure against, such as a debootstrap of Debian sid; default: what is installed")
 	flags.StringVar(&o.binary, "binary", "", "phasetrace to measure as a whole; default: built from this tree")
 	if err := flags.Parse(args); err != nil {
 		return err

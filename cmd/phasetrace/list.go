@@ -74,7 +74,7 @@ func list(byPID bool, o *listOptions, files []string, s *streams) error {
 		}
 	}
 	l.Advice = listAdvice
-	l.Judge(loader.NopRewriting().Refuses)
+	l.Judge(loader.NopRewriting())
 	if err := o.show(l, s); err != nil {
 		return &statusError{statusFailed, err}
 	}

@@ -144,6 +144,7 @@ func server() subject {
 		site("php:request__startup", probe.Nop1), site("php:request__shutdown", probe.Nop1),
 		site("python:function__entry", probe.Nop5), site("python:function__return", probe.Nop5),
 		site("ruby:method__entry", probe.Nop10), site("ruby:method__return", probe.Nop1Then10),
+		site("app:work__start", probe.Nop1Then10), {Provider: "app", Name: "work__done", Offset: 4090, Nop: probe.Nop1Then10},
 		site("hotspot:method__entry", probe.NopNone), site("hotspot:method__return", probe.NopARM),
 	}}
 	l := &inspect.Listing{Sites: elf.Sites, Owner: make([]int, len(elf.Sites))}

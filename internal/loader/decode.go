@@ -95,6 +95,13 @@ func decodeValues(payload []byte, unreadable uint16, e *event.Marker, shape shap
 			continue
 		}
 		s := (*bpf.PhasetraceStringSlot)(unsafe.Pointer(unsafe.SliceData(slot)))
+		if s.Flags&stringConstant != 0 {
+			if shape.texts == nil {
+				return errOtherLayout
+			}
+			*v = shape.texts.value(i, (*bpf.PhasetraceConstantSlot)(unsafe.Pointer(s)).At)
+			continue
+		}
 		begin := end
 		if s.Len > 0 {
 			end += int(s.Len)
@@ -184,6 +191,16 @@ type shape struct {
 	known   bool
 	n       uint8
 	strings uint16 // bit i: capture i is a string
+	texts   *texts // of its constant memory, nil for none
+}
+
+// keeping returns the shape of a site that is attached once more: what was attached
+// before may tell of constant memory.
+func (s shape) keeping(before shape) shape {
+	if s.texts == nil || before.texts != nil {
+		s.texts = before.texts
+	}
+	return s
 }
 
 // shapes is indexed by site id.

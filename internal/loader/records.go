@@ -65,6 +65,7 @@ const (
 	stringTruncated  = uint16(bpf.PhasetraceStringFlagSTRING_TRUNCATED)
 	stringUnreadable = uint16(bpf.PhasetraceStringFlagSTRING_UNREADABLE)
 	stringNull       = uint16(bpf.PhasetraceStringFlagSTRING_NULL)
+	stringConstant   = uint16(bpf.PhasetraceStringFlagSTRING_CONSTANT)
 )
 
 // markerType is the type of the records of sites with an effect: the programs
