@@ -10,6 +10,34 @@ import (
 	"github.com/phasetrace/phasetrace/internal/stream"
 )
 
+// A connection that is over before anybody can look at it has a title all the same: each
+// of its phases is known to be of its user and database.
+func TestTitlesOfShortConnections(t *testing.T) {
+	server := startPostgres(t)
+	tr := attach(t, []int{server.Pid()}, Config{Follow: true})
+	backends := make(map[int]bool)
+	for range 20 {
+		w := server.Wire()
+		w.Simple("select 1")
+		backends[w.Backend] = true
+		w.Close()
+	}
+	tr.stop()
+	phases := 0
+	for i := range tr.boundaries {
+		b := &tr.boundaries[i]
+		if p := b.Thread.Process; backends[p.PID] {
+			phases++
+			if !strings.HasPrefix(p.Title, "postgres: postgres postgres [local]") {
+				t.Fatalf("%s of %s by %d, which has the title %q", b.Action, b.Path, p.PID, p.Title)
+			}
+		}
+	}
+	if phases < 20*6 {
+		t.Errorf("%d boundaries of %d connections", phases, len(backends))
+	}
+}
+
 // The processes of a server say what they are for, and each record has what its
 // process said last.
 func TestTitlesOfPostgres(t *testing.T) {
