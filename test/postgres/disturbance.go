@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"regexp"
 	"strconv"
 	"strings"
@@ -138,7 +139,7 @@ func judgeVacuum(a *answer, text, log string) {
 
 func seconds(text string) time.Duration {
 	s, _ := strconv.ParseFloat(text, 64)
-	return time.Duration(s * float64(time.Second))
+	return time.Duration(math.Round(s*1e6)) * time.Microsecond
 }
 
 var durationColumn = regexp.MustCompile(`<- .*?  +([0-9.]+) (ns|µs|ms|s)\b`)
