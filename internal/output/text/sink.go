@@ -44,6 +44,7 @@ type Sink struct {
 	began  bool  // a time has been told
 	headed bool
 	many   bool     // more than one process was seen
+	titled bool     // one with a title was seen
 	first  int      // PID of the first process
 	labels []string // of devices
 
@@ -60,13 +61,19 @@ func New(w io.Writer, name string, o Options) *Sink {
 	return s
 }
 
-// measure lays lines out for the terminal as it is now.
+// measure lays lines out for the terminal, and the processes, as they are now.
 func (s *Sink) measure() {
 	if s.o.Width != nil {
 		s.o.Summary.Width = s.o.Width()
 	}
-	if s.o.Summary.Width != s.layout.width || s.layout.room == 0 {
-		s.layout = layoutFor(s.o.Summary.Width)
+	titled := s.many && s.titled
+	if s.o.Summary.Width == s.layout.width && titled == s.layout.titled && s.layout.room != 0 {
+		return
+	}
+	again := s.headed && titled != s.layout.titled
+	if s.layout = layoutFor(s.o.Summary.Width, titled); again {
+		s.headed = false // columns have moved, once
+		s.head()
 	}
 }
 
@@ -177,6 +184,7 @@ func (s *Sink) process(p *stream.Process) {
 	case p.PID != s.first:
 		s.many = true
 	}
+	s.titled = s.titled || p.Title != ""
 }
 
 func (s *Sink) device(d *gpu.Device) {
