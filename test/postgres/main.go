@@ -97,6 +97,7 @@ type bench struct {
 	page       string // its text
 	phasetrace string
 	work       string // a folder for what phasetrace writes
+	asked      string // the question and the protocol, for the names of files
 	keep       bool
 	out        io.Writer
 }
@@ -140,6 +141,7 @@ func (b *bench) ask(protocols, numbers []string) error {
 			return err
 		}
 		for _, protocol := range protocols {
+			b.asked = fmt.Sprintf("%d-%s", i+1, protocol)
 			a, err := q.ask(b, protocol, commands)
 			if err != nil {
 				return fmt.Errorf("%q with %s statements: %w", q.heading, protocol, err)

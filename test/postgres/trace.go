@@ -64,10 +64,10 @@ func (b *bench) shell(command string) (*exec.Cmd, error) {
 
 // files are for what phasetrace writes and says.
 func (b *bench) files() (out, said *os.File, err error) {
-	if out, err = os.Create(filepath.Join(b.work, "out.txt")); err != nil {
+	if out, err = os.Create(filepath.Join(b.work, b.asked+".txt")); err != nil {
 		return nil, nil, err
 	}
-	said, err = os.Create(filepath.Join(b.work, "said.txt"))
+	said, err = os.Create(filepath.Join(b.work, b.asked+".err"))
 	return out, said, err
 }
 

@@ -31,6 +31,9 @@ type Options struct {
 	Width func() int
 	// ExitsOnly says that no enters come: exits then tell what enters do.
 	ExitsOnly bool
+	// Chosen says that only some boundaries come, those that somebody looks for.
+	// Processes that come and go as they should are left out then.
+	Chosen bool
 }
 
 // Sink writes text. It is a stream.Sink for one goroutine. A failed write sticks
