@@ -3,7 +3,7 @@
 package text
 
 // FileWidth is the width, in columns, in which strings are laid out where there is
-// no terminal.
+// no terminal, and no titles.
 const FileWidth = 160
 
 // layout says how a line is divided. It depends on the terminal's width, and on whether
@@ -50,6 +50,7 @@ func layoutFor(width int, titled bool) layout {
 	if titled {
 		switch {
 		case l.width == 0:
+			l.room += titleMost - l.thread // strings keep what they have
 			l.thread = titleMost
 		case width < narrowBelow:
 			l.thread, l.phase = titleNarrow, 20
