@@ -56,7 +56,7 @@ func processKey(dst []byte, b *stream.Boundary) ([]byte, bool) {
 // processLabel is the title that a process has when its first phase ends, or its name.
 func processLabel(b *stream.Boundary) string {
 	p := b.Thread.Process
-	return labelled(cmp.Or(p.Title, p.Comm), p.PID)
+	return labelled(cmp.Or(stream.WithoutActivity(p.Title), p.Comm), p.PID)
 }
 
 func threadKey(dst []byte, b *stream.Boundary) ([]byte, bool) {

@@ -20,26 +20,18 @@ func titleKey(dst []byte, b *stream.Boundary) ([]byte, bool) {
 	return appendRole(dst, cmp.Or(p.Title, p.Comm)), true
 }
 
-// appendRole appends a title without what changes from one process to the next. Behind
-// the client of a PostgreSQL connection, "[local]" or HOST(PORT), comes what it is doing.
+// appendRole appends a title without what changes from one process to the next.
 func appendRole(dst []byte, title string) []byte {
-	for rest, first := title, true; rest != ""; first = false {
+	for rest, first := stream.WithoutActivity(title), true; rest != ""; first = false {
 		var word string
 		word, rest, _ = strings.Cut(rest, " ")
 		if !first {
 			dst = append(dst, ' ')
 		}
-		host, ported := strings.CutSuffix(word, ")")
-		if at := strings.LastIndexByte(host, '('); ported && at > 0 && isNumber(host[at+1:]) {
-			return append(dst, host[:at]...)
-		}
-		switch {
-		case word == "[local]":
-			return append(dst, word...)
-		case isNumber(word):
+		if isNumber(word) {
 			dst = append(dst, '?')
-		default:
-			dst = append(dst, word...)
+		} else {
+			dst = append(dst, stream.WithoutPort(word)...)
 		}
 	}
 	return dst

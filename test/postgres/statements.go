@@ -92,6 +92,8 @@ const statementLoad = `\set id random(1, 1000)
 \set digit random(0, 9)
 select count(*), min(note) from big where note like '%7%';
 select sum(n) from lookup where id between :id and :id + 5000;
+select sum(n) from lookup where id between :id and :id + 6000;
+select sum(n) from lookup where id between :id and :id + 7000;
 update big set k = k + 1 where n % 10 = :digit;
 select n from small where id = :id;
 update small set n = n + 1 where id = :id;

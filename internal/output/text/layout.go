@@ -3,8 +3,11 @@
 package text
 
 // FileWidth is the width, in columns, in which strings are laid out where there is
-// no terminal, and no titles.
-const FileWidth = 160
+// no terminal. With titles it is TitledFileWidth: servers have long statements.
+const (
+	FileWidth       = 160
+	TitledFileWidth = 200
+)
 
 // layout says how a line is divided. It depends on the terminal's width, and on whether
 // processes have titles, so that no column moves because of what is in the lines.
@@ -32,9 +35,9 @@ const (
 )
 
 // Widths of the column of threads with titles. In the narrowest an id of five digits
-// leaves room for "autovacuum worker", in the widest for "shop app [local] UPDATE" and more.
+// leaves room for "autovacuum worker", in the widest for "app shop 10.0.0.15(53412)".
 const (
-	titleNarrow, titleLeast, titleMost = 24, 28, 36
+	titleNarrow, titleLeast, titleMost = 24, 28, 32
 )
 
 // layoutFor returns the layout for a terminal of so many columns; 0: for a file. titled
@@ -50,8 +53,7 @@ func layoutFor(width int, titled bool) layout {
 	if titled {
 		switch {
 		case l.width == 0:
-			l.room += titleMost - l.thread // strings keep what they have
-			l.thread = titleMost
+			l.thread, l.room = titleMost, TitledFileWidth
 		case width < narrowBelow:
 			l.thread, l.phase = titleNarrow, 20
 		default:

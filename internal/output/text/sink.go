@@ -258,13 +258,14 @@ func (s *Sink) thread(b []byte, t *stream.Thread, width int) []byte {
 
 // nameInColumn is what a thread of one of several processes is called where there is little room. The first thread
 // of a process with a title goes by that, without the program's name in front:
-// "checkpointer" for "postgres: checkpointer".
+// "checkpointer" for "postgres: checkpointer". What it is doing may have changed since
+// the title was read.
 func nameInColumn(t *stream.Thread) string {
 	p := t.Process
 	if p == nil || p.Title == "" || t.TID != p.PID || t.Name != p.Comm {
 		return t.Name
 	}
-	return strings.TrimPrefix(p.Title, p.Comm+": ")
+	return strings.TrimPrefix(stream.WithoutActivity(p.Title), p.Comm+": ")
 }
 
 func digits(n int) int {
