@@ -103,7 +103,7 @@ insert into history values (:id, current_timestamp);
 const (
 	// statementRounds are enough for what a connection does but once, such as reading
 	// catalogues, to count little.
-	statementRounds = 200
+	statementRounds = 120
 	// comparedFrom is how long a call must take, in ms, for totals to be compared: a
 	// phase has more than the executor's run, which pg_stat_statements counts. Of what
 	// changes rows it has the executor's start and end too.

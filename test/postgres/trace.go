@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -13,9 +14,9 @@ import (
 	"time"
 )
 
-// trace runs a command of the page and does something once phasetrace has attached. It
-// returns what phasetrace has written to standard output, and how many columns that
-// has makes no difference: it is no terminal.
+// trace runs a command of the page and does something once phasetrace has attached, which
+// must be over before phasetrace ends. It returns what phasetrace has written to standard
+// output.
 func (b *bench) trace(command string, do func() error) (string, error) {
 	cmd, err := b.shell(command)
 	if err != nil {
@@ -31,22 +32,27 @@ func (b *bench) trace(command string, do func() error) (string, error) {
 	if err := cmd.Start(); err != nil {
 		return "", err
 	}
-	attached := within(30*time.Second, "phasetrace to attach", func() bool {
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	failed := within(30*time.Second, "phasetrace to attach", func() bool {
 		text, err := os.ReadFile(said.Name())
 		return err == nil && bytes.Contains(text, []byte("attached to"))
 	})
-	if attached == nil {
-		attached = do()
+	if failed == nil {
+		failed = do()
 	}
-	ended := cmd.Wait() // it ends by itself, after the time that the page gives
-	text, err := os.ReadFile(out.Name())
+	if failed == nil && len(ended) > 0 {
+		failed = errors.New("the work took longer than phasetrace traced: this machine is too busy")
+	}
+	err = <-ended // by itself, after the time that the page gives
 	switch {
-	case attached != nil:
-		return "", attached
-	case ended != nil:
+	case failed != nil:
+		return "", failed
+	case err != nil:
 		complaint, _ := os.ReadFile(said.Name())
-		return "", fmt.Errorf("%s: %w\n%s", command, ended, complaint)
+		return "", fmt.Errorf("%s: %w\n%s", command, err, complaint)
 	}
+	text, err := os.ReadFile(out.Name())
 	return string(text), err
 }
 
