@@ -84,6 +84,7 @@ type answer struct {
 	text   string   // what phasetrace says, and the server
 	wrong  []string // where the two differ
 	beside []string // figures to show beside it
+	again  bool     // what differs may be for the machine being busy
 }
 
 // differs notes a difference.

@@ -69,6 +69,7 @@ func TestJudges(t *testing.T) {
 			t.Errorf("%s: nothing differs", name)
 		}
 	}
+	judgeStatementsOf(t)
 	before, after := statement{"select ?", 20, 1}, statement{"select ?", 20, 100}
 	for text, wrong := range map[string]int{
 		"20 -> 20 calls, mean 50 -> 5000 µs  execute: select ?": 0,
@@ -79,6 +80,38 @@ func TestJudges(t *testing.T) {
 	} {
 		if a := judgeChange(text, before, after); len(a.wrong) != wrong {
 			t.Errorf("%q: %q, want %d differences", text, a.wrong, wrong)
+		}
+	}
+}
+
+// Calls must be equal, totals within 2 % where a call is long enough.
+func judgeStatementsOf(t *testing.T) {
+	t.Helper()
+	phases := []phase{
+		{Path: []string{"query"}, Groups: []group{{Group: "select ?", Count: 10, Total: 90e6}}},
+		{Path: []string{"query", "execute"}, Groups: []group{
+			{Group: "select ?", Count: 10, Total: 10.1e6}, {Group: "update ?", Count: 10, Total: 40e6}, {Group: "insert ?", Count: 10, Total: 2e6},
+		}},
+		{Path: []string{"query", "execute", "execute"}, Groups: []group{
+			{Group: "update ?", Count: 10, Total: 30.3e6}, {Group: "insert ?", Count: 10, Total: 1e6},
+		}},
+		{Path: []string{"execute"}, Groups: []group{{Group: "select a", Count: 10, Total: 10e6}}},
+	}
+	const text = "select ? 10\nselect a 10\nupdate ? 10\ninsert ? 10\n"
+	right := []statement{{"begin", 10, 1}, {"select ?", 10, 10}, {"select a", 10, 10}, {"update ?", 10, 30}, {"insert ?", 10, 0.5}}
+	if a := judgeStatements(text, phases, right); len(a.wrong) != 0 || a.again {
+		t.Errorf("right statements: %q", a.wrong)
+	}
+	for what, wrong := range map[string]struct {
+		at    statement
+		again bool
+	}{
+		"other calls": {statement{"select ?", 11, 10}, false}, "another total": {statement{"select ?", 10, 9}, true},
+		"nowhere": {statement{"select b", 10, 10}, false},
+	} {
+		known := append([]statement{wrong.at}, right[2:]...)
+		if a := judgeStatements(text, phases, known); len(a.wrong) == 0 || a.again != wrong.again {
+			t.Errorf("%s: %q, again %v", what, a.wrong, a.again)
 		}
 	}
 }
