@@ -122,10 +122,18 @@ struct held_exec {
 	__u32 pad;
 };
 
+#define ARGUMENTS_LEN 128 /* bytes of a process's arguments that are looked at */
+
+/* The start of the memory where the process got its arguments, and then its
+ * environment: servers write there what each of their processes is for.
+ */
 struct thread_record {
 	RECORD_HEAD;
-	__u8 pad[7];
+	__u8 pad;
+	__u16 arguments_len;  /* bytes that were read; 0: they could not be */
+	__u32 arguments_size; /* bytes that the arguments had when the program began */
 	struct identity who;
+	char arguments[ARGUMENTS_LEN];
 };
 
 struct thread_exit_record {

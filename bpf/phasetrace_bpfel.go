@@ -375,13 +375,16 @@ type PhasetraceThreadExitRecord struct {
 }
 
 type PhasetraceThreadRecord struct {
-	_    structs.HostLayout
-	Time uint64
-	Tgid uint32
-	Tid  uint32
-	Type uint8
-	Pad  [7]uint8
-	Who  PhasetraceIdentity
+	_             structs.HostLayout
+	Time          uint64
+	Tgid          uint32
+	Tid           uint32
+	Type          uint8
+	Pad           uint8
+	ArgumentsLen  uint16
+	ArgumentsSize uint32
+	Who           PhasetraceIdentity
+	Arguments     [128]int8
 }
 
 type PhasetraceThreadState struct {

@@ -89,7 +89,7 @@ func (o *traceOptions) register(f *pflag.FlagSet, which int) {
 	f.DurationVar(&o.gpuInterval, "gpu-interval", 0, "`TIME` between reads of GPU memory while no phase boundary happens (default 100ms)")
 	f.StringVar(&o.onViolation, "on-violation", "unwind", "`POLICY` when nesting is violated: unwind the stack, or reject the exit")
 	f.BoolVar(&o.aggregate, "aggregate", false, "count phases in the kernel, for phases too frequent to record, and show only the summary")
-	f.StringVar(&o.by, "by", "", "also add the figures up by `WHAT`: rank, process, thread, sql for statements without their literals, or attr.KEY for the values of an attribute")
+	f.StringVar(&o.by, "by", "", "also add the figures up by `WHAT`: rank, process, title for what processes say that they are, thread, sql for statements without their literals, or attr.KEY for the values of an attribute")
 	f.StringArrayVar(&o.where, "where", nil, "write only the boundaries that meet `EXPR`, such as 'process~autovacuum && duration>10ms'; the figures stay those of all. Fields: process, thread, phase, path, rank, pid, tid, duration, attr.KEY; operators: = != ~ (contains) !~ < <= > >=; repeatable, all must hold")
 	f.DurationVar(&o.minDuration, "min-duration", 0, "write only the exits of phases that took `TIME` or longer, as --where 'duration>=TIME' does")
 	f.BoolVar(&o.unhit, "unhit", false, "list in the summary the sites that were attached and never hit")
@@ -189,7 +189,7 @@ func (o *traceOptions) parseBy(out *session.Config) error {
 		return usageError("--by %w", err)
 	}
 	if o.aggregate && !by.OfProcess {
-		return usageError("--by %s with --aggregate: the kernel adds up by process and phase, and keeps neither threads nor attributes: use --by rank or --by process, or leave --aggregate out", o.by)
+		return usageError("--by %s with --aggregate: the kernel adds up by process and phase, and keeps neither threads nor attributes: use --by rank, process or title, or leave --aggregate out", o.by)
 	}
 	out.By = by
 	return nil

@@ -90,7 +90,7 @@ func (o *traceOptions) openOutput(ctx context.Context, path string, s *streams, 
 	case "summary":
 		sink, d.shows = summary.New(w, options), onTerminal
 	default:
-		sink, d.shows, d.wants = text.New(w, d.name, text.Options{Summary: options, Width: width, ExitsOnly: o.filter.ExitsOnly()}), onTerminal, isTerminal(s.err)
+		sink, d.shows, d.wants = text.New(w, d.name, text.Options{Summary: options, Width: width, ExitsOnly: o.filter.ExitsOnly(), Chosen: !o.filter.Empty()}), onTerminal, isTerminal(s.err)
 	}
 	d.sink = stream.Async(sink, stream.AsyncOptions{
 		Name: d.name, Patience: outputPatience, Wait: waiting(ctx, d.name, say),

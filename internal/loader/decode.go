@@ -123,7 +123,10 @@ func decodeValues(payload []byte, unreadable uint16, e *event.Marker, shape shap
 }
 
 func (d *decoder) threadTold(r *bpf.PhasetraceThreadRecord, _ []byte) (event.Event, error) {
-	d.thread = event.Thread{Head: head(r.Time, r.Tgid, r.Tid), Who: identity(&r.Who)}
+	d.thread = event.Thread{
+		Head: head(r.Time, r.Tgid, r.Tid), Who: identity(&r.Who),
+		Arguments: bytesOf(r.Arguments[:])[:min(int(r.ArgumentsLen), len(r.Arguments))], ArgumentsSize: r.ArgumentsSize,
+	}
 	return &d.thread, nil
 }
 
@@ -179,11 +182,15 @@ func identity(r *bpf.PhasetraceIdentity) event.Identity {
 
 // cString returns the bytes of a text up to its closing NUL. They belong to it.
 func cString(c []int8) []byte {
-	b := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(c))), len(c))
+	b := bytesOf(c)
 	if end := bytes.IndexByte(b, 0); end >= 0 {
 		b = b[:end:end]
 	}
 	return b
+}
+
+func bytesOf(c []int8) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(c))), len(c))
 }
 
 // shape is what decoding needs to know of a site.
