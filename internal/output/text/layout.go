@@ -39,7 +39,24 @@ func layoutFor(width int) layout {
 	case width < narrowBelow:
 		l.time, l.thread, l.phase, l.indent = 11, 16, 22, 6
 	}
+	l.squeeze()
 	return l
+}
+
+// squeeze makes room for a duration where the terminal is too narrow for one: cut, it
+// would lose its unit. Names of phases give way first, then those of threads.
+func (l *layout) squeeze() {
+	for _, c := range []struct {
+		width *int
+		least int
+	}{{&l.phase, len("-> ") + minName}, {&l.thread, minName}} {
+		over := l.before() + l.phase + gap + durationWidth - l.width
+		if l.width == 0 || over <= 0 {
+			return
+		}
+		*c.width = max(*c.width-over, c.least)
+		l.indent = min(l.indent, l.phase/4)
+	}
 }
 
 // before is the number of columns before the phase.
