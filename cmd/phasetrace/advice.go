@@ -23,7 +23,7 @@ func advise(err error) error {
 	var name *session.UnknownNameError
 	switch {
 	case errors.As(err, &name):
-		return fmt.Errorf("--also, --only: %w (\"phasetrace list\" names the pairs; one of a library that is loaded later: --library FILE)", err)
+		return fmt.Errorf("--also, --only: %w (%s; one of a library that is loaded later: --library FILE)", err, namesAdvice)
 	case errors.As(err, &library):
 		return fmt.Errorf("--library: %w", err)
 	case errors.As(err, &none) && none.Children > 0:
@@ -39,6 +39,9 @@ func advise(err error) error {
 	}
 	return err
 }
+
+// namesAdvice says which names pairs have: not those that programs give their phases.
+const namesAdvice = "\"phasetrace list\" shows the names; phases that the program itself names are chosen by --where phase=NAME"
 
 func childrenHave(n int) string {
 	if n == 1 {
