@@ -28,7 +28,10 @@ func (p *printer) groups() {
 			paths = append(paths, &p.s.Paths[i])
 		}
 	}
-	if len(paths) == 0 {
+	switch {
+	case len(p.s.Paths) == 0: // that no phase was seen has been said
+		return
+	case len(paths) == 0:
 		p.printf("\nno phase tells %s\n", text(p.s.Grouped.By))
 		return
 	}
