@@ -138,6 +138,9 @@ var (
 	// compressed files cannot be written yet. Without the ending's promise kept,
 	// no program would read the file.
 	compressedEndings = []string{".gz", ".zst", ".bz2", ".xz", ".lz4", ".zip"}
+	// otherEndings are of formats that are not written, and whose programs would not
+	// read text.
+	otherEndings = []string{".csv", ".html", ".svg", ".pb", ".parquet", ".pftrace", ".perfetto-trace", ".folded", ".yaml", ".xml"}
 )
 
 // outputPaths are the outputs asked for: standard output by default.
@@ -172,6 +175,10 @@ func (o *traceOptions) parseOutput(*session.Config) error {
 	for i, path := range o.outputs {
 		if hasEnding(strings.ToLower(path), compressedEndings) {
 			return usageError("--output %q: compressed files cannot be written yet: end the name in %s for JSON lines, or in .txt for text",
+				path, strings.Join(jsonlEndings, ", "))
+		}
+		if hasEnding(strings.ToLower(path), otherEndings) && (o.format == "" || len(o.outputs) > 1) {
+			return usageError("--output %q: that format cannot be written: end the name in %s for JSON lines, or in .txt for text",
 				path, strings.Join(jsonlEndings, ", "))
 		}
 		if o.readyFile != "" && o.readyFile == path && path != file.Stdout && !strings.HasPrefix(path, "/dev/") {
