@@ -36,6 +36,7 @@ func (b *bench) peers() []variant {
 			}})
 		}
 	} else {
+		b.progress("")
 		fmt.Fprintln(b.log, "bench: bpftrace is not installed and left out")
 	}
 	if perf, err := exec.LookPath("perf"); err == nil {
@@ -43,6 +44,7 @@ func (b *bench) peers() []variant {
 			return b.perf(perf, p)
 		}})
 	} else {
+		b.progress("")
 		fmt.Fprintln(b.log, "bench: perf is not installed and left out")
 	}
 	return out
