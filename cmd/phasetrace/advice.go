@@ -78,7 +78,7 @@ func doctorAdvice(a doctor.Advice) string {
 	case doctor.AdvisePair:
 		return "--pair; \"phasetrace list -p PID\" shows what there is"
 	case doctor.AdviseNVMLLibrary:
-		return "--nvml-library FILE"
+		return "the flag is --nvml-library FILE"
 	}
 	return ""
 }
