@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
@@ -101,6 +102,22 @@ func topicAdvice(t session.Topic) string {
 		return "-f traces them"
 	}
 	return ""
+}
+
+// quietAdvice tells a person who will see nothing until the end when that is, and how
+// to see more before.
+func (o *traceOptions) quietAdvice(out *outputs, s *streams) string {
+	if out.lines || len(o.command) > 0 || !isTerminal(s.err) {
+		return ""
+	}
+	pid, until := os.Getpid(), "until Ctrl-C"
+	if s.worker != nil {
+		pid = os.Getppid() // the front: the process that the user has started
+	}
+	if o.duration > 0 {
+		until = fmt.Sprintf("for %v, or until Ctrl-C", o.duration)
+	}
+	return fmt.Sprintf("tracing %s; kill -USR1 %d shows the figures so far", until, pid)
 }
 
 // maxListed bounds the files that a command to copy names.

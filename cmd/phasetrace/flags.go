@@ -71,7 +71,7 @@ func (o *traceOptions) register(cmd *cobra.Command, which int) {
 	f := cmd.Flags()
 	o.flags = f
 	if which == traceFlags {
-		f.StringArrayVarP(&o.pids, "pid", "p", nil, "trace process `PID`; repeatable")
+		f.StringArrayVarP(&o.pids, "pid", "p", nil, "trace process `PID`; several with commas between them; repeatable")
 	}
 	if which == traceFlags {
 		f.StringArrayVar(&o.executables, "exe", nil, "trace every process that runs the program `FILE`, with its children, also those that start later; repeatable")

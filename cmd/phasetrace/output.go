@@ -29,6 +29,8 @@ import (
 type outputs struct {
 	each []*output
 	left int // that have not failed
+	// lines says that a person sees the session as it goes on.
+	lines bool
 	// filter says which boundaries are written.
 	filter filter.Filter
 	say    func(string)
@@ -44,8 +46,8 @@ type output struct {
 	err  error      // of the sink, once it is known
 	file *file.File // nil for standard output
 	// shows says that a person sees the summary in the stream; wants that they
-	// should see it elsewhere if not.
-	shows, wants bool
+	// should see it elsewhere if not; lines that they see more than the summary.
+	shows, wants, lines bool
 }
 
 // openOutputs opens what -o and --format ask for, before anything is attached.
@@ -60,6 +62,7 @@ func openOutputs(ctx context.Context, o *traceOptions, s *streams, say func(stri
 		}
 		out.each = append(out.each, d)
 		shows, wants = shows || d.shows, wants || d.wants
+		out.lines = out.lines || d.lines
 	}
 	if wants && !shows {
 		out.after = s.err
@@ -83,6 +86,7 @@ func (o *traceOptions) openOutput(ctx context.Context, path string, s *streams, 
 	}
 	onTerminal := d.file == nil && isTerminal(w) || d.file != nil && d.file.IsTerminal()
 	options := o.summaryOptions(onTerminal, width())
+	d.lines = onTerminal && o.formatOf(path) != "summary" && !o.aggregate
 	var sink stream.Sink
 	switch o.formatOf(path) {
 	case "jsonl":
