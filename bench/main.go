@@ -81,7 +81,10 @@ func run(args []string, stdout, stderr io.Writer) error {
 		if o.only != "" && !strings.Contains(","+o.only+",", ","+p.name+",") {
 			continue
 		}
-		if err := p.run(ctx, b); err != nil {
+		b.progress("measuring %s…", p.name)
+		err := p.run(ctx, b)
+		b.progress("")
+		if err != nil {
 			return fmt.Errorf("%s: %w", p.name, err)
 		}
 	}

@@ -37,6 +37,7 @@ func (b *bench) peers() []variant {
 			}})
 		}
 	} else {
+		b.progress("")
 		fmt.Fprintln(b.log, "bench: bpftrace is not installed and left out")
 	}
 	if perf := b.findTool("perf"); perf != nil {
@@ -45,6 +46,7 @@ func (b *bench) peers() []variant {
 			return b.perf(perf, p)
 		}})
 	} else {
+		b.progress("")
 		fmt.Fprintln(b.log, "bench: perf is not installed and left out")
 	}
 	return out

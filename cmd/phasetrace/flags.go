@@ -17,6 +17,7 @@ import (
 	"github.com/phasetrace/phasetrace/internal/figures"
 	"github.com/phasetrace/phasetrace/internal/filter"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/phasetrace/phasetrace/internal/loader"
@@ -66,10 +67,11 @@ const (
 	runFlags
 )
 
-func (o *traceOptions) register(f *pflag.FlagSet, which int) {
+func (o *traceOptions) register(cmd *cobra.Command, which int) {
+	f := cmd.Flags()
 	o.flags = f
 	if which == traceFlags {
-		f.StringArrayVarP(&o.pids, "pid", "p", nil, "trace process `PID`; repeatable")
+		f.StringArrayVarP(&o.pids, "pid", "p", nil, "trace process `PID`; several with commas between them; repeatable")
 	}
 	if which == traceFlags {
 		f.StringArrayVar(&o.executables, "exe", nil, "trace every process that runs the program `FILE`, with its children, also those that start later; repeatable")
@@ -98,7 +100,17 @@ func (o *traceOptions) register(f *pflag.FlagSet, which int) {
 	f.StringVar(&o.ringSize, "ring-size", "", fmt.Sprintf("`SIZE` of all CPUs' ring buffers together, such as 64M (default %dM, more on machines with many CPUs)", loader.DefaultRingBytes>>20))
 	f.BoolVar(&o.unsafeNops, "unsafe-nops", false, "also attach to markers on five-byte nops where this kernel rewrites them unsafely: the program may crash")
 	f.SortFlags = false
+	completeWords(cmd, map[string][]cobra.Completion{
+		"format": formats, "gpu": gpuModes, "on-violation": policies, "by": {"rank", "process", "title", "thread", "sql", "attr."},
+	})
 }
+
+// What flags take that take one of a few words.
+var (
+	formats  = []string{"text", "jsonl", "summary"}
+	gpuModes = []string{"auto", "off", "require"}
+	policies = []string{"unwind", "reject"}
+)
 
 // parse checks the flags and turns them into options of a session.
 func (o *traceOptions) parse() (session.Config, error) {
@@ -115,8 +127,11 @@ func (o *traceOptions) parse() (session.Config, error) {
 	if o.rank < 0 || o.rank > math.MaxInt32 {
 		return out, usageError("--rank %d: want a number from 0 to %d", o.rank, math.MaxInt32)
 	}
-	if o.duration < 0 {
+	if o.duration <= 0 && o.flags.Changed("duration") {
 		return out, usageError("--duration %v: want a time above 0", o.duration)
+	}
+	if o.gpuInterval <= 0 && o.flags.Changed("gpu-interval") {
+		return out, usageError("--gpu-interval %v: want a time above 0", o.gpuInterval)
 	}
 	if out.SessionID == "" {
 		out.SessionID = freshID()
@@ -165,12 +180,13 @@ func (o *traceOptions) parseWords(out *session.Config) error {
 		flag, value string
 		allowed     []string
 	}{
-		{"format", o.format, []string{"", "text", "jsonl", "summary"}},
-		{"gpu", o.gpu, []string{"auto", "off", "require"}},
-		{"on-violation", o.onViolation, []string{"unwind", "reject"}},
+		{"format", o.format, formats},
+		{"gpu", o.gpu, gpuModes},
+		{"on-violation", o.onViolation, policies},
 	} {
-		if !slices.Contains(w.allowed, w.value) {
-			return usageError("--%s %q: want %s", w.flag, w.value, strings.TrimPrefix(strings.Join(w.allowed, ", "), ", "))
+		if !slices.Contains(w.allowed, w.value) && o.flags.Changed(w.flag) {
+			last := len(w.allowed) - 1
+			return usageError("--%s %q: want %s or %s", w.flag, w.value, strings.Join(w.allowed[:last], ", "), w.allowed[last])
 		}
 	}
 	if o.onViolation == "reject" {

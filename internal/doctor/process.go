@@ -103,7 +103,7 @@ func (s *subject) judgeMarkers(refused, dead int) Check {
 	c := Check{Group: GroupProcess, Name: "markers", Required: true, Result: OK, Purpose: "have phases to trace"}
 	sites, chosen := len(s.listing.Sites), s.listing.Chosen()
 	c.Count = sites
-	c.Detail = fmt.Sprintf("%s, %s, %d of them traced", human.Plural(uint64(sites), "site"), human.Plural(uint64(len(s.listing.Choices)), "pair"), chosen)
+	c.Detail = fmt.Sprintf("%s, %s, %d traced", human.Plural(uint64(sites), "site"), human.Plural(uint64(len(s.listing.Choices)), "pair"), chosen)
 	switch {
 	case sites == 0:
 		c.Result, c.Detail = Missing, "no USDT probe in its files"

@@ -60,7 +60,24 @@ func layoutFor(width int, titled bool) layout {
 			l.thread = min(max(width/4, titleLeast), titleMost)
 		}
 	}
+	l.squeeze()
 	return l
+}
+
+// squeeze makes room for a duration where the terminal is too narrow for one: cut, it
+// would lose its unit. Names of phases give way first, then those of threads.
+func (l *layout) squeeze() {
+	for _, c := range []struct {
+		width *int
+		least int
+	}{{&l.phase, len("-> ") + minName}, {&l.thread, minName}} {
+		over := l.before() + l.phase + gap + durationWidth - l.width
+		if l.width == 0 || over <= 0 {
+			return
+		}
+		*c.width = max(*c.width-over, c.least)
+		l.indent = min(l.indent, l.phase/4)
+	}
 }
 
 // before is the number of columns before the phase.

@@ -319,3 +319,27 @@ func TestNarrowDoesNotAllocate(t *testing.T) {
 		t.Errorf("%v allocations a session's boundaries", n)
 	}
 }
+
+// However narrow the terminal, a duration has its unit.
+func TestDurationIsWhole(t *testing.T) {
+	for width := 44; width <= 120; width++ {
+		o := newOne(t, width)
+		o.phase(1_000_000_000, 4242, "main", "step", "", nil)
+		o.phase(1_000_000_000, 4243, "a thread's name", "a phase with a long name", `{"sql":"select 1"}`, nil)
+		exits := 0
+		for _, line := range o.lines() {
+			if n := human.Columns([]byte(line)); n > width {
+				t.Errorf("%d columns: %d are used: %s", width, n, line)
+			}
+			if strings.Contains(line, "<-") {
+				exits++
+				if !strings.Contains(line, "1.00 ms") {
+					t.Errorf("%d columns: no duration: %s", width, line)
+				}
+			}
+		}
+		if exits != 2 {
+			t.Errorf("%d columns: %d exits, want 2", width, exits)
+		}
+	}
+}
