@@ -16,6 +16,7 @@ import (
 // open.
 type crowd struct {
 	processes map[int]*company // by PID on the host
+	last      *company         // that was looked for
 	asked     *company
 	asker     actor
 	known     int64 // all that happened up to this time has been seen
@@ -23,7 +24,8 @@ type crowd struct {
 
 // company is one process.
 type company struct {
-	open map[actor]int // how many phases each has open; none is left out
+	pid  int
+	open map[actor]int // how many stacks of phases each has; who has none is left out
 	// left are the two that were last to be in no phase any more, the last one first.
 	left [2]departure
 	// began is when the phase began that began last of all that have ended.
@@ -52,14 +54,18 @@ func actorOf(b *stream.Boundary) actor {
 }
 
 func (c *crowd) company(p *stream.Process) *company {
+	if c.last != nil && c.last.pid == p.HostPID {
+		return c.last
+	}
 	m := c.processes[p.HostPID]
 	if m == nil {
-		m = &company{open: make(map[actor]int), began: math.MinInt64}
+		m = &company{pid: p.HostPID, open: make(map[actor]int), began: math.MinInt64}
 		for i := range m.left {
 			m.left[i].at = math.MinInt64
 		}
 		c.processes[p.HostPID] = m
 	}
+	c.last = m
 	return m
 }
 
@@ -76,12 +82,18 @@ func (c *crowd) see(r stream.Record) {
 }
 
 func (c *crowd) boundary(b *stream.Boundary) {
-	m, who := c.company(b.Thread.Process), actorOf(b)
+	m := c.company(b.Thread.Process)
+	if b.Action == recorder.Exit {
+		m.began = max(m.began, b.Time-b.Duration)
+	}
+	if b.Path.Depth() > 1 {
+		return // the phase around it counts
+	}
+	who := actorOf(b)
 	if b.Action == recorder.Enter {
 		m.open[who]++
 		return
 	}
-	m.began = max(m.began, b.Time-b.Duration)
 	if m.open[who] > 1 {
 		m.open[who]--
 		return
@@ -98,7 +110,10 @@ func (m *company) leave(who actor, at int64) {
 }
 
 // forget drops a process that has ended.
-func (c *crowd) forget(pid int) { delete(c.processes, pid) }
+func (c *crowd) forget(pid int) {
+	delete(c.processes, pid)
+	c.last = nil
+}
 
 // ask says for which boundary the next questions are.
 func (c *crowd) ask(b *stream.Boundary) {
