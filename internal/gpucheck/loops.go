@@ -90,7 +90,7 @@ func (c *config) loop(ctx context.Context, dir string, x combination, stderr io.
 	}
 	log, trace := filepath.Join(dir, x.file()+".program.jsonl"), filepath.Join(dir, x.file()+".jsonl")
 	var messages bytes.Buffer // with a summary that the table replaces
-	if err := c.trace(ctx, trace, &messages, c.loopCommand(dir, log, x)...); err != nil {
+	if err := c.trace(ctx, trace, 0, &messages, c.loopCommand(dir, log, x)...); err != nil {
 		stderr.Write(messages.Bytes())
 		return nil, err
 	}

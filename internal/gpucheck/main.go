@@ -102,7 +102,8 @@ func (c *config) phases(ctx context.Context, dir string, stdout, stderr io.Write
 	if c.cuda != "" {
 		args = append(args, "-c", c.cuda)
 	}
-	if err := c.trace(ctx, trace, stderr, args...); err != nil {
+	// The figure of an exit is the last read before it: every state needs one.
+	if err := c.trace(ctx, trace, c.hold/4, stderr, args...); err != nil {
 		return err
 	}
 	r, err := compareFiles(log, trace, c.tolerance)
@@ -207,9 +208,13 @@ func (c *config) loopCommand(dir, log string, x combination) []string {
 	return append(args, "-b", fmt.Sprint(c.hold.Milliseconds()))
 }
 
-// trace runs a program under phasetrace. What phasetrace says goes to stderr.
-func (c *config) trace(ctx context.Context, trace string, stderr io.Writer, program ...string) error {
+// trace runs a program under phasetrace, with that interval between reads at rest, 0:
+// phasetrace's own. What phasetrace says goes to stderr.
+func (c *config) trace(ctx context.Context, trace string, interval time.Duration, stderr io.Writer, program ...string) error {
 	args := []string{"run", "--gpu", "require", "--format", "jsonl", "--output", trace}
+	if interval > 0 {
+		args = append(args, "--gpu-interval", interval.String())
+	}
 	if c.library != "" {
 		args = append(args, "--nvml-library", c.library)
 	}

@@ -107,7 +107,7 @@ func check(log, trace io.Reader, b bounds) (*tally, error) {
 		base = t.baseline(d)
 	}
 	if base == nil {
-		c.problem("the trace does not say for certain what was in use before the loops")
+		c.problem("the trace does not say for certain what was in use before the loops; if reads are slow, hold longer")
 		return c.tally, nil
 	}
 	c.base = *base
