@@ -15,7 +15,7 @@ export CGO_CFLAGS  ?= -O2 -g -Wno-deprecated-declarations
 
 MULTIARCH := $(shell $(CC) -print-multiarch 2>/dev/null)
 
-.PHONY: build help demo test test-race bench generate check-generated lint structure fuzz soak soak-rebuild hostile gpu-check real-programs postgres-questions test-kernels dist clean
+.PHONY: build help demo test test-race bench generate check-generated lint structure fuzz soak soak-rebuild hostile gpu-check real-programs postgres-questions test-kernels dist clean gpu-loops
 
 build: ## compile ./phasetrace
 	$(GO) build -o phasetrace ./cmd/phasetrace
@@ -71,6 +71,10 @@ fuzz: ## run each fuzz target for FUZZTIME (10s)
 
 gpu-check: build ## check traced GPU memory against a known program (needs an NVIDIA GPU)
 	$(GO) run ./internal/gpucheck -phasetrace ./phasetrace
+	$(GO) run ./internal/gpucheck -phasetrace ./phasetrace -loops
+
+gpu-loops: build ## check GPU memory of phases that follow each other at once, over fake libraries (2 minutes, as root)
+	$(GO) run ./internal/gpucheck -phasetrace ./phasetrace -fake -loops
 
 SOAKTIME ?= 10m
 soak: ## attach and detach for SOAKTIME (10m) while the traced program checks itself

@@ -30,6 +30,9 @@ type company struct {
 	left [2]departure
 	// began is when the phase began that began last of all that have ended.
 	began int64
+	// leaf is how long the phase took that ended last of those without phases
+	// inside, in ns.
+	leaf int64
 }
 
 // actor is who is in phases: a thread, or a keyed phase, which no thread has to
@@ -59,7 +62,7 @@ func (c *crowd) company(p *stream.Process) *company {
 	}
 	m := c.processes[p.HostPID]
 	if m == nil {
-		m = &company{pid: p.HostPID, open: make(map[actor]int), began: math.MinInt64}
+		m = &company{pid: p.HostPID, open: make(map[actor]int), began: math.MinInt64, leaf: math.MaxInt64}
 		for i := range m.left {
 			m.left[i].at = math.MinInt64
 		}
@@ -85,6 +88,9 @@ func (c *crowd) boundary(b *stream.Boundary) {
 	m := c.company(b.Thread.Process)
 	if b.Action == recorder.Exit {
 		m.began = max(m.began, b.Time-b.Duration)
+		if b.Self == b.Duration {
+			m.leaf = b.Duration
+		}
 	}
 	if b.Path.Depth() > 1 {
 		return // the phase around it counts
@@ -123,7 +129,9 @@ func (c *crowd) ask(b *stream.Boundary) {
 // Between is of [gpu.Witness].
 func (c *crowd) Between(from, to int64) gpu.Doubt {
 	d := c.Since(from)
-	if c.asked.began >= from || to != math.MaxInt64 && to > c.known {
+	// Reads that are further apart than a phase takes leave time for a move in the
+	// phase before the boundary and one in the phase after it, which undoes it.
+	if c.asked.began >= from || to != math.MaxInt64 && (to > c.known || to-from > c.asked.leaf) {
 		d |= gpu.DoubtPhases
 	}
 	return d

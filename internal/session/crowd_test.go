@@ -16,10 +16,11 @@ type scene struct {
 	rec   *recorder.Recorder
 	crowd *crowd
 	at    map[uint64]int64 // when scopes were entered
+	inner uint64           // the scope entered last: nothing is in it yet
 }
 
 func newScene(t *testing.T) *scene {
-	return &scene{t, recorder.New(recorder.Limits{}), newCrowd(), map[uint64]int64{}}
+	return &scene{t, recorder.New(recorder.Limits{}), newCrowd(), map[uint64]int64{}, 0}
 }
 
 // step lets a thread enter a phase, or leave the innermost one if it has no name. A
@@ -43,6 +44,11 @@ func (s *scene) step(at int64, tid int, lane, name string) *stream.Boundary {
 	b := &stream.Boundary{Boundary: rb, Time: at, Thread: &stream.Thread{TID: tid, HostTID: tid, Process: &stream.Process{HostPID: tid / 10}}}
 	if name == "" {
 		b.Duration = at - s.at[rb.Scope]
+		if rb.Scope == s.inner {
+			b.Self = b.Duration
+		}
+	} else {
+		s.inner = rb.Scope
 	}
 	s.at[rb.Scope] = at
 	s.crowd.see(b)
@@ -77,6 +83,20 @@ func TestCrowdOfOneThread(t *testing.T) {
 	s.want(exit, 21, 50, 0) // what has ended began earlier
 }
 
+// One phase frees what the next one takes again: reads that are far enough apart for
+// both cannot tell.
+func TestCrowdOfPhasesThatUndoEachOther(t *testing.T) {
+	s := newScene(t)
+	s.step(10, 11, "", "step")
+	s.step(20, 11, "", "zero_grad")
+	exit := s.step(40, 11, "", "")
+	enter := s.step(41, 11, "", "forward")
+	s.crowd.known = 60
+	s.want(exit, 30, 50, 0)
+	s.want(exit, 29, 50, gpu.DoubtPhases)
+	s.want(enter, 29, 50, gpu.DoubtPhases)
+}
+
 func TestCrowdOfThreads(t *testing.T) {
 	s := newScene(t)
 	s.step(10, 12, "", "load")
@@ -93,11 +113,12 @@ func TestCrowdOfThreads(t *testing.T) {
 	s.step(60, 13, "", "a")
 	s.step(70, 13, "", "")
 	exit := s.step(80, 11, "", "b")
-	s.want(exit, 65, 80, gpu.DoubtThreads)
+	s.want(exit, 65, 80, gpu.DoubtThreads|gpu.DoubtPhases)
 	s.want(exit, 75, 80, 0)
 	other := s.step(90, 21, "", "elsewhere") // another process
 	s.want(other, 0, 90, 0)
-	s.want(exit, 75, 90, 0)
+	s.want(exit, 80, 90, 0)
+	s.want(exit, 75, 90, gpu.DoubtPhases) // a took 10
 	s.crowd.forget(1)
 	s.want(exit, 0, 90, 0)
 }
