@@ -172,6 +172,9 @@ func TestCatalogueIsDocumented(t *testing.T) {
 		if p.NameArg != nil {
 			name = "*named by an argument*"
 		}
+		if p.Called != "" {
+			name += fmt.Sprintf(" (`--also %s`)", p.Called)
+		}
 		if !p.DefaultOn {
 			is = "off: "
 		}

@@ -45,25 +45,25 @@ func ReadFor(r io.ReaderAt, size int64, pairs []PairSpec) (file *File, err error
 			file, err = nil, fmt.Errorf("read ELF file: malformed in a way that was not foreseen (%v); please report it", p)
 		}
 	}()
-	wanted := make(map[string]*named) // by provider
+	wanted := make(map[string]*symbolNames) // by provider
 	for i := range f.Sites {
 		wanted[f.Sites[i].Provider] = nil
 	}
-	any := false
+	found := false
 	for _, list := range [][]PairSpec{catalogue(), pairs} {
 		for i := range list {
 			p := &list[i]
 			if n, here := wanted[p.Provider]; here && p.namesSymbols() {
 				if n == nil {
-					n = &named{}
+					n = &symbolNames{}
 					wanted[p.Provider] = n
 				}
 				n.add(p)
-				any = true
+				found = true
 			}
 		}
 	}
-	if !any {
+	if !found {
 		return f, nil
 	}
 	im, err := openImage(r, size)
@@ -74,17 +74,17 @@ func ReadFor(r io.ReaderAt, size int64, pairs []PairSpec) (file *File, err error
 	return f, nil
 }
 
-// named are the symbols that pairs of a provider name.
-type named struct{ functions, variables []string }
+// symbolNames are the symbols that pairs of a provider name.
+type symbolNames struct{ functions, variables []string }
 
 // namesSymbols reports whether a pair names any.
 func (p *PairSpec) namesSymbols() bool {
-	var n named
+	var n symbolNames
 	n.add(p)
 	return len(n.functions)+len(n.variables) > 0
 }
 
-func (n *named) add(p *PairSpec) {
+func (n *symbolNames) add(p *PairSpec) {
 	for _, reset := range p.Resets {
 		if name, ok := functionName(reset); ok && !slices.Contains(n.functions, name) {
 			n.functions = append(n.functions, name)
@@ -100,7 +100,7 @@ func (n *named) add(p *PairSpec) {
 }
 
 // addNamed adds what the symbol tables have of these.
-func (f *File) addNamed(im *image, wanted map[string]*named) {
+func (f *File) addNamed(im *image, wanted map[string]*symbolNames) {
 	table := symbolTable{wanted: make(map[string]*symbol)}
 	for _, n := range wanted {
 		if n == nil {
