@@ -14,6 +14,9 @@
 // The command line:
 //
 //	go run ./test/kernels [-list] [-only ID,…] [-modes NAME,…] [-doc FILE] [-v]
+//	go run ./test/kernels -only ID -exec FOLDER [-icount]
+//
+// The second form runs one program in a guest, and no tests.
 //
 // It knows the product only through its test binaries and the features that
 // they let the environment force away; it imports none of its packages.
@@ -46,6 +49,8 @@ type options struct {
 	run     string
 	doc     string
 	logs    string
+	exec    string
+	icount  bool
 	jobs    int
 	timeout time.Duration
 	verbose bool
@@ -79,6 +84,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	h := &harness{opts: opts, out: &lockedWriter{w: stderr}}
+	if opts.exec != "" {
+		return h.execute(ctx, chosen[0], stdout)
+	}
 	outcomes, err := h.runAll(ctx, chosen)
 	if err != nil {
 		return err
@@ -107,6 +115,8 @@ func parseFlags(args []string, stderr io.Writer) (options, error) {
 	fs.StringVar(&o.run, "run", "", "run only tests that match this `regexp`, as go test -run does")
 	fs.StringVar(&o.doc, "doc", "", "write the matrix as Markdown to this `file`")
 	fs.StringVar(&o.logs, "logs", filepath.Join("build", "kernels"), "`folder` for the consoles' logs")
+	fs.StringVar(&o.exec, "exec", "", "run the program run of this `folder` on one kernel, instead of tests, and print what it prints")
+	fs.BoolVar(&o.icount, "icount", false, "with -exec: one processor, whose clock counts instructions as ns")
 	fs.IntVar(&o.jobs, "jobs", runtime.NumCPU(), "virtual machines at a time")
 	fs.DurationVar(&o.timeout, "timeout", 60*time.Minute, "longest life of one virtual machine")
 	fs.BoolVar(&o.verbose, "v", false, "show the consoles as they print")
@@ -118,6 +128,12 @@ func parseFlags(args []string, stderr io.Writer) (options, error) {
 	}
 	if o.doc != "" && o.only+o.modes+o.pkgs+o.run != "" {
 		return o, errors.New("-doc describes the whole matrix: leave out -only, -modes, -pkgs and -run")
+	}
+	if o.exec != "" && (o.only == "" || strings.Contains(o.only, ",") || o.doc+o.pkgs+o.run != "") {
+		return o, errors.New("-exec runs one program on one kernel: name the kernel with -only, and no tests")
+	}
+	if o.icount && o.exec == "" {
+		return o, errors.New("-icount goes with -exec: the tests need two processors")
 	}
 	if o.jobs < 1 {
 		o.jobs = 1
