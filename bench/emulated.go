@@ -27,6 +27,10 @@ const (
 	// committedTable is what instructions are compared with, relative to the
 	// repository's root.
 	committedTable = "bench/instructions.txt"
+	// documentedTable shows the same, between documentBegin and documentEnd.
+	documentedTable = "docs/performance.md"
+	documentBegin   = "<!-- bench-instructions -->\n"
+	documentEnd     = "<!-- end of bench-instructions -->\n"
 	// countedKernel is the one of test/kernels that is booted.
 	countedKernel = "amd64-6.12"
 	// bootTimeout bounds one boot. On a machine with nothing else to do, one takes
@@ -140,12 +144,35 @@ func sameEveryBoot(boots []*instructions.Measurement, stdout io.Writer) error {
 	return nil
 }
 
+// writeTable makes a measurement the committed table, and puts it into the
+// documentation.
 func writeTable(m *instructions.Measurement, stdout io.Writer) error {
-	if err := os.WriteFile(committedTable, append([]byte(tableHead), m.Format()...), 0o644); err != nil {
-		return fmt.Errorf("write the table: %w: run it at the repository's root", err)
+	text, err := os.ReadFile(documentedTable)
+	if err != nil {
+		return fmt.Errorf("read the documentation: %w: run it at the repository's root", err)
 	}
-	fmt.Fprintf(stdout, "%s\nwritten to %s: commit it\n", m.Format(), committedTable)
+	text, err = document(text, m)
+	if err != nil {
+		return fmt.Errorf("%s: %w", documentedTable, err)
+	}
+	if err := os.WriteFile(committedTable, append([]byte(tableHead), m.Format()...), 0o644); err != nil {
+		return fmt.Errorf("write the table: %w", err)
+	}
+	if err := os.WriteFile(documentedTable, text, 0o644); err != nil {
+		return fmt.Errorf("write the documentation: %w", err)
+	}
+	fmt.Fprintf(stdout, "%s\nwritten to %s and %s: commit both\n", m.Format(), committedTable, documentedTable)
 	return nil
+}
+
+// document puts a measurement between the marks of a page.
+func document(page []byte, m *instructions.Measurement) ([]byte, error) {
+	before, rest, begun := bytes.Cut(page, []byte(documentBegin))
+	_, after, ended := bytes.Cut(rest, []byte(documentEnd))
+	if !begun || !ended {
+		return nil, fmt.Errorf("no place for the table: it goes between %q and %q", documentBegin, documentEnd)
+	}
+	return slices.Concat(before, []byte(documentBegin), m.Markdown(), []byte(documentEnd), after), nil
 }
 
 func judge(m *instructions.Measurement, stdout io.Writer) error {
@@ -165,7 +192,7 @@ func judge(m *instructions.Measurement, stdout io.Writer) error {
 		fmt.Fprintf(stdout, "the table was made on %s: what the rows call there may differ by a few instructions\n", was)
 	}
 	if problem := c.Problem(); problem != "" {
-		return errors.New(problem + ": if it has to be so, run make bench-instructions UPDATE=1 and commit " + committedTable)
+		return errors.New(problem + ": if it has to be so, run make bench-instructions UPDATE=1 and commit the new table")
 	}
 	if shrunk := c.Shrunk(); shrunk != nil {
 		fmt.Fprintf(stdout, "less than in the table: %s: make bench-instructions UPDATE=1 keeps the gain\n", strings.Join(shrunk, ", "))

@@ -82,12 +82,12 @@ func (c *Comparison) Problem() string {
 		case math.IsNaN(l.Committed):
 			unknown = append(unknown, quoted(l.Name))
 		case l.Over > l.Committed*(1+Tolerance):
-			grown = append(grown, fmt.Sprintf("%q by %.1f %% (from %.1f to %.1f instructions)", l.Name, 100*l.Growth(), l.Committed, l.Over))
+			grown = append(grown, fmt.Sprintf("%q (%+.1f %%)", l.Name, 100*l.Growth()))
 		}
 	}
 	var parts []string
 	if grown != nil {
-		parts = append(parts, "grown over the floor: "+strings.Join(grown, ", "))
+		parts = append(parts, fmt.Sprintf("grown by more than %.0f %%: ", 100*Tolerance)+strings.Join(grown, ", "))
 	}
 	if unknown != nil {
 		parts = append(parts, "not in the table: "+strings.Join(unknown, ", "))

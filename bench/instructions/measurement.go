@@ -38,6 +38,16 @@ func (m *Measurement) Format() []byte {
 	return b.Bytes()
 }
 
+// Markdown is a measurement as a table of the documentation.
+func (m *Measurement) Markdown() []byte {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "| Linux %s | instructions | over the floor |\n| --- | --- | --- |\n", m.Kernel)
+	for _, r := range m.Rows {
+		fmt.Fprintf(&b, "| %s | %.1f | %+.1f |\n", r.Name, r.Instructions, m.over(r))
+	}
+	return b.Bytes()
+}
+
 // Parse reads what Format has written. Empty lines and those that begin with #
 // say nothing.
 func Parse(text []byte) (*Measurement, error) {
