@@ -33,6 +33,7 @@ func TestLongNops(t *testing.T) {
 	}{
 		{"five bytes", nil, rewriting == loader.RewritingFive},
 		{"ten bytes", []string{"-DNOP10"}, rewriting != loader.RewritingTen},
+		{"ten bytes across a border", []string{"-DNOP10", "-DACROSS"}, rewriting != loader.RewritingTen},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := fixture.Start(t, fixture.Build(t, "longnop.c", c.flags...), "10")
