@@ -90,7 +90,7 @@ real-programs: build ## trace real programs with no --pair and compare with what
 	@[ "$$(id -u)" = 0 ] || { echo "real-programs: run it as root" >&2; exit 1; }
 	ROOT='$(ROOT)' test/realprograms/all.sh $(PROGRAMS)
 
-test-kernels: ## run the privileged tests on older kernels and on arm64, in qemu
+test-kernels: ## run the privileged tests on older and newer kernels and on arm64, in qemu
 	$(GO) run ./test/kernels $(if $(KERNELS),-only $(KERNELS),-doc docs/kernels.md)
 
 dist: ## build release archives for both architectures, with checksums
