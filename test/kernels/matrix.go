@@ -55,8 +55,8 @@ func (k kernel) refused() bool { return slices.ContainsFunc(k.Modes, mode.refuse
 var backports = []string{"trixie-backports"}
 
 // kernels is the matrix. 6.1 has sleepable uprobes and no uprobe_multi; 6.12
-// has both. 7.2 makes calls of five-byte nops, 7.3 and later of ten-byte ones. The
-// newest have no version in their names: one that Debian brings tomorrow fails
+// has both. 7.3 and later make calls of ten-byte nops, and so does 7.2 since a
+// stable update; before, it did of five-byte ones. The newest have no version in their names: one that Debian brings tomorrow fails
 // here, not at a user's. 5.15, the floor, is in no Debian release: mode as-5.15
 // stands for it, on the oldest kernel there is. 5.10 is below it.
 var kernels = []kernel{
