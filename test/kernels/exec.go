@@ -20,6 +20,17 @@ const (
 	execName  = "run"
 )
 
+// checkExec finds options that do not go together.
+func (o *options) checkExec() error {
+	if o.exec != "" && (o.only == "" || strings.Contains(o.only, ",") || o.doc+o.modes+o.pkgs+o.run != "" || o.keep) {
+		return errors.New("-exec runs one program on one kernel: name the kernel with -only, and no tests")
+	}
+	if o.icount && o.exec == "" {
+		return errors.New("-icount goes with -exec: the tests need two processors")
+	}
+	return nil
+}
+
 // execute boots one kernel with a folder in it, runs the program that the folder
 // has, instead of tests, and copies what it prints to w.
 func (h *harness) execute(ctx context.Context, k kernel, w io.Writer) error {
