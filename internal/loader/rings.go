@@ -45,6 +45,10 @@ const (
 	// freeBytes is how much is read before the room is given back: each time
 	// costs a cache miss on both sides.
 	freeBytes = 64 << 10
+	// rewindBytes is how far into a ring records lie before the reader sets it back.
+	// minRewindRing is the smallest ring for which that is worth it.
+	rewindBytes   = 64 << 10
+	minRewindRing = 1 << 20
 )
 
 // ringLayout is the number and size of the rings.
@@ -90,12 +94,13 @@ type rings struct {
 	now    func() int64 // ns, CLOCK_MONOTONIC
 }
 
-// cpuRing is one ring. Positions only grow; data holds the ring and what hangs
-// over its end.
+// cpuRing is one ring. Positions grow, until the ring is set back; data holds the
+// ring and what hangs over its end.
 type cpuRing struct {
 	head, tail *uint64 // shared with the kernel
 	data       []byte
 	mask       uint64
+	window     uint64 // how far into the ring records lie before it is set back; 0: never
 
 	pos   uint64 // handed out up to here
 	freed uint64 // what *tail says
@@ -133,6 +138,9 @@ func newRings(memory []byte, l ringLayout) *rings {
 			data: one[ringData:],
 			mask: uint64(l.bytes - 1),
 		}
+		if l.bytes >= minRewindRing {
+			r.rings[i].window = rewindBytes
+		}
 	}
 	return r
 }
@@ -150,7 +158,12 @@ func (r *rings) close() error { return unix.Munmap(r.memory) }
 // preempted) hides those behind it, all of which are younger than the ring's
 // floor: nothing younger than that is handed out.
 func (r *rings) read(most int, handle func([]byte)) (int, error) {
-	return r.merge(r.now()-clockSlack, most, handle)
+	n, err := r.merge(r.now()-clockSlack, most, handle)
+	now := r.now()
+	for i := range r.rings {
+		r.rings[i].rewind(now)
+	}
+	return n, err
 }
 
 // drain hands out everything that is left, once nothing produces records any
@@ -267,4 +280,19 @@ func (c *cpuRing) free() {
 		c.freed = c.pos
 		atomic.StoreUint64(c.tail, c.pos)
 	}
+}
+
+// rewind sets a ring of which everything has been read back to where its memory
+// begins: programs then write where the memory is in their cache, and do not push
+// what the traced program has there out of it. now is a time before the call.
+func (c *cpuRing) rewind(now int64) {
+	begin := c.pos &^ c.mask
+	if c.window == 0 || c.pos-begin < c.window || !atomic.CompareAndSwapUint64(c.head, c.pos, begin) {
+		return
+	}
+	// Nothing was reserved until then. A program that reserves from now on sees a
+	// tail ahead of its head for a moment.
+	c.pos, c.freed = begin, begin
+	atomic.StoreUint64(c.tail, begin)
+	c.floor, c.markTime, c.mark = now, now, begin
 }
