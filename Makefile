@@ -99,7 +99,7 @@ postgres-questions: build ## ask PostgreSQL the questions of docs/postgresql.md 
 	$(GO) run ./test/postgres -root '$(ROOT)' -phasetrace ./phasetrace \
 		$(if $(QUESTIONS),-questions $(QUESTIONS)) $(if $(PROTOCOLS),-protocols $(PROTOCOLS))
 
-test-kernels: ## run the privileged tests on older kernels and on arm64, in qemu
+test-kernels: ## run the privileged tests on older and newer kernels and on arm64, in qemu
 	$(GO) run ./test/kernels $(if $(KERNELS),-only $(KERNELS),-doc docs/kernels.md)
 
 dist: ## build release archives for both architectures, with checksums

@@ -54,13 +54,14 @@ read -r up _ </proc/uptime
 echo "@@end doctor $code $up"
 
 . /pt/env
-while read -r id dir vars <&3; do
+while read -r id dir run vars <&3; do
+	[ "$run" = - ] && run=$TEST_RUN
 	echo
 	echo "@@begin $id"
 	cd "$dir" || continue
 	# The list of variables is split into words on purpose.
 	# shellcheck disable=SC2086
-	env $vars ./package.test -test.v=test2json -test.short -test.timeout="$TEST_TIMEOUT" -test.run="$TEST_RUN" </dev/null 2>&1
+	env $vars ./package.test -test.v=test2json -test.short -test.timeout="$TEST_TIMEOUT" -test.run="$run" </dev/null 2>&1
 	code=$?
 	echo
 	read -r up _ </proc/uptime
