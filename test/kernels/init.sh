@@ -47,6 +47,26 @@ echo 1 >/proc/sys/kernel/printk
 read -r up _ </proc/uptime
 echo "@@boot $(uname -r) $up"
 
+report() {
+	echo "@@log-begin"
+	# A busy host makes an emulated processor late; that is no fault of what ran here.
+	dmesg | grep -E 'WARNING: CPU|BUG: |Oops|general protection fault' | grep -v 'soft lockup'
+	echo "@@log-end"
+	echo "@@done"
+	poweroff -f
+}
+
+# One program instead of the tests.
+if [ -x /pt/exec/run ]; then
+	echo "@@begin exec"
+	cd /pt/exec && ./run </dev/null 2>&1
+	code=$?
+	echo
+	read -r up _ </proc/uptime
+	echo "@@end exec $code $up"
+	report
+fi
+
 echo "@@begin doctor"
 phasetrace doctor --json </dev/null 2>&1
 code=$?
@@ -68,9 +88,4 @@ while read -r id dir run vars <&3; do
 	echo "@@end $id $code $up"
 done 3</pt/plan
 
-echo "@@log-begin"
-# A busy host makes an emulated processor late; that is no fault of what ran here.
-dmesg | grep -E 'WARNING: CPU|BUG: |Oops|general protection fault' | grep -v 'soft lockup'
-echo "@@log-end"
-echo "@@done"
-poweroff -f
+report

@@ -14,6 +14,9 @@
 // The command line:
 //
 //	go run ./test/kernels [-list] [-only ID,…] [-modes NAME,…] [-keep] [-doc FILE] [-v]
+//	go run ./test/kernels -only ID -exec FOLDER [-icount]
+//
+// The second form runs one program in a guest, and no tests.
 //
 // It knows the product only through its test binaries and the features that
 // they let the environment force away; it imports none of its packages.
@@ -47,6 +50,8 @@ type options struct {
 	doc     string
 	logs    string
 	keep    bool
+	exec    string
+	icount  bool
 	jobs    int
 	timeout time.Duration
 	verbose bool
@@ -80,6 +85,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	h := &harness{opts: opts, out: &lockedWriter{w: stderr}}
+	if opts.exec != "" {
+		return h.execute(ctx, chosen[0], stdout)
+	}
 	outcomes, err := h.runAll(ctx, chosen)
 	if err != nil {
 		return err
@@ -118,6 +126,8 @@ func parseFlags(args []string, stderr io.Writer) (options, error) {
 	fs.StringVar(&o.doc, "doc", "", "write the matrix as Markdown to this `file`")
 	fs.StringVar(&o.logs, "logs", filepath.Join("build", "kernels"), "`folder` for the consoles' logs")
 	fs.BoolVar(&o.keep, "keep", false, "take kernels that are not in -only from their logs")
+	fs.StringVar(&o.exec, "exec", "", "run the program run of this `folder` on one kernel, instead of tests, and print what it prints")
+	fs.BoolVar(&o.icount, "icount", false, "with -exec: one processor, whose clock counts instructions as ns")
 	fs.IntVar(&o.jobs, "jobs", runtime.NumCPU(), "virtual machines at a time")
 	fs.DurationVar(&o.timeout, "timeout", 60*time.Minute, "longest life of one virtual machine")
 	fs.BoolVar(&o.verbose, "v", false, "show the consoles as they print")
@@ -133,7 +143,7 @@ func parseFlags(args []string, stderr io.Writer) (options, error) {
 	if o.jobs < 1 {
 		o.jobs = 1
 	}
-	return o, nil
+	return o, o.checkExec()
 }
 
 func list(w io.Writer, chosen []kernel) error {
