@@ -15,7 +15,7 @@ export CGO_CFLAGS  ?= -O2 -g -Wno-deprecated-declarations
 
 MULTIARCH := $(shell $(CC) -print-multiarch 2>/dev/null)
 
-.PHONY: build help demo test test-race bench bench-instructions generate check-generated lint structure fuzz soak soak-rebuild hostile gpu-check real-programs postgres-questions test-kernels dist clean gpu-loops
+.PHONY: build help demo test test-race bench bench-instructions generate check-generated lint structure fuzz soak soak-rebuild hostile gpu-check real-programs postgres-questions postgres-cost test-kernels dist clean gpu-loops
 
 build: ## compile ./phasetrace
 	$(GO) build -o phasetrace ./cmd/phasetrace
@@ -102,6 +102,13 @@ real-programs: build ## trace real programs with no --pair and compare with what
 postgres-questions: build ## ask PostgreSQL the questions of docs/postgresql.md and compare with what it says itself (installs nothing)
 	$(GO) run ./test/postgres -root '$(ROOT)' -phasetrace ./phasetrace \
 		$(if $(QUESTIONS),-questions $(QUESTIONS)) $(if $(PROTOCOLS),-protocols $(PROTOCOLS))
+
+# BESIDE are other commands to measure, such as an earlier phasetrace; SECONDS are those
+# of pgbench in each round.
+ROUNDS ?= 9
+postgres-cost: build ## measure what tracing costs PostgreSQL under pgbench: hits, CPU time and TPS (installs nothing)
+	$(GO) run ./test/postgres -cost $(ROUNDS) -root '$(ROOT)' -phasetrace ./phasetrace -beside '$(BESIDE)' \
+		$(if $(PROTOCOLS),-protocols $(PROTOCOLS)) $(if $(WORKLOADS),-workloads=$(WORKLOADS)) $(if $(SECONDS),-seconds $(SECONDS))
 
 test-kernels: ## run the privileged tests on older and newer kernels and on arm64, in qemu
 	$(GO) run ./test/kernels $(if $(KERNELS),-only $(KERNELS),-doc docs/kernels.md)

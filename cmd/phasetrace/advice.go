@@ -155,7 +155,7 @@ func offByDefault(pairs []usdt.PairSpec) string {
 	fmt.Fprintf(&b, "%s %s off by default:", human.Plural(uint64(len(pairs)), "pair"), verb)
 	for _, p := range pairs[:min(len(pairs), maxAdvised)] {
 		if p.ByName() {
-			b.WriteString(" --also " + quoted(p.Name))
+			b.WriteString(" --also " + quoted(p.AskedAs()))
 		} else {
 			fmt.Fprintf(&b, " --pair '%v'", p)
 		}

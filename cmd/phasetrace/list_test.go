@@ -151,18 +151,18 @@ func TestListPostgreSQL(t *testing.T) {
 	}
 	traced := make(map[string]bool)
 	for _, p := range doc.Pairs {
-		traced[p.Enter] = p.Traced
+		traced[p.Enter] = traced[p.Enter] || p.Traced
 	}
 	for enter, want := range map[string]bool{
-		"query__start": true, "query__plan__start": true, "transaction__start": true, "checkpoint__start": true,
-		"buffer__read__start": false, "lwlock__wait__start": false,
+		"query__start": true, "query__execute__start": true, "transaction__start": true, "checkpoint__start": true,
+		"query__plan__start": false, "buffer__read__start": false, "lwlock__wait__start": false,
 	} {
 		if got, ok := traced[enter]; !ok || got != want {
 			t.Errorf("%s: traced %v, present %v", enter, got, ok)
 		}
 	}
 	for _, s := range doc.Files[0].Sites {
-		if s.SemaphoreOffset == 0 {
+		if s.SemaphoreOffset == 0 && s.Probe != "PortalErrorCleanup()" {
 			t.Errorf("%s at %#x has no semaphore", s.Probe, s.Offset)
 		}
 		for _, a := range s.Arguments {
@@ -171,7 +171,7 @@ func TestListPostgreSQL(t *testing.T) {
 			}
 		}
 	}
-	looked("list", servers[0]).want(t, statusFine, "arg0 sql str 8@", "query enter")
+	looked("list", servers[0]).want(t, statusFine, "arg0 sql str 8@", "query enter", " 57 probes, 1 function that a pair names", "--also autovacuum\n")
 	if runtime.GOARCH == "amd64" {
 		looked("list", servers[0]).want(t, statusFine, "+CheckpointStats(%rip)")
 	}

@@ -123,8 +123,8 @@ func (r *values) build(th *thread, s *Site, ev *event.Marker, outer bool) []byte
 	return b
 }
 
-// appendMember appends an attribute, unless it is of the thread's context and not
-// known there.
+// appendMember appends an attribute, unless it is left out: of the thread's context and
+// not known there, or null where that tells nothing.
 func appendMember(b []byte, a *Attr, th *thread, ev *event.Marker) (out []byte, truncated, unreadable bool) {
 	from := len(b)
 	if from > 1 {
@@ -133,6 +133,9 @@ func appendMember(b []byte, a *Attr, th *thread, ev *event.Marker) (out []byte, 
 	b = append(b, a.label...)
 	if !a.FromContext {
 		v := &ev.Values[a.Slot]
+		if a.NullLeftOut && v.NullPointer {
+			return b[:from], false, false
+		}
 		return appendValue(b, a, v), v.Truncated, v.Unreadable
 	}
 	n := th.fromContext(a, ev.Time)

@@ -112,7 +112,7 @@ func parseConfig(t *testing.T, text string) engine.Config {
 //
 //	pair NAME [phase=NAME] [lane=N] [reentrant=no] [fails=yes] [keyed=yes] [resets=PAIR,…]
 //	NUMBER enter|exit PAIR [token=SLOT] [key=SLOT] [rank=SLOT] [name=SLOT] [object=SLOT] [attr=KEY:SLOT]
-//	    [context=KEY:NUMBER] [outer=yes]
+//	    [context=KEY:NUMBER|variable=KEY:SLOT] [outer=yes]
 //	NUMBER point over=PAIR,… [keeps=NUMBER:SLOT]
 //
 // A slot is the place of a value among those that the site captures. Phases of
@@ -207,6 +207,10 @@ func parseSite(w *words, pairs map[string]*engine.Pair) *engine.Site {
 	if attr, ok := w.field("context"); ok {
 		key, n := numberedSlot(w, attr)
 		s.Attrs = append(s.Attrs, engine.Attr{Key: key, Slot: n, FromContext: true, Outer: w.flag("outer", false)})
+	}
+	if attr, ok := w.field("variable"); ok {
+		key, n := numberedSlot(w, attr)
+		s.Attrs = append(s.Attrs, engine.Attr{Key: key, Slot: n, Format: engine.FormatText, NullLeftOut: true, Outer: w.flag("outer", false)})
 	}
 	return s
 }

@@ -101,6 +101,9 @@ type Attr struct {
 	FromContext bool
 	// Outer: only phases that are inside no other of their stack have it.
 	Outer bool
+	// NullLeftOut: a phase at whose boundary the string's address is null has no such
+	// attribute.
+	NullLeftOut bool
 
 	label []byte // `"key":`, quoted and escaped
 }

@@ -59,7 +59,7 @@ func (l *Listing) why(c *usdt.Choice) string {
 	case !c.OnDemand || l.Advice.Ask == nil:
 		return c.Why
 	case c.Pair.ByName() && l.Advice.AskNamed != nil:
-		return c.Why + "; to trace it, " + l.Advice.AskNamed(c.Pair.Name)
+		return c.Why + "; to trace it, " + l.Advice.AskNamed(c.Pair.AskedAs())
 	}
 	return c.Why + "; to trace it, " + l.Advice.Ask(c.Pair.String())
 }
@@ -101,7 +101,7 @@ var ErrNoProbes = errors.New("no USDT probes")
 func Files(paths []string, pairs []usdt.PairSpec) *Listing {
 	var l Listing
 	for _, path := range paths {
-		elf, err := readFile(func() (*os.File, error) { return process.OpenRegular(path) })
+		elf, err := readFile(func() (*os.File, error) { return process.OpenRegular(path) }, pairs)
 		l.add(File{Path: path, ELF: elf, Err: err})
 	}
 	l.Choices = usdt.Choose(l.Sites, pairs)
@@ -123,7 +123,7 @@ func OfProcess(proc *process.Process, pairs []usdt.PairSpec) (*Listing, error) {
 		m := &modules[i]
 		f := File{Path: m.Path, Deleted: m.Deleted, Main: m.Main, Err: m.Err}
 		if m.Err == nil {
-			f.ELF, f.Err = readFile(m.Open)
+			f.ELF, f.Err = readFile(m.Open, pairs)
 		}
 		l.add(f)
 	}
@@ -145,8 +145,8 @@ func (l *Listing) add(f File) {
 	l.Files = append(l.Files, f)
 }
 
-// readFile reads the sites of the regular file that open opens.
-func readFile(open func() (*os.File, error)) (*usdt.File, error) {
+// readFile reads the sites of the regular file that open opens, and what pairs name.
+func readFile(open func() (*os.File, error), pairs []usdt.PairSpec) (*usdt.File, error) {
 	f, err := open()
 	if errors.Is(err, process.ErrNotRegular) {
 		return nil, fmt.Errorf("%w: %w", usdt.ErrNotELF, process.ErrNotRegular)
@@ -159,7 +159,7 @@ func readFile(open func() (*os.File, error)) (*usdt.File, error) {
 	if err != nil {
 		return nil, unwrapPath(err)
 	}
-	return usdt.Read(io.NewSectionReader(f, 0, st.Size()), st.Size())
+	return usdt.ReadFor(io.NewSectionReader(f, 0, st.Size()), st.Size(), pairs)
 }
 
 // unwrapPath drops the path, which is shown beside the error anyway.

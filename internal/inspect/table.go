@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/phasetrace/phasetrace/internal/output/human"
@@ -93,15 +94,23 @@ func writeSites(b *bufio.Writer, l *Listing, members [][]membership, paint human
 
 func writeFileHead(b *bufio.Writer, f *File, paint human.Palette) {
 	probes := make(map[[2]string]bool)
+	functions := 0 // beside the sites of probes
 	for i := range f.ELF.Sites {
-		probes[[2]string{f.ELF.Sites[i].Provider, f.ELF.Sites[i].Name}] = true
+		if s := &f.ELF.Sites[i]; s.IsFunction() {
+			functions++
+		} else {
+			probes[[2]string{s.Provider, s.Name}] = true
+		}
 	}
 	b.WriteString(paint.Paint(human.Bold, human.Fit(f.Path, maxText)))
 	if f.Deleted {
 		b.WriteString(" (deleted)")
 	}
 	fmt.Fprintf(b, ": %s %s, %s of %s", f.ELF.Arch, kindOf(f.ELF),
-		human.Plural(uint64(len(f.ELF.Sites)), "site"), human.Plural(uint64(len(probes)), "probe"))
+		human.Plural(uint64(len(f.ELF.Sites)-functions), "site"), human.Plural(uint64(len(probes)), "probe"))
+	if functions > 0 {
+		fmt.Fprintf(b, ", %s that a pair names", human.Plural(uint64(functions), "function"))
+	}
 	if f.ELF.BuildID != "" {
 		fmt.Fprintf(b, ", build id %s", human.Fit(f.ELF.BuildID, 16))
 	}
@@ -187,15 +196,19 @@ func (l *Listing) traced(site int, ms []membership) bool {
 // are left out.
 func (l *Listing) pairCell(ms []membership) string {
 	var b []byte
+	var parts []string
 	for _, m := range ms {
 		if (m.role == RoleReset || m.role == RoleNote) && len(b) > 0 || len(b) > 4*maxColumn {
 			continue
 		}
+		one := string(append(append(human.AppendFit(nil, phase(&l.Choices[m.choice].Pair), maxColumn), ' '), m.role...))
+		if slices.Contains(parts, one) {
+			continue // two pairs of one name and one enter
+		}
 		if len(b) > 0 {
 			b = append(b, ", "...)
 		}
-		b = human.AppendFit(b, phase(&l.Choices[m.choice].Pair), maxColumn)
-		b = append(append(b, ' '), m.role...)
+		b, parts = append(b, one...), append(parts, one)
 	}
 	if len(b) == 0 {
 		return "-"

@@ -67,6 +67,7 @@ func (f *file) newUse(u use) bool {
 // files are the ELF files of a session. Safe for concurrent use: a look that
 // hangs in one file must not keep others waiting.
 type files struct {
+	pairs   []usdt.PairSpec // that are asked for; constant
 	mu      sync.Mutex
 	known   map[fileKey]*file
 	plain   int // of known: those without sites
@@ -109,15 +110,15 @@ func (fs *files) readOpen(path string, h *os.File) (*file, error) {
 	if f := fs.find(id); f != nil {
 		return f, nil
 	}
-	f, err := parse(path, h)
+	f, err := fs.parse(path, h)
 	if err != nil {
 		return nil, err
 	}
 	return fs.remember(f), nil
 }
 
-// parse reads the sites of an open file.
-func parse(path string, h *os.File) (*file, error) {
+// parse reads the sites of an open file, and what pairs name.
+func (fs *files) parse(path string, h *os.File) (*file, error) {
 	st, err := h.Stat()
 	if err != nil {
 		return nil, err
@@ -129,7 +130,7 @@ func parse(path string, h *os.File) (*file, error) {
 	if err != nil {
 		return nil, err
 	}
-	parsed, err := usdt.Read(io.NewSectionReader(h, 0, st.Size()), st.Size())
+	parsed, err := usdt.ReadFor(io.NewSectionReader(h, 0, st.Size()), st.Size(), fs.pairs)
 	if err != nil {
 		return nil, err
 	}
@@ -182,7 +183,7 @@ func (fs *files) same(f openFile) (bool, error) {
 	if told {
 		return true, nil
 	}
-	now, err := parse(f.path, f.handle)
+	now, err := fs.parse(f.path, f.handle)
 	if err != nil || !reflect.DeepEqual(now.elf, f.elf) {
 		return false, nil // it may be anything by now
 	}

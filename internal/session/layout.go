@@ -104,6 +104,27 @@ func (p *planner) arg(i int, typ probe.CaptureType, lenArg, max int, what string
 		}
 		c.Len = p.in.Args[lenArg]
 	}
+	return p.capture(c, what)
+}
+
+// attr returns the index of the capture of an attribute, or engine.None.
+func (p *planner) attr(a *usdt.AttrSpec) int {
+	what := "attribute " + a.Key
+	if a.Variable == "" {
+		return p.arg(a.Arg, captureType(a.Type), a.LenArg, maxAttrBytes, what)
+	}
+	addr, ok := p.in.Variables[a.Variable]
+	if !ok {
+		p.missing = append(p.missing, fmt.Sprintf("%s:%s: no %s: the file has no variable %s", p.in.Provider, p.in.Name, what, a.Variable))
+		return engine.None
+	}
+	const pointer = 8 // bytes
+	at := probe.Operand{Text: a.Variable, Size: pointer, Kind: probe.OperandSym, Addr: addr}
+	return p.capture(probe.Capture{Operand: at, Type: captureType(a.Type), Max: maxAttrBytes}, what)
+}
+
+// capture returns the index of a capture, or engine.None when there is no room.
+func (p *planner) capture(c probe.Capture, what string) int {
 	if n := slices.Index(p.captures, c); n >= 0 {
 		return n
 	}
@@ -200,7 +221,7 @@ func (s *site) planAttrs(pl *planner, attrs []usdt.AttrSpec) {
 			}
 			continue
 		}
-		slot := pl.arg(a.Arg, captureType(a.Type), a.LenArg, maxAttrBytes, "attribute "+a.Key)
+		slot := pl.attr(&a)
 		if slot == engine.None {
 			continue
 		}
@@ -210,7 +231,10 @@ func (s *site) planAttrs(pl *planner, attrs []usdt.AttrSpec) {
 
 // attrOf is the engine's form of an attribute that is captured in a slot.
 func attrOf(a *usdt.AttrSpec, slot int, in *usdt.Site) engine.Attr {
-	out := engine.Attr{Key: a.Key, Slot: slot, Format: formatOf(a.Type), Size: in.Args[a.Arg].Size, Outer: a.Outer}
+	out := engine.Attr{Key: a.Key, Slot: slot, Format: formatOf(a.Type), Outer: a.Outer, NullLeftOut: a.Variable != ""}
+	if a.Variable == "" {
+		out.Size = in.Args[a.Arg].Size
+	}
 	for _, w := range a.WordList() {
 		out.Words = append(out.Words, engine.Word{Value: w.Value, Text: w.Text})
 	}

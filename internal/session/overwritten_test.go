@@ -79,7 +79,7 @@ func parseFile(path string) (*file, error) {
 		return nil, err
 	}
 	defer h.Close()
-	return parse(path, h)
+	return new(files).parse(path, h)
 }
 
 // placed copies a program or library to a path of its own, where it can be

@@ -72,6 +72,9 @@ func (c *plan) add(open []openFile) ([]*pair, error) {
 			return pairs, err
 		}
 		c.warnings.add(ch.Warnings...)
+		for _, name := range ch.MissingFunctions(all.sites) {
+			c.warnings.add(fmt.Sprintf("pair %s: no function %s in these files: what it proves to be over may stay open", p.ID, name))
+		}
 		pairs = append(pairs, p)
 		c.addSites(p, probe.Enter, ch.EnterSites, &all)
 		c.addSites(p, probe.Exit, ch.ExitSites, &all)
@@ -162,11 +165,12 @@ func (c *plan) place(out *probe.Site, in *usdt.Site) {
 }
 
 // addResets adds the sites that prove a pair to be over, one for all pairs that
-// share it. Where the probe is the enter of a traced pair, that does it.
+// share it. Where the probe is the enter of a traced pair of the same lane, that does it:
+// see linkResets.
 func (c *plan) addResets(p *pair, indexes []int, all *allSites) {
 	for _, i := range indexes {
 		f, in := all.owner[i], &all.sites[i]
-		if !f.newUse(use{p, probe.Point, i - all.first[f]}) || c.refuse(f, in) {
+		if c.entersLaneOf(p, in) || !f.newUse(use{p, probe.Point, i - all.first[f]}) || c.refuse(f, in) {
 			continue
 		}
 		key := resetSite{f, in.Offset}
@@ -183,6 +187,17 @@ func (c *plan) addResets(p *pair, indexes []int, all *allSites) {
 		c.place(&out, in)
 		f.plan = append(f.plan, out)
 	}
+}
+
+// entersLaneOf reports whether a site is the enter of a traced pair of a pair's lane.
+func (c *plan) entersLaneOf(p *pair, in *usdt.Site) bool {
+	return !p.Keyed && slices.ContainsFunc(c.pairs, func(other *pair) bool { return other.provesOver(p) && other.spec.Enter == in.Name })
+}
+
+// provesOver reports whether nothing of another pair can be open when a pair is entered.
+func (p *pair) provesOver(other *pair) bool {
+	return p != other && !p.Keyed && p.spec.Provider == other.spec.Provider && p.Lane == other.Lane &&
+		slices.Contains(other.spec.Resets, p.spec.Enter)
 }
 
 // register gives a site its number.
@@ -253,8 +268,7 @@ func (c *plan) linkResets() {
 	for _, p := range c.pairs {
 		var resets []*engine.Pair
 		for _, other := range c.pairs {
-			if other != p && other.spec.Provider == p.spec.Provider && other.Lane == p.Lane &&
-				slices.Contains(other.spec.Resets, p.spec.Enter) {
+			if p.provesOver(other) {
 				resets = append(resets, other.Pair)
 			}
 		}

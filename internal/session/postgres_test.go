@@ -4,6 +4,7 @@ package session
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -32,7 +33,7 @@ func sqlOf(t *testing.T, b *stream.Boundary) string {
 
 func TestPostgresBackend(t *testing.T) {
 	client := startPostgres(t).Connect()
-	tr := attach(t, []int{client.Backend}, Config{})
+	tr := attach(t, []int{client.Backend}, Config{Pairs: also(t, "plan")})
 	statements := []string{
 		"select 1;",
 		"create table t (a int);",
@@ -76,6 +77,19 @@ func TestPostgresBackend(t *testing.T) {
 			}
 		}
 	}
+}
+
+// also are pairs that are added to the default choice by their names.
+func also(t *testing.T, names ...string) (pairs []usdt.PairSpec) {
+	t.Helper()
+	for _, name := range names {
+		p, err := usdt.Named(name, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pairs = append(pairs, p)
+	}
+	return pairs
 }
 
 // failing are statements of which each every-th fails, the first too.
@@ -280,8 +294,8 @@ func TestPostgresFollow(t *testing.T) {
 	}
 }
 
-// Without a query around them, failing statements are proved over by the
-// server's own status report.
+// Without a query around them, failing statements are proved over by another probe:
+// the server's own status report.
 func TestPostgresReset(t *testing.T) {
 	client := startPostgres(t).Connect()
 	client.Do("prepare ok as select 1; prepare bad as select 1/($1 - 1);")
@@ -335,7 +349,7 @@ func TestPostgresExtended(t *testing.T) {
 	setup.Do("create function twice(n int) returns int language plpgsql as $$ declare r int; begin select n * 2 into r; return r; end $$;")
 	setup.Close()
 	wire := server.Wire()
-	tr := attach(t, []int{wire.Backend}, Config{})
+	tr := attach(t, []int{wire.Backend}, Config{Pairs: also(t, "parse", "rewrite", "plan")})
 	wire.Parse("a", "select $1::int + 1")
 	wire.Parse("b", "select twice($1::int)")
 	wire.Sync()
@@ -381,6 +395,88 @@ func TestPostgresExtended(t *testing.T) {
 	}
 	if inner, _ := statementsOf(t, tr, "query / execute"); len(inner) > 0 {
 		t.Errorf("executions inside a query have sql %q; want it on the query alone", inner)
+	}
+}
+
+// A statement of the default choice costs what its phases do: nothing else is hit, and
+// no probe twice. What fails in the extended protocol is over when the server has taken
+// the error, not when the next statement comes.
+func TestPostgresTraps(t *testing.T) {
+	wire := startPostgres(t).Wire()
+	wire.Parse("ok", "select $1::int")
+	wire.Parse("bad", "select 1 / (g - $1::int) from generate_series(1, 3) g")
+	wire.Sync()
+	tr := attach(t, []int{wire.Backend}, Config{})
+	const rounds = 20
+	for range rounds {
+		for _, statement := range []string{"ok", "bad", "ok"} {
+			wire.Bind("", statement, "2")
+			wire.Execute("")
+			wire.Sync()
+		}
+		wire.Simple("select 1")
+	}
+	wire.Close()
+	sum := tr.wait()
+	if sum.ViolationTotal != 0 || sum.Lost != 0 {
+		t.Errorf("%d violations, %d lost; want none", sum.ViolationTotal, sum.Lost)
+	}
+	hits := make(map[string]int)
+	for i := range tr.boundaries {
+		b := &tr.boundaries[i]
+		if b.Path.Depth() > 1 && b.Path.String() != "query / execute" {
+			t.Fatalf("%v: a failed statement stayed open", b.Path)
+		}
+		if b.Synthetic == stream.ReasonNone {
+			hits[b.Path.Name()]++
+		} else if b.Synthetic != stream.ReasonFailed || b.Path.String() != "execute" || !strings.HasPrefix(sqlOf(t, b), "select 1 /") {
+			t.Errorf("%v ended as %v", b.Path, b.Synthetic)
+		}
+	}
+	// An execution that fails has no exit, and a hit of the error handler instead.
+	want := map[string]int{"query": 2 * rounds, "execute": 2*4*rounds - rounds, "transaction": 2 * 4 * rounds}
+	if !maps.Equal(hits, want) {
+		t.Errorf("hits %v, want %v", hits, want)
+	}
+	if all := uint64(2*rounds + 2*4*rounds + 2*4*rounds); sum.Received != all {
+		t.Errorf("%d hits in all, want %d", sum.Received, all)
+	}
+	if sql, without := statementsOf(t, tr, "execute"); without > 0 || len(sql) != 3*rounds || sql[0] != "select $1::int" {
+		t.Errorf("executions have sql %q, %d none", sql, without)
+	}
+	begun := make(map[string]int)
+	for i := range tr.boundaries {
+		if b := &tr.boundaries[i]; b.Action == recorder.Enter && b.Lane == "transaction" {
+			var a struct {
+				By string `json:"begun_by"`
+			}
+			if err := json.Unmarshal(b.Attributes, &a); err != nil {
+				t.Fatal(err)
+			}
+			begun[a.By]++
+		}
+	}
+	if begun["select $1::int"] != 2*rounds || begun["select 1"] != rounds || len(begun) != 3 {
+		t.Errorf("transactions were begun by %v", begun)
+	}
+}
+
+// The transactions called autovacuum are those of the default choice, with the text that
+// pg_stat_activity has.
+func TestPostgresAutovacuumPair(t *testing.T) {
+	client := startPostgres(t).Connect()
+	tr := attach(t, []int{client.Backend}, Config{Pairs: also(t, "autovacuum")})
+	client.Do("select 1;")
+	client.Close()
+	tr.wait()
+	var begun []string
+	for i := range tr.boundaries {
+		if b := &tr.boundaries[i]; b.Action == recorder.Enter && b.Lane == "transaction" {
+			begun = append(begun, string(b.Attributes))
+		}
+	}
+	if len(begun) != 1 || !strings.Contains(begun[0], `"begun_by":"select 1;"`) {
+		t.Errorf("transactions %q, want one begun by select 1", begun)
 	}
 }
 
@@ -435,7 +531,7 @@ func TestPostgresSorts(t *testing.T) {
 func TestPostgresCaughtErrors(t *testing.T) {
 	client := startPostgres(t).Connect()
 	client.Do("create function caught() returns int language plpgsql as $$ begin execute 'select 1/0'; return 0; exception when division_by_zero then return 1; end $$;")
-	tr := attach(t, []int{client.Backend}, Config{})
+	tr := attach(t, []int{client.Backend}, Config{Pairs: also(t, "plan")})
 	for range 3 {
 		client.Do("select caught();")
 	}

@@ -30,7 +30,7 @@ func watchedArgs(ch *usdt.Choice, sites []usdt.Site) (out []engine.WatchedArg) {
 	}
 	for _, at := range p.Attrs {
 		for _, end := range p.ExitAttrs {
-			if at.Probe == "" && at.Key == end.Key {
+			if at.Probe == "" && at.Variable == "" && end.Variable == "" && at.Key == end.Key {
 				add(engine.WatchedArg{Enter: at.Arg, Exit: end.Arg})
 			}
 		}

@@ -55,7 +55,7 @@ type watcher struct {
 
 func newWatcher(cfg *Config, core *core, m mode) *watcher {
 	w := &watcher{
-		cfg: cfg, core: core, mode: m, inbox: newInbox(), report: &reporter{cfg: cfg}, files: &files{},
+		cfg: cfg, core: core, mode: m, inbox: newInbox(), report: &reporter{cfg: cfg}, files: &files{pairs: cfg.Pairs},
 		targets: &targets{follow: cfg.Follow, byPID: make(map[int]*target), shared: newReach()},
 		count:   attachedCount{failures: make(map[string]bool)},
 	}

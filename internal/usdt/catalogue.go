@@ -26,6 +26,7 @@ type entry struct {
 	spec     string
 	on       bool   // by default
 	why      string // on, or off
+	called   string // see PairSpec.Called
 	requires string
 }
 
@@ -57,6 +58,7 @@ var catalogue = sync.OnceValue(func() []PairSpec {
 				panic(fmt.Sprintf("catalogue: %s: %v", prog.name, err))
 			}
 			p.Origin, p.DefaultOn, p.Requires = OriginCatalogue, e.on, e.requires
+			p.Called = e.called
 			p.Why = prog.name + ": " + e.why
 			if p.Requires == "" {
 				p.Requires = prog.requires

@@ -19,26 +19,41 @@ const (
 	pgSort      = "word(0=heap|1=index|2=datum|3=cluster)"
 )
 
-// What a backend runs it tells by statement__status, at the start of each message of
-// the extended protocol (parse, bind, execute) and of the simple one, with the text of
-// that statement; pg_stat_activity shows the same. When the backend becomes idle, or
-// runs something without a text, the probe has a null pointer. So plan and execute
-// have the right text whatever the order of messages, as long as they are outermost.
-// What functions run inside them has a text that nobody tells; a wait for a lock has
-// that of the client's statement, which it holds up, wherever it is. Analysing has its own:
-// it also happens when a statement is described, which is not reported.
+// The default choice answers the questions of docs/postgresql.md with the fewest traps:
+// six for a SELECT by the simple protocol, four by the extended one, prepared or not. With
+// parse, rewrite, plan and statement__status it would be 14, 14 and 7: make postgres-cost
+// counts and measures. Of the parts of a query only execute is on: it is all there is of
+// a prepared statement. Parsing, analysing and planning took 8, 12 and 24 % of the time
+// of pgbench's SELECT, their traps included, and 1.5, 1.9 and 3.7 % of its TPC-B; a simple
+// query has them in its total, and pg_stat_statements leaves planning out too by default
+// (track_planning).
+//
+// The text of what a backend runs is where debug_query_string points: PostgreSQL sets it
+// for each message of the extended protocol (parse, bind, execute) and of the simple one,
+// to that statement, and to null afterwards, and exports it for extensions. So plan and
+// execute have the right text whatever the order of messages, as long as they are
+// outermost, at no trap of its own. What functions run inside them has a text that nobody
+// tells; a wait for a lock has that of the client's statement, which it holds up, wherever
+// it is. Analysing has its own: it also happens when a statement is described, and then
+// there is no text.
+//
+// statement__status tells the same, and what autovacuum works on, which is in no variable
+// that other programs could read in every release. It is hit two times for a simple
+// statement, three times for one that is prepared and four times for one that is not, so
+// only the transactions called "autovacuum" take it.
 //
 // A statement that fails skips every done probe on its way out. What shows it:
 //
+//   - PortalErrorCleanup is called by the error handler of PostgresMain and by nothing
+//     else (PostgreSQL 11 to 18): outside of everything, whatever the protocol, and only
+//     after an error, so it costs statements that succeed nothing.
 //   - query__start fires for a message of the simple protocol only, never for
 //     what functions run, so an open query is stale when another starts.
 //   - Parsing and rewriting run no SQL, so they do not nest in themselves
 //     either. Planning and executing do, through functions, and a portal that
 //     modifies rows executes within its own execution.
-//   - statement__status fires when the backend takes up a statement and when
-//     it becomes idle, both outside of everything. It is what ends the stale
-//     phases of drivers that speak the extended protocol, where no query__start
-//     ever comes.
+//
+// transaction__abort proves nothing: a procedure that rolls back goes on.
 //
 // Transactions span queries and end within one, so they have a lane of their
 // own. PREPARE TRANSACTION fires no end; the next start shows it.
@@ -51,18 +66,20 @@ var postgresql = program{
 	providers: []string{"postgresql"},
 	unlisted:  "not in the catalogue of its pairs",
 	pairs: []entry{
-		{spec: "postgresql:query__start/query__done;name=query;attr.sql=arg0:str;reentrant=false;reset=statement__status;stale=failed",
+		{spec: "postgresql:query__start/query__done;name=query;attr.sql=arg0:str;reentrant=false;reset=PortalErrorCleanup();stale=failed",
 			on: on, why: "one phase for each message of the simple protocol"},
-		{spec: "postgresql:query__parse__start/query__parse__done;name=parse;outer.attr.sql=arg0:str;reentrant=false;reset=query__start,statement__status;stale=failed",
-			on: on, why: "a part of each query"},
-		{spec: "postgresql:query__rewrite__start/query__rewrite__done;name=rewrite;outer.attr.sql=arg0:str;reentrant=false;reset=query__start,statement__status;stale=failed",
-			on: on, why: "a part of each query"},
-		{spec: "postgresql:query__plan__start/query__plan__done;name=plan;outer.attr.sql=statement__status.arg0:str;reset=query__start,statement__status;stale=failed",
-			on: on, why: "a part of each query"},
-		{spec: "postgresql:query__execute__start/query__execute__done;name=execute;outer.attr.sql=statement__status.arg0:str;reset=query__start,statement__status;stale=failed",
-			on: on, why: "a part of each query"},
-		{spec: "postgresql:transaction__start/transaction__commit,transaction__abort;name=transaction;attr.lxid=arg0:uint;attr.begun_by=statement__status.arg0:str;lane=transaction;reentrant=false",
+		{spec: "postgresql:query__execute__start/query__execute__done;name=execute;outer.attr.sql=var(debug_query_string):str;reset=query__start,PortalErrorCleanup();stale=failed",
+			on: on, why: "the run of each statement, whatever the protocol"},
+		{spec: "postgresql:transaction__start/transaction__commit,transaction__abort;name=transaction;attr.lxid=arg0:uint;attr.begun_by=var(debug_query_string):str;lane=transaction;reentrant=false",
 			on: on, why: "transactions, on a lane of their own because they cross queries"},
+		{spec: "postgresql:transaction__start/transaction__commit,transaction__abort;name=transaction;attr.lxid=arg0:uint;attr.begun_by=statement__status.arg0:str;lane=transaction;reentrant=false",
+			on: off, called: "autovacuum", why: "transactions with what autovacuum works on, as pg_stat_activity has it: a trap for each message and one each time a backend becomes idle"},
+		{spec: "postgresql:query__plan__start/query__plan__done;name=plan;outer.attr.sql=var(debug_query_string):str;reset=query__start,PortalErrorCleanup();stale=failed",
+			on: off, why: "two traps for each statement that is not prepared; the total of a simple query has it"},
+		{spec: "postgresql:query__parse__start/query__parse__done;name=parse;outer.attr.sql=arg0:str;reentrant=false;reset=query__start,PortalErrorCleanup();stale=failed",
+			on: off, why: "two traps for each statement that is not prepared, and short: 8 % of the time of pgbench -S, 1.5 % of its TPC-B"},
+		{spec: "postgresql:query__rewrite__start/query__rewrite__done;name=rewrite;outer.attr.sql=arg0:str;reentrant=false;reset=query__start,PortalErrorCleanup();stale=failed",
+			on: off, why: "two traps for each statement that is not prepared, and short: 12 % of the time of pgbench -S, 1.9 % of its TPC-B"},
 
 		{spec: "postgresql:checkpoint__start/checkpoint__done;name=checkpoint;attr.flags=arg0:" + pgCheckpoint + ";exit.attr.written=arg0;exit.attr.buffers=arg1;exit.attr.wal_added=arg2;exit.attr.wal_removed=arg3;exit.attr.wal_recycled=arg4;reentrant=false",
 			on: on, why: "rare and long"},
@@ -79,7 +96,7 @@ var postgresql = program{
 		{spec: "postgresql:twophase__checkpoint__start/twophase__checkpoint__done;name=checkpoint two-phase;reentrant=false",
 			on: on, why: "a part of each checkpoint"},
 
-		{spec: "postgresql:sort__start/sort__done;name=sort;lane=sort;attr.type=arg0:" + pgSort + ";attr.unique=arg1;attr.keys=arg2;attr.work_mem_kb=arg3;exit.attr.external=arg0;exit.attr.space=arg1;reset=query__start,statement__status",
+		{spec: "postgresql:sort__start/sort__done;name=sort;lane=sort;attr.type=arg0:" + pgSort + ";attr.unique=arg1;attr.keys=arg2;attr.work_mem_kb=arg3;exit.attr.external=arg0;exit.attr.space=arg1;reset=query__start,PortalErrorCleanup()",
 			on: off, why: "very frequent, and sorts of one plan overlap instead of nesting"},
 		{spec: "postgresql:buffer__read__start/buffer__read__done;name=read buffer;attr.fork=arg0:" + pgFork + ";attr.block=arg1:uint;attr.tablespace=arg2:uint;attr.database=arg3:uint;attr.relation=arg4:uint;reentrant=false",
 			on: off, why: "very frequent: each page that is looked at"},
@@ -97,7 +114,7 @@ var postgresql = program{
 			on: off, why: "very frequent: each page that is written"},
 		{spec: "postgresql:lwlock__wait__start/lwlock__wait__done;name=wait for light lock;attr.tranche=arg0:str;attr.mode=arg1:" + pgLightMode + ";reentrant=false",
 			on: off, why: "very frequent on a busy server"},
-		{spec: "postgresql:lock__wait__start/lock__wait__done;name=wait for lock;attr.type=arg4:" + pgLockType + ";attr.mode=arg5:" + pgLockMode + ";attr.sql=statement__status.arg0:str;attr.field1=arg0:uint;attr.field2=arg1:uint;attr.field3=arg2:uint;attr.field4=arg3:uint;reentrant=false;reset=query__start,statement__status;stale=failed",
+		{spec: "postgresql:lock__wait__start/lock__wait__done;name=wait for lock;attr.type=arg4:" + pgLockType + ";attr.mode=arg5:" + pgLockMode + ";attr.sql=var(debug_query_string):str;attr.field1=arg0:uint;attr.field2=arg1:uint;attr.field3=arg2:uint;attr.field4=arg3:uint;reentrant=false;reset=query__start,PortalErrorCleanup();stale=failed",
 			on: off, why: "very frequent on a contended server"},
 	},
 }

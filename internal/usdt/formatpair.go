@@ -75,6 +75,9 @@ func (p *PairSpec) KeyText() string {
 
 // argType returns the value as in the grammar, without int.
 func (a AttrSpec) argType() string {
+	if a.Variable != "" {
+		return variablePrefix + a.Variable + "):str"
+	}
 	switch a.Type {
 	case TypeInt:
 		return fmt.Sprintf("arg%d", a.Arg)

@@ -38,6 +38,19 @@ func checkFunctions(t *testing.T, b []byte) {
 			t.Errorf("%s at %#x, outside of the file", name, at)
 		}
 	}
+	named := newPair(OriginFlag, "provider", "name", "done")
+	named.Resets, named.Attrs = []string{"x()", "var()"}, []AttrSpec{{Arg: NoArg, Type: TypeStr, Variable: "var"}}
+	traced, err := ReadFor(in, size, []PairSpec{named})
+	if err != nil && (traced != nil || strings.Contains(err.Error(), "not foreseen")) {
+		t.Fatalf("%v, error %v", traced, err)
+	}
+	if traced != nil {
+		for _, s := range traced.Sites {
+			if s.Offset >= uint64(size) {
+				t.Errorf("%s at %#x, outside of the file", s.probe(), s.Offset)
+			}
+		}
+	}
 	if has, _ := HasText(in, size, "provider"); has && !bytes.Contains(b, []byte("provider")) {
 		t.Error("found a text that is not there")
 	}

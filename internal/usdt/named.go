@@ -58,7 +58,15 @@ func (p *PairSpec) ByName() bool {
 	return p.NameArg == nil && p.Name != "" && (p.Origin != OriginRule || !p.Keyed())
 }
 
-func isCalled(p *PairSpec, name string) bool { return p.NameArg == nil && p.Name == name }
+// AskedAs is the name to ask for the pair by, see ByName.
+func (p *PairSpec) AskedAs() string {
+	if p.Called != "" {
+		return p.Called
+	}
+	return p.Name
+}
+
+func isCalled(p *PairSpec, name string) bool { return p.NameArg == nil && p.AskedAs() == name }
 
 // InCatalogue reports whether a pair of a well-known program has a name.
 func InCatalogue(name string) bool {
@@ -75,7 +83,7 @@ func nearNames(name string, could []Choice) []string {
 	var names []string
 	for i := range could {
 		if p := &could[i].Pair; p.NameArg == nil && could[i].whole() {
-			names = append(names, p.Name)
+			names = append(names, p.AskedAs())
 		}
 	}
 	if found := near(name, names); len(found) > 0 {
@@ -84,7 +92,7 @@ func nearNames(name string, could []Choice) []string {
 	names = names[:0]
 	for _, p := range catalogue() {
 		if p.NameArg == nil {
-			names = append(names, p.Name)
+			names = append(names, p.AskedAs())
 		}
 	}
 	return near(name, names)

@@ -36,18 +36,20 @@ func TestNear(t *testing.T) {
 func TestNamed(t *testing.T) {
 	sites := names("postgresql:query__start", "postgresql:query__done", "postgresql:sort__start", "postgresql:sort__done",
 		"app:step__start", "app:step__done",
-		"postgresql:buffer__read__start")
+		"postgresql:buffer__read__start", "postgresql:transaction__start", "postgresql:transaction__commit")
 	for text, test := range map[string]struct {
 		only, also []string
 		want       []string // those that are traced, and what is said of the names that stand for none
 	}{
-		"also":            {nil, []string{"sort"}, []string{"postgresql:sort__start", "postgresql:query__start"}},
-		"only":            {[]string{"sort"}, nil, []string{"postgresql:sort__start"}},
-		"only and also":   {[]string{"step"}, []string{"query"}, []string{"app:step__start", "postgresql:query__start"}},
-		"twice":           {[]string{"step", "step"}, nil, []string{"app:step__start"}},
-		"one end":         {[]string{"read buffer"}, nil, []string{`"read buffer" no exit: no probe postgresql:buffer__read__done in these files`}},
-		"another program": {[]string{"checkpoint"}, nil, []string{`"checkpoint" no pair of that name in these files`}},
-		"mistyped":        {[]string{"setp"}, nil, []string{`"setp" no pair of that name in these files; did you mean "step"?`}},
+		"also":                                  {nil, []string{"sort"}, []string{"postgresql:sort__start", "postgresql:query__start", "postgresql:transaction__start"}},
+		"only":                                  {[]string{"sort"}, nil, []string{"postgresql:sort__start"}},
+		"only and also":                         {[]string{"step"}, []string{"query"}, []string{"app:step__start", "postgresql:query__start"}},
+		"in place of a pair of the same probes": {nil, []string{"autovacuum"}, []string{"postgresql:transaction__start by statement__status", "postgresql:query__start"}},
+		"the other of the two":                  {[]string{"transaction"}, nil, []string{"postgresql:transaction__start"}},
+		"twice":                                 {[]string{"step", "step"}, nil, []string{"app:step__start"}},
+		"one end":                               {[]string{"read buffer"}, nil, []string{`"read buffer" no exit: no probe postgresql:buffer__read__done in these files`}},
+		"another program":                       {[]string{"checkpoint"}, nil, []string{`"checkpoint" no pair of that name in these files`}},
+		"mistyped":                              {[]string{"setp"}, nil, []string{`"setp" no pair of that name in these files; did you mean "step"?`}},
 		"of the catalogue, mistyped": {[]string{"wait for lok"}, nil, []string{
 			`"wait for lok" no pair of that name in these files; did you mean "wait for lock"?`}},
 	} {
@@ -65,7 +67,11 @@ func TestNamed(t *testing.T) {
 		for _, c := range Choose(sites, flags) {
 			switch {
 			case c.Chosen:
-				got = append(got, c.Pair.Provider+":"+c.Pair.Enter)
+				text := c.Pair.Provider + ":" + c.Pair.Enter
+				for _, probe := range c.Pair.NoteProbes() {
+					text += " by " + probe
+				}
+				got = append(got, text)
 			case c.Pair.Named:
 				got = append(got, fmt.Sprintf("%s %s", c.Pair, c.Why))
 			}

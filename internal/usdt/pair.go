@@ -61,7 +61,7 @@ func (t ArgType) String() string {
 type AttrSpec struct {
 	// Key names the attribute.
 	Key string
-	// Arg is the argument's index, 0 to MaxArgs-1.
+	// Arg is the argument's index, 0 to MaxArgs-1; NoArg with a Variable.
 	Arg  int
 	Type ArgType
 	// LenArg is the index of the length of a TypeStrLen; 0 otherwise.
@@ -71,6 +71,9 @@ type AttrSpec struct {
 	// Probe is another probe of the provider, whose last hit on the thread has the
 	// value; empty: the probe of the phase itself. Only at enters.
 	Probe string
+	// Variable is a variable of the program, by its symbol, that has the value when the
+	// probe is hit: the address of a string. Empty: it is an argument.
+	Variable string
 	// Outer: only a phase that is inside no other of its lane has the attribute.
 	Outer bool
 }
@@ -123,6 +126,9 @@ type PairSpec struct {
 	Exits []string
 	// Name is the phase's name; used when NameArg is nil.
 	Name string
+	// Called is what the pair is asked for by where another pair has the Name; empty:
+	// by its Name.
+	Called string
 	// NameArg is the argument of the enter probe that names the phase.
 	NameArg *AttrSpec
 	// Attrs are captured at enter, ExitAttrs at exit.
@@ -145,7 +151,8 @@ type PairSpec struct {
 	Reentrant bool
 	// Resets are probes of the same provider that prove, when one fires on a
 	// thread, that no instance of this phase is open there any more: what is
-	// still open is stale, as after an error that skipped its exit.
+	// still open is stale, as after an error that skipped its exit. One that ends in
+	// () is a function of the program, which fires as it is entered.
 	Resets []string
 	// Fails: an instance that is stale has failed, because nothing but an error
 	// skips its exit.

@@ -34,12 +34,18 @@ func addAttr(attrs []AttrSpec, prefix, key, value string) ([]AttrSpec, error) {
 			return attrs, fmt.Errorf("attribute %q is given twice", shorten(key))
 		}
 	}
+	if a.Variable != "" && probe != "" {
+		return attrs, fmt.Errorf("option %s%s: %q: a variable is of no probe", prefix, key, shorten(value))
+	}
 	a.Key, a.Probe = key, probe
 	return append(attrs, a), nil
 }
 
 // cutProbe takes the probe off PROBE.argN[:TYPE]. Exits tell only of themselves.
 func cutProbe(prefix, value string) (probe, rest string, err error) {
+	if strings.HasPrefix(value, variablePrefix) {
+		return "", value, nil // names of variables may have dots
+	}
 	index, _, _ := strings.Cut(value, ":")
 	dot := strings.LastIndexByte(index, '.')
 	if dot < 0 {
@@ -101,8 +107,27 @@ func looksLikeArg(s string) bool {
 	return ok && n != "" && (typed || strings.Trim(n, "0123456789") == "")
 }
 
-// parseArgType reads argN[:TYPE].
+// variablePrefix begins what is read from a variable.
+const variablePrefix = "var("
+
+// parseVariable reads var(NAME):str.
+func parseVariable(s string) (AttrSpec, error) {
+	name, typ, _ := strings.Cut(strings.TrimPrefix(s, variablePrefix), ")")
+	a := AttrSpec{Arg: NoArg, Type: TypeStr, Variable: name}
+	switch {
+	case typ != ":str":
+		return a, fmt.Errorf("%q: want var(NAME):str, a variable with the address of a string", shorten(s))
+	case !isSymbol(name) || len(name) > maxSymbolName:
+		return a, fmt.Errorf("%q cannot be the name of a variable", shorten(name))
+	}
+	return a, nil
+}
+
+// parseArgType reads argN[:TYPE], or a variable.
 func parseArgType(s string) (AttrSpec, error) {
+	if strings.HasPrefix(s, variablePrefix) {
+		return parseVariable(s)
+	}
 	index, typ, typed := strings.Cut(s, ":")
 	var a AttrSpec
 	var err error

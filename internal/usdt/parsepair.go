@@ -25,13 +25,15 @@ const pairForm = "[+]PROVIDER:ENTER/EXIT[,EXIT…][;OPTION…]"
 // ParsePair reads a pair as --pair has it:
 //
 //	[+]PROVIDER:ENTER/EXIT[,EXIT…][;name=…][;[outer.]attr.KEY=[PROBE.]argN[:TYPE]]
-//	  [;exit.attr.KEY=argN[:TYPE]][;lane=NAME][;key=argN[+argM…][/argN[+argM…]]]
-//	  [;reentrant=false][;reset=PROBE[,PROBE…]][;stale=failed]
+//	  [;[outer.]attr.KEY=var(NAME):str][;exit.attr.KEY=argN[:TYPE]][;lane=NAME]
+//	  [;key=argN[+argM…][/argN[+argM…]]][;reentrant=false]
+//	  [;reset=PROBE|FUNCTION()[,…]][;stale=failed]
 //
 // With + the pair is added to the default choice instead of replacing it. TYPE is
 // int (the default), uint, hex, str, str(argM), word(N=WORD|…) or flags(N=WORD|…).
 // With PROBE. an attribute is what another probe of the provider told at its last
-// hit on the thread; with outer. only a phase inside no other has it. The value of
+// hit on the thread; with var it is the string that a variable of the program points
+// to; with outer. only a phase inside no other has it. The value of
 // name is literal unless it has the form argN:str or argN:str(argM); without one,
 // the phase is named after the enter probe, as in [ByRule]. A key is one argument or
 // several; those after the slash are the exit's, where they are others than the
@@ -122,6 +124,16 @@ func parseProbes(what, list string) ([]string, error) {
 	return names, nil
 }
 
+// checkResets refuses what is called as functions are and cannot be one.
+func checkResets(resets []string) error {
+	for _, reset := range resets {
+		if name, ok := functionName(reset); ok && (!isSymbol(name) || len(name) > maxSymbolName) {
+			return fmt.Errorf("%q cannot be the name of a function", shorten(name))
+		}
+	}
+	return nil
+}
+
 // checkProbe refuses what cannot be the name of a provider or probe.
 func checkProbe(what, name string) error {
 	switch {
@@ -171,8 +183,10 @@ func (p *PairSpec) setOption(key, value string) (err error) {
 		p.Reentrant = value == "true"
 		return nil
 	case key == "reset":
-		p.Resets, err = parseProbes("reset probe", value)
-		return err
+		if p.Resets, err = parseProbes("reset probe", value); err != nil {
+			return err
+		}
+		return checkResets(p.Resets)
 	case key == "stale":
 		if value != "abandoned" && value != "failed" {
 			return fmt.Errorf("option stale=%s: want abandoned or failed", shorten(value))

@@ -158,6 +158,43 @@ func TestPostgreSQL(t *testing.T) {
 	}
 }
 
+// TestPostgreSQLSymbols: the functions and variables that its pairs name are there, and
+// the sites of the notes are those that [Read] finds.
+func TestPostgreSQLSymbols(t *testing.T) {
+	path := find(realPrograms["postgresql-15"])
+	if path == "" {
+		need(t, "PostgreSQL 15 is not installed")
+	}
+	r, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	info, err := r.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := ReadFor(r, info.Size(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	notes := len(readFile(t, path).Sites)
+	for _, c := range Choose(f.Sites, nil) {
+		if missing := c.MissingFunctions(f.Sites); c.Pair.Provider == "postgresql" && len(missing) > 0 {
+			t.Errorf("%s: no function %q", c.Pair, missing)
+		}
+		for _, a := range c.Pair.Attrs {
+			if a.Variable != "" && f.Sites[0].Variables[a.Variable] == 0 {
+				t.Errorf("%s: no variable %s", c.Pair, a.Variable)
+			}
+		}
+	}
+	functions := f.Sites[notes:]
+	if len(functions) != 1 || functions[0].Name != "PortalErrorCleanup()" || !functions[0].IsFunction() || functions[0].Offset == 0 {
+		t.Errorf("behind the %d sites of the notes: %+v; want PortalErrorCleanup", notes, functions)
+	}
+}
+
 func BenchmarkRead(b *testing.B) {
 	for _, name := range []string{"postgresql-15", "openjdk-17"} {
 		path := find(realPrograms[name])

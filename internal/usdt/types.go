@@ -35,6 +35,9 @@ type Site struct {
 	ArgText string
 	// Args are the arguments in order, at most MaxArgs.
 	Args []probe.Operand
+	// Variables are the addresses of the variables that pairs of the provider read,
+	// as the file states them. Sites share them.
+	Variables map[string]uint64
 	// Nop is the instruction at Offset.
 	Nop probe.Nop
 }

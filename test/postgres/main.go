@@ -9,6 +9,10 @@
 // The command line, as root:
 //
 //	go run ./test/postgres [-root FOLDER] [-protocols simple,…] [-questions 1,…] [-keep]
+//	go run ./test/postgres -cost ROUNDS [-root FOLDER] [-protocols simple,…] [-seconds N]
+//
+// With -cost it measures instead what tracing costs the server: how often a transaction
+// of pgbench hits a probe, its CPU time, and the transactions a second.
 //
 // The server is one of its own: it begins with an empty data folder and ends with the
 // run. It knows phasetrace only as the command that users run, and its output.
@@ -39,6 +43,7 @@ type options struct {
 	root, phasetrace, page string
 	protocols, questions   string
 	keep                   bool
+	cost                   costOptions
 }
 
 func run(args []string, stdout, stderr io.Writer) error {
@@ -51,11 +56,18 @@ func run(args []string, stdout, stderr io.Writer) error {
 	f.StringVar(&o.protocols, "protocols", "simple,extended,prepared", "`NAMES` of pgbench's protocols")
 	f.StringVar(&o.questions, "questions", "1,2,3,4,5", "`NUMBERS` of the questions, by their order on the page")
 	f.BoolVar(&o.keep, "keep", false, "keep what phasetrace and the server have written, and say where")
+	f.IntVar(&o.cost.rounds, "cost", 0, "measure what tracing costs the server instead, in `N` rounds")
+	f.IntVar(&o.cost.seconds, "seconds", 3, "of pgbench in each round")
+	f.StringVar(&o.cost.before, "beside", "", "other `COMMANDS` to measure, such as an earlier phasetrace, with commas between them")
+	f.StringVar(&o.cost.workloads, "workloads", "-S,TPC-B", "`NAMES` of what pgbench runs while costs are measured")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
 	if os.Geteuid() != 0 {
 		return errors.New("run it as root: tracing needs privileges")
+	}
+	if o.cost.rounds > 0 {
+		return measureCost(&o, stdout)
 	}
 	b, err := newBench(&o, stdout)
 	if err != nil {

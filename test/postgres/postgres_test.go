@@ -115,3 +115,26 @@ func judgeStatementsOf(t *testing.T) {
 		}
 	}
 }
+
+// A transaction's hits are those of its phases, whatever they are inside, and the others.
+func TestPerPhase(t *testing.T) {
+	end := &sessionEnd{Phases: []phase{
+		{Path: []string{"query"}, Count: 7}, {Path: []string{"query", "execute"}, Count: 7}, {Path: []string{"query", "execute", "execute"}, Count: 3},
+		{Path: []string{"plan"}, Count: 0},
+	}}
+	end.Records.Received = 2*(7+7+3) + 5
+	if got, want := perPhase(end, 2), ", query 7.0, execute 10.0, others 2.5"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+func TestMedian(t *testing.T) {
+	for _, c := range []struct {
+		of   []float64
+		want float64
+	}{{nil, 0}, {[]float64{3}, 3}, {[]float64{9, 1, 2}, 2}, {[]float64{4, 1, 3, 2}, 2.5}} {
+		if got := median(c.of); got != c.want {
+			t.Errorf("median of %v: %v, want %v", c.of, got, c.want)
+		}
+	}
+}

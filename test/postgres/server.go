@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -33,8 +34,9 @@ var settings = []string{
 	"log_autovacuum_min_duration=0", "log_line_prefix=",
 }
 
-// startServer makes a cluster and starts a server on it.
-func startServer(root string) (_ *server, err error) {
+// startServer makes a cluster and starts a server on it. more are settings that come
+// after the others, and so before them.
+func startServer(root string, more ...string) (_ *server, err error) {
 	s := &server{root: strings.TrimRight(root, "/")}
 	if err := s.find(); err != nil {
 		return nil, err
@@ -61,7 +63,7 @@ func startServer(root string) (_ *server, err error) {
 	}
 	defer log.Close()
 	args := []string{"-D", s.home + "/data", "-k", s.home}
-	for _, setting := range settings {
+	for _, setting := range slices.Concat(settings, more) {
 		args = append(args, "-c", setting)
 	}
 	s.process = s.command("postgres", args...)

@@ -94,25 +94,37 @@ type phase struct {
 	Groups []group  `json:"groups"`
 }
 
-// summary reads the last line of a session's JSON lines.
+// summary reads the phases of a session from the last line of its JSON lines.
 func (b *bench) summary(name string) ([]phase, error) {
-	text, err := os.ReadFile(filepath.Join(b.work, name))
+	end, err := lastLine(filepath.Join(b.work, name))
+	if err != nil {
+		return nil, err
+	}
+	return end.Phases, nil
+}
+
+// sessionEnd is that line.
+type sessionEnd struct {
+	Phases     []phase
+	Records    struct{ Received, Lost uint64 }
+	Violations struct{ Total uint64 }
+}
+
+// lastLine reads the last line of JSON lines, of a session without losses.
+func lastLine(file string) (*sessionEnd, error) {
+	text, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
 	}
 	lines := bytes.Split(bytes.TrimSpace(text), []byte("\n"))
-	var end struct {
-		Phases     []phase
-		Records    struct{ Lost uint64 }
-		Violations struct{ Total uint64 }
-	}
+	var end sessionEnd
 	if err := json.Unmarshal(lines[len(lines)-1], &end); err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	if end.Records.Lost > 0 || end.Violations.Total > 0 {
-		return nil, fmt.Errorf("%s: %d records lost and %d violations: want none", name, end.Records.Lost, end.Violations.Total)
+		return nil, fmt.Errorf("%s: %d records lost and %d violations: want none", file, end.Records.Lost, end.Violations.Total)
 	}
-	return end.Phases, nil
+	return &end, nil
 }
 
 // lines returns the lines of a text that have all of these parts.
