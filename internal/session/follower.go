@@ -20,6 +20,7 @@ import (
 // that wait for it.
 type follower struct {
 	core        *core
+	costs       *costs
 	ctx         context.Context // ends looks
 	plan        *plan
 	tracer      *loader.Tracer

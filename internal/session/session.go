@@ -34,6 +34,7 @@ type Session struct {
 	started   int64   // ns, CLOCK_MONOTONIC; 0 before Run
 	trapped   trapped // Run's, as is the next
 	naming    naming
+	costs     *costs
 	stuck     atomic.Bool // the watcher hangs in the kernel
 	detaching atomic.Pointer[loader.Tracer]
 }
@@ -64,7 +65,8 @@ func Open(cfg Config) (*Session, error) {
 			return nil, fmt.Errorf("pair %s: %w", p.String(), err)
 		}
 	}
-	s.watcher = newWatcher(&s.cfg, c, s.mode)
+	s.costs = newCosts(c, s.mode)
+	s.watcher = newWatcher(&s.cfg, c, s.mode, s.costs)
 	wanted, err := newWanted(&s.cfg)
 	if err != nil {
 		return nil, err
@@ -105,6 +107,7 @@ func (s *Session) Remove(pid int) error {
 func (s *Session) Close() error {
 	w, done := s.watcher, make(chan error, 1)
 	w.cancel()
+	s.costs.close()
 	go func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -177,6 +180,8 @@ func (s *Session) begin() error {
 	if err := s.mode.begin(); err != nil {
 		return err
 	}
+	s.costs.ready()
+	s.costs.run()
 	s.started = clock.Monotonic()
 	s.core.out.started = s.started
 	if err := s.cfg.Sink.Start(s.startRecord()); err != nil {

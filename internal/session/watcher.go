@@ -24,6 +24,7 @@ type watcher struct {
 	cfg    *Config
 	core   *core
 	mode   mode
+	costs  *costs
 	ctx    context.Context // ends looks
 	cancel context.CancelFunc
 	inbox  inbox
@@ -53,9 +54,9 @@ type watcher struct {
 	follower *follower
 }
 
-func newWatcher(cfg *Config, core *core, m mode) *watcher {
+func newWatcher(cfg *Config, core *core, m mode, costs *costs) *watcher {
 	w := &watcher{
-		cfg: cfg, core: core, mode: m, inbox: newInbox(), report: &reporter{cfg: cfg}, files: &files{},
+		cfg: cfg, core: core, mode: m, costs: costs, inbox: newInbox(), report: &reporter{cfg: cfg}, files: &files{},
 		targets: &targets{follow: cfg.Follow, byPID: make(map[int]*target), shared: newReach()},
 		count:   attachedCount{failures: make(map[string]bool)},
 	}
@@ -86,6 +87,7 @@ func (w *watcher) load() error {
 		return err
 	}
 	w.tracer = t
+	w.costs.open(opts)
 	w.wire(t)
 	w.mode.use(t)
 	return nil
@@ -116,7 +118,7 @@ func (w *watcher) wire(t *loader.Tracer) {
 		count: &w.count,
 	}
 	w.follower = &follower{
-		ctx: w.ctx, core: w.core, plan: w.plan, tracer: t, report: w.report, targets: w.targets, executables: known,
+		ctx: w.ctx, core: w.core, costs: w.costs, plan: w.plan, tracer: t, report: w.report, targets: w.targets, executables: known,
 		looker: w.looker, holds: w.holds, settler: w.settler, attacher: w.attacher, releaser: w.releaser,
 		missed: &missed{plan: w.plan, files: w.files, targets: w.targets, report: w.report}, postponed: w.postponed, post: post,
 		wanted: w.wanted,

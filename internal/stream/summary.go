@@ -180,6 +180,7 @@ type Summary struct {
 	Open       []OpenPhase
 	OpenTotal  uint64
 	ZeroSites  []ZeroSite
+	Cost       *TracingCost // nil: not told, as by earlier versions
 	Notes      []Note
 	Devices    []gpu.Device
 	GPUStatus  string

@@ -27,6 +27,7 @@ type summaryFigures struct {
 	Boundaries, Synthetic, Orphans, Lost, GPUSamples uint64
 	OrphanReasons                                    []stream.OrphanCount
 	Peaks                                            []peak
+	Cost                                             *stream.TracingCost
 }
 
 type peak struct {
