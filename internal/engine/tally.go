@@ -126,3 +126,11 @@ type Load struct {
 
 // Load returns the load of a pair.
 func (e *Engine) Load(p *Pair) Load { return p.load }
+
+// Again returns a site that is as this one was before it was added.
+func (s *Site) Again() *Site {
+	c := *s
+	c.hits, c.gate, c.gateAll, c.until = 0, gate{}, gate{}, 0
+	c.Over = slices.Clone(s.Over)
+	return &c
+}

@@ -47,11 +47,16 @@ type costs struct {
 	looked  int64
 	past    []processHits // of processes that have ended
 	rest    processHits   // of those for which there was no room
+	// With a budget: of those that have ended since somebody asked.
+	throttled bool
+	recent    []processHits
 }
 
 // processHits are the hits of one process and its CPU time.
 type processHits struct {
 	engine.Tally
+	fresh     bool // it is younger than the session
+	over      bool // it has ended
 	processes int
 	cpu       time.Duration
 	known     bool
@@ -192,8 +197,37 @@ func (c *costs) look() {
 		if h.Process != nil {
 			h.cpu, h.known = c.cpu.take(h.Process.PID, c.over)
 		}
-		c.keep(h)
+		if c.keep(h); c.throttled && len(c.recent) < maxPastCosts {
+			h.fresh, h.over = h.Process != nil && h.Process.StartTime >= c.cpu.since, true
+			c.recent = append(c.recent, h)
+		}
 	}
+}
+
+// price is what a hit costs, as far as that is known.
+func (c *costs) price() (hitcost.Cost, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.meter == nil {
+		return hitcost.Cost{}, false
+	}
+	return c.meter.Cost()
+}
+
+// current returns the hits of every process that has not ended, and of those that have
+// since the last call. The core is locked.
+func (c *costs) current() []processHits {
+	c.look()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	all := c.recent
+	c.recent = nil
+	for _, t := range c.core.engine.Tallies() {
+		h := processHits{Tally: t, processes: 1, fresh: c.cpu.since > 0 && t.Process.StartTime >= c.cpu.since}
+		h.cpu, h.known = c.cpu.of(t.Process.PID)
+		all = append(all, h)
+	}
+	return all
 }
 
 // keep keeps the hits of a process that has ended, if there are any.

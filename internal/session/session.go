@@ -60,12 +60,16 @@ func Open(cfg Config) (*Session, error) {
 		m := newCounting(&s.cfg, c)
 		s.mode, c.out.ended = m, m.note
 	}
+	if cfg.Count && cfg.MaxOverhead > 0 {
+		return nil, ErrCountBudget
+	}
 	for _, p := range cfg.Pairs {
 		if err := s.mode.refuses(p); err != nil {
 			return nil, fmt.Errorf("pair %s: %w", p.String(), err)
 		}
 	}
 	s.costs = newCosts(c, s.mode)
+	s.costs.throttled = cfg.MaxOverhead > 0
 	s.watcher = newWatcher(&s.cfg, c, s.mode, s.costs)
 	wanted, err := newWanted(&s.cfg)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/phasetrace/phasetrace/internal/budget"
 	"github.com/phasetrace/phasetrace/internal/clock"
 	"github.com/phasetrace/phasetrace/internal/event"
 	"github.com/phasetrace/phasetrace/internal/loader"
@@ -52,6 +53,7 @@ type watcher struct {
 	hooks    *hooks
 	attacher *attacher
 	follower *follower
+	throttle *throttle // nil as well without a budget
 }
 
 func newWatcher(cfg *Config, core *core, m mode, costs *costs) *watcher {
@@ -124,6 +126,14 @@ func (w *watcher) wire(t *loader.Tracer) {
 		wanted: w.wanted,
 	}
 	w.postponed.look = w.follower.followPending
+	if w.cfg.MaxOverhead > 0 {
+		w.throttle = &throttle{
+			core: w.core, costs: w.costs, plan: w.plan, targets: w.targets, tracer: t, keeper: k, settler: w.settler,
+			releaser: w.releaser, post: post, again: w.follower.bringBack,
+			budget: w.cfg.MaxOverhead, control: budget.New(w.cfg.MaxOverhead), number: make(map[*pair]int),
+		}
+		w.attacher.throttle = w.throttle
+	}
 }
 
 // sweepInterval is how often the watcher looks for processes of whose end nobody
@@ -136,6 +146,12 @@ func (w *watcher) run(stop <-chan struct{}) {
 	defer ticker.Stop()
 	defer titles.Stop()
 	reader := titleReader{core: w.core}
+	var looks <-chan time.Time
+	if w.cfg.MaxOverhead > 0 {
+		t := time.NewTicker(throttleInterval)
+		defer t.Stop()
+		looks = t.C
+	}
 	for {
 		select {
 		case <-stop:
@@ -148,6 +164,12 @@ func (w *watcher) run(stop <-chan struct{}) {
 				}
 				w.mu.Unlock()
 			}
+		case <-looks:
+			w.mu.Lock()
+			if w.throttle != nil && w.ctx.Err() == nil {
+				w.throttle.look()
+			}
+			w.mu.Unlock()
 		case <-titles.C:
 			reader.read(w.ctx)
 		case <-ticker.C:

@@ -205,6 +205,7 @@ var endFields = newObject(slices.Concat(headFields(
 	groupedField,
 ), phaseListFields, openFields, findingFields, []field{
 	costField,
+	partsField,
 	devicesField(func(p *player) *[]gpu.Device { return &p.summary.Devices }),
 	{"gpu_status", need, func(p *player) { p.summary.GPUStatus = p.stringOrNull() }},
 	sumField("gpu_samples", func(s *stream.Summary) *uint64 { return &s.GPUSamples }),

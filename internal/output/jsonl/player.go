@@ -72,6 +72,7 @@ type read struct {
 	sample     stream.Sample
 	latency    int64
 	change     stream.ProcessChange
+	pair       stream.PairChange
 	told       stream.Process
 	signal     int
 	start      stream.Start

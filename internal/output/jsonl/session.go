@@ -113,6 +113,7 @@ func (s *Sink) End(r *stream.Summary) error {
 	}
 	l = s.openPhases(append(l, ']'), r)
 	l = findings(l, r)
+	l = parts(l, r.Parts)
 	if r.Cost != nil {
 		l = s.tracingCost(l, r.Cost)
 	}

@@ -26,6 +26,10 @@ func (s *Session) summarise() {
 		Notes: []stream.Note{{What: "attributes were no JSON object and are kept as text under raw", Count: 1}},
 	}
 	sum.Cost = s.cost()
+	sum.Parts = []stream.PairPart{
+		{Name: "load", Provider: "app", Enter: "load__start", LeftOut: 0.88, Cuts: 3, Budget: 0.05, ForGood: true},
+		{Provider: "phasetrace", Enter: "enter", LeftOut: 0.25, Cuts: 1, Part: 0.125, Budget: 0.05},
+	}
 	seen := map[*recorder.Path]bool{}
 	var peak stream.RunPeak // of device 0, the one that can be read
 	for _, r := range s.Records {
@@ -89,7 +93,7 @@ func pathStats(p *recorder.Path) stream.PathStats {
 	case "step":
 		st = stream.PathStats{Path: p, Count: 10_000, Total: 95 * time.Second, Self: 90 * time.Second,
 			P50: 9_400 * time.Microsecond, P99: 12 * time.Millisecond, Max: 101_300 * time.Microsecond, Min: 9 * time.Millisecond,
-			ResidentChange: 4096, ResidentPeak: 3<<30 + 4096}
+			LeftOut: 0.25, ResidentChange: 4096, ResidentPeak: 3<<30 + 4096}
 		st.GPU = []stream.PathGPU{
 			{Device: 0, Change: gpu.Delta{N: 512 << 20, Known: true}, Changes: 9_876, Peak: gpu.Bytes(21 << 30)},
 			{Device: 1},

@@ -78,6 +78,7 @@ func Append(dst []byte, s *stream.Summary, o Options) []byte {
 	p.ranks()
 	p.groups()
 	p.open()
+	p.parts()
 	p.cost()
 	p.gpus()
 	p.violations()
