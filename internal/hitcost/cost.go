@@ -3,45 +3,73 @@
 package hitcost
 
 import (
+	"math"
 	"slices"
 	"time"
 )
 
-// Cost is what a hit costs, in CPU time of the program that is traced.
-type Cost struct {
-	Hot  time.Duration // in a loop that does nothing else
-	Cold time.Duration // in a program that works between hits
+// Cost is what a hit costs in CPU time of the program that is traced, by how much the
+// program does between two hits: points of a curve, from the smallest gap on. Without
+// points nothing is known.
+type Cost []Point
+
+// Point is what a hit costs after some work of the program's own.
+type Point struct {
+	Gap, Cost time.Duration // CPU time
 }
 
-// coldGap is how much CPU time between two hits makes them cold. Most of what a hit
-// finds in the caches is the kernel's own few kilobytes, which any real work evicts.
-const coldGap = time.Microsecond
+// leastGap is the gap below which everything is still in the nearest caches.
+const leastGap = 100 * time.Nanosecond
 
-// At returns what one hit cost a program that had a number of hits in an amount of
-// CPU time, theirs included.
+// At returns what one hit cost a program that had a number of hits in an amount of CPU
+// time, theirs included. Where that is not known, the gap is taken for large.
 func (c Cost) At(hits uint64, cpu time.Duration) time.Duration {
-	if hits == 0 || cpu <= 0 {
-		return c.Cold
+	if len(c) == 0 {
+		return 0
 	}
-	each := float64(cpu) / float64(hits)
-	// gap = each − cost and cost = Hot + (Cold − Hot)·gap/coldGap.
-	slope := float64(c.Cold-c.Hot) / float64(coldGap)
-	cost := (float64(c.Hot) + slope*each) / (1 + slope)
-	return min(max(time.Duration(cost), c.Hot), max(c.Cold, c.Hot))
+	if hits == 0 || cpu <= 0 {
+		return c[len(c)-1].Cost
+	}
+	each := time.Duration(float64(cpu) / float64(hits))
+	// Of the two, cost and gap, only the sum is known. The sum grows with the gap.
+	low, high := time.Duration(0), each
+	for range 40 {
+		gap := (low + high) / 2
+		if gap+c.after(gap) > each {
+			high = gap
+		} else {
+			low = gap
+		}
+	}
+	return c.after(low)
 }
 
-// maxKept bounds the differences that are kept of each kind, the latest ones.
+// after is what a hit costs after a gap: in proportion to the logarithm between two
+// points.
+func (c Cost) after(gap time.Duration) time.Duration {
+	gap = max(gap, leastGap)
+	for i := 1; i < len(c); i++ {
+		from, to := max(c[i-1].Gap, leastGap), max(c[i].Gap, leastGap)
+		if gap < to {
+			part := math.Log(float64(gap)/float64(from)) / math.Log(float64(to)/float64(from))
+			return c[i-1].Cost + time.Duration(max(part, 0)*float64(c[i].Cost-c[i-1].Cost))
+		}
+	}
+	return c[len(c)-1].Cost
+}
+
+// maxKept bounds the figures that are kept of each kind, the latest ones.
 const maxKept = 1 << 10
 
-// differences are what hits cost in each batch, in ns. Other work on the machine
-// disturbs one batch or the other, so single ones may be anything, even negative;
-// their median is the figure.
-type differences struct {
+// figures are what was measured in each batch, in ns. Other work on the machine disturbs
+// one run or the other, so single ones may be anything, even negative; their median
+// counts.
+type figures struct {
 	ns   []float64
 	next int
 }
 
-func (d *differences) add(ns float64) {
+func (d *figures) add(ns float64) {
 	if len(d.ns) < maxKept {
 		d.ns = append(d.ns, ns)
 		return
@@ -51,7 +79,7 @@ func (d *differences) add(ns float64) {
 }
 
 // median is the median, 0 of none.
-func (d *differences) median() time.Duration {
+func (d *figures) median() time.Duration {
 	if len(d.ns) == 0 {
 		return 0
 	}

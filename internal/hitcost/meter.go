@@ -20,10 +20,10 @@ import (
 
 const (
 	// Batches is how many batches a first measurement should have: it takes some
-	// 10 ms.
-	Batches = 96
-	// pairsPerBatch keeps a batch below 100 µs: the less often one is interrupted,
-	// the fewer differences are far off.
+	// 50 ms.
+	Batches = 48
+	// pairsPerBatch keeps a batch short: the less often one is interrupted, the fewer
+	// figures are far off.
 	pairsPerBatch = 8
 	ringBytes     = 1 << 20
 	textBytes     = 255
@@ -33,12 +33,17 @@ const (
 // time; Cost may be called at any time.
 type Meter struct {
 	tracer *loader.Tracer
-	work   *work
 	text   []byte
 	turn   bool // of bare runs to come first
 
-	mu        sync.Mutex
-	hot, cold differences
+	mu     sync.Mutex
+	levels []*level
+}
+
+// level is an amount of work between two hits, and what was measured with it.
+type level struct {
+	work       func()
+	cost, gaps figures
 }
 
 // Open attaches the programs that a session with the same options runs to markers of
@@ -51,7 +56,9 @@ func Open(session loader.Options) (*Meter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("measure the cost of a hit: %w", err)
 	}
-	m := &Meter{tracer: t, work: newWork(), text: []byte("the name of a phase\x00")}
+	m := &Meter{tracer: t, text: []byte("the name of a phase\x00")}
+	w := newWork()
+	m.levels = []*level{{work: func() {}}, {work: w.do}, {work: func() { w.repeat(muchWork) }}}
 	if err := m.attach(session.Aggregate); err != nil {
 		return nil, errors.Join(fmt.Errorf("measure the cost of a hit: %w", err), t.Close())
 	}
@@ -93,11 +100,13 @@ func (m *Meter) Measure(batches int) error {
 	runtime.LockOSThread() // the clock is the thread's
 	defer runtime.UnlockOSThread()
 	for range batches {
-		hot, cold := m.batch(func() {}), m.batch(m.work.do)
-		m.mu.Lock()
-		m.hot.add(hot)
-		m.cold.add(cold)
-		m.mu.Unlock()
+		for _, l := range m.levels {
+			cost, gap := m.batch(l.work)
+			m.mu.Lock()
+			l.cost.add(cost)
+			l.gaps.add(gap)
+			m.mu.Unlock()
+		}
 		if _, err := m.tracer.Read(time.Now(), func(event.Event) {}); err != nil {
 			return err
 		}
@@ -105,9 +114,9 @@ func (m *Meter) Measure(batches int) error {
 	return nil
 }
 
-// batch returns what a hit costs in ns, with work before each: the difference
-// between two runs, of which either comes first every other time.
-func (m *Meter) batch(before func()) float64 {
+// batch returns what a hit costs, and how long the work before each takes, in ns. The
+// cost is the difference between two runs, of which either comes first every other time.
+func (m *Meter) batch(before func()) (cost, gap float64) {
 	m.turn = !m.turn
 	var traced, bare int64
 	if m.turn {
@@ -117,7 +126,7 @@ func (m *Meter) batch(before func()) float64 {
 		traced = m.traced(before)
 		bare = m.bare(before)
 	}
-	return float64(traced-bare) / (2 * pairsPerBatch)
+	return float64(traced-bare) / (2 * pairsPerBatch), float64(bare) / (2 * pairsPerBatch)
 }
 
 // traced returns how long a run with hits takes in ns of CPU time.
@@ -151,13 +160,19 @@ func threadTime() int64 {
 	return ts.Nano()
 }
 
-// Cost returns what is known. ok is false as long as that is nothing.
-func (m *Meter) Cost() (c Cost, ok bool) {
+// Cost returns what is known: nothing as long as nothing has been measured.
+func (m *Meter) Cost() (c Cost) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	c = Cost{Hot: m.hot.median(), Cold: m.cold.median()}
-	c.Cold = max(c.Cold, c.Hot)
-	return c, c.Hot > 0
+	least := time.Duration(0)
+	for _, l := range m.levels {
+		least = max(l.cost.median(), least)
+		if least <= 0 {
+			return nil
+		}
+		c = append(c, Point{Gap: l.gaps.median(), Cost: least}) // colder is never cheaper
+	}
+	return c
 }
 
 // Close removes the probes.

@@ -53,20 +53,23 @@ func TestMeter(t *testing.T) {
 					t.Error(err)
 				}
 			}()
-			if c, ok := m.Cost(); ok {
+			if c := m.Cost(); c != nil {
 				t.Errorf("%+v before anything was measured", c)
 			}
 			if err := m.Measure(Batches); err != nil {
 				t.Fatal(err)
 			}
 			hits, err := delivered(m, o.Aggregate)
-			if want := uint64(4 * pairsPerBatch * Batches); err != nil || hits != want {
+			if want := uint64(6 * pairsPerBatch * Batches); err != nil || hits != want {
 				t.Errorf("%d hits, %v; want %d", hits, err, want)
 			}
-			c, ok := m.Cost()
+			c := m.Cost()
 			t.Logf("%+v", c)
-			if !ok || c.Hot < 20 || c.Cold < c.Hot { // ns; a call without a trap takes 2
-				t.Errorf("%+v, %v: no trap costs that", c, ok)
+			if len(c) != 3 || c[0].Cost < 20 || c[1].Cost < c[0].Cost || c[2].Cost < c[1].Cost { // ns; a call without a trap takes 2
+				t.Fatalf("%+v: no trap costs that", c)
+			}
+			if c[1].Gap <= c[0].Gap || c[2].Gap <= c[1].Gap {
+				t.Errorf("%+v: want more work from point to point", c)
 			}
 		})
 	}

@@ -23,8 +23,7 @@ const (
 
 // work is what a program does between two hits: code with many branches and indirect
 // calls, of which some cannot be predicted, and memory. It takes a few microseconds and
-// allocates nothing. Against PostgreSQL, measured by its own CPU time, more of it gives
-// too much and less of it too little; how much memory it touches makes no difference.
+// allocates nothing.
 type work struct {
 	memory []byte
 	at     int
@@ -44,6 +43,15 @@ func newWork() *work {
 		w.memory[i] = byte(i) // so that there are pages
 	}
 	return w
+}
+
+// muchWork is so much work that a program does it some 50,000 times a second.
+const muchWork = 7
+
+func (w *work) repeat(times int) {
+	for range times {
+		w.do()
+	}
 }
 
 func (w *work) do() {

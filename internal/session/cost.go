@@ -5,7 +5,6 @@ package session
 import (
 	"cmp"
 	"context"
-	"errors"
 	"math"
 	"slices"
 	"sync"
@@ -22,10 +21,10 @@ import (
 const (
 	// costInterval is how often CPU times are read, and a hit's cost measured anew.
 	costInterval = time.Second
-	// costBatches is how much is measured then: below a millisecond.
-	costBatches = 4
-	// meterTime is how long the session waits for the first measurement, which takes
-	// some 60 ms beside the attaching.
+	// costBatches is how much is measured then: some two milliseconds.
+	costBatches = 2
+	// meterTime is how long the session waits until measuring can begin, which takes some
+	// 50 ms beside the attaching.
 	meterTime = 2 * time.Second
 )
 
@@ -79,11 +78,6 @@ func (c *costs) open(o loader.Options) {
 	go func() {
 		defer close(c.closed)
 		m, err := hitcost.Open(o)
-		if err == nil {
-			if err = m.Measure(hitcost.Batches); err != nil {
-				err = errors.Join(err, m.Close())
-			}
-		}
 		c.mu.Lock()
 		if c.unknown = ""; err != nil {
 			c.unknown = err.Error()
@@ -93,6 +87,7 @@ func (c *costs) open(o loader.Options) {
 		c.mu.Unlock()
 		close(c.opened)
 		if err == nil {
+			_ = m.Measure(hitcost.Batches) // an error leaves the cost unknown
 			c.measure(m)
 		}
 	}()
@@ -113,7 +108,7 @@ func (c *costs) measure(m *hitcost.Meter) {
 	}
 }
 
-// ready waits until a hit's cost is known. After that the meter needs no privileges.
+// ready waits until the meter needs no privileges any more.
 func (c *costs) ready() {
 	if c.opened == nil {
 		return
@@ -205,11 +200,11 @@ func (c *costs) look() {
 }
 
 // price is what a hit costs, as far as that is known.
-func (c *costs) price() (hitcost.Cost, bool) {
+func (c *costs) price() hitcost.Cost {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.meter == nil {
-		return hitcost.Cost{}, false
+		return nil
 	}
 	return c.meter.Cost()
 }
@@ -258,9 +253,14 @@ func (c *costs) summarise(sum *stream.Summary) {
 	defer c.mu.Unlock()
 	out := &stream.TracingCost{Unknown: c.unknown}
 	var price hitcost.Cost
-	if c.meter != nil && c.unknown == "" {
-		price, _ = c.meter.Cost()
-		out.Hot, out.Cold = price.Hot, price.Cold
+	if c.meter != nil {
+		price = c.meter.Cost()
+	}
+	for _, p := range price {
+		out.Hit = append(out.Hit, stream.HitCost(p))
+	}
+	if len(price) == 0 && out.Unknown == "" {
+		out.Unknown = "the session ended before it could be measured"
 	}
 	addUp(out, c.each(), price)
 	sum.Cost = out

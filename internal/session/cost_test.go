@@ -32,6 +32,7 @@ func TestCost(t *testing.T) {
 			p.WriteLine("go")
 			for p.ReadLine() != "again" {
 			}
+			eventually(t, "a measurement", func() bool { return tr.session.Snapshot().Cost.Unknown == "" })
 			if !counted { // counts are read once a second
 				eventually(t, "a snapshot with all hits", func() bool { return tr.session.Snapshot().Cost.All.Hits == hits })
 			}
@@ -41,8 +42,8 @@ func TestCost(t *testing.T) {
 				t.Fatal(err)
 			}
 			c := sum.Cost
-			if c.Unknown != "" || c.Hot <= 0 || c.Cold < c.Hot {
-				t.Fatalf("a hit costs %v to %v, unknown %q", c.Hot, c.Cold, c.Unknown)
+			if c.Unknown != "" || len(c.Hit) != 3 || c.Hit[0].Cost <= 0 {
+				t.Fatalf("a hit costs %+v, unknown %q", c.Hit, c.Unknown)
 			}
 			if c.Total != 1 || len(c.Processes) != 1 || c.Processes[0].Process.PID != p.Pid() {
 				t.Fatalf("%+v: want the one process", c)
@@ -51,8 +52,8 @@ func TestCost(t *testing.T) {
 			if one.Hits != hits || c.All.Hits != hits || len(one.Pairs) != 1 || one.Pairs[0].Hits != hits {
 				t.Errorf("%+v: want %d hits of one pair", one, hits)
 			}
-			if one.Cost < hits*c.Hot || one.Cost > hits*c.Cold || c.All.Cost != one.Cost {
-				t.Errorf("cost %v for %d hits at %v to %v", one.Cost, hits, c.Hot, c.Cold)
+			if one.Cost < hits*c.Hit[0].Cost || one.Cost > hits*c.Hit[2].Cost || c.All.Cost != one.Cost {
+				t.Errorf("cost %v for %d hits at %+v", one.Cost, hits, c.Hit)
 			}
 			if !one.CPUKnown || one.CPU <= 0 || one.CPU > after-before || c.All.CPU != one.CPU {
 				t.Errorf("CPU time %v, %v; the process has used %v since before the attach", one.CPU, one.CPUKnown, after-before)
@@ -162,7 +163,7 @@ func TestCPUTimes(t *testing.T) {
 // first.
 func TestCostsAddUp(t *testing.T) {
 	a, b := &engine.Pair{ID: "t:a", Name: []byte("a")}, &engine.Pair{ID: "t:b"}
-	price := hitcost.Cost{Hot: 500, Cold: 700}
+	price := hitcost.Cost{{Gap: 0, Cost: 500}, {Gap: 1000, Cost: 700}}
 	hits := func(pid int, cpu time.Duration, pairs ...engine.PairHits) processHits {
 		return processHits{Tally: engine.Tally{Process: &stream.Process{PID: pid}, Pairs: pairs}, processes: 1, cpu: cpu, known: cpu > 0}
 	}

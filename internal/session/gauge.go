@@ -30,9 +30,9 @@ func (th *throttle) measure() (in budget.Interval, ok bool) {
 	now := time.Now()
 	th.core.mu.Lock()
 	defer th.core.mu.Unlock()
-	price, priced := th.costs.price()
+	price := th.costs.price()
 	current := th.costs.current()
-	before := th.gauge
+	before, payers := th.gauge, th.payers()
 	th.gauge = gauge{at: now, processes: make(map[int]reading), loads: make([]engine.Load, len(th.pairs))}
 	in.Took = now.Sub(before.at)
 	in.Pairs = make([]budget.Pair, len(th.pairs))
@@ -44,9 +44,9 @@ func (th *throttle) measure() (in budget.Interval, ok bool) {
 		r := readingOf(h)
 		old, known := before.processes[h.Process.PID]
 		if known && r.follows(&old) {
-			in.Processes = append(in.Processes, th.process(&r, &old, price, in.Pairs))
+			in.Processes = append(in.Processes, th.process(&r, &old, price, in.Pairs, payers))
 		} else if h.fresh {
-			in.Processes = append(in.Processes, th.process(&r, &reading{}, price, in.Pairs))
+			in.Processes = append(in.Processes, th.process(&r, &reading{}, price, in.Pairs, payers))
 		}
 		if !h.over {
 			th.gauge.processes[h.Process.PID] = r
@@ -63,7 +63,7 @@ func (th *throttle) measure() (in budget.Interval, ok bool) {
 		out.Inside, out.Entered, out.Outermost = time.Duration(l.Inside-was.Inside), l.Entered-was.Entered, l.Outermost-was.Outermost
 		out.Attached = p.take(now)
 	}
-	return in, priced && !before.at.IsZero()
+	return in, len(price) > 0 && !before.at.IsZero()
 }
 
 // take returns how long the probes of a pair were there since the last call.
@@ -95,7 +95,7 @@ func (r *reading) follows(old *reading) bool {
 
 // process says what a process used between two readings. Lost hits are shared out: they
 // are of the pairs that were hit most.
-func (th *throttle) process(r, old *reading, price hitcost.Cost, pairs []budget.Pair) budget.Process {
+func (th *throttle) process(r, old *reading, price hitcost.Cost, pairs []budget.Pair, payers []int) budget.Process {
 	out := budget.Process{CPU: r.cpu - old.cpu, Cost: make([]time.Duration, len(th.pairs))}
 	hits := make([]uint64, len(th.pairs))
 	var all uint64
@@ -109,8 +109,8 @@ func (th *throttle) process(r, old *reading, price hitcost.Cost, pairs []budget.
 	scale := 1 + float64(r.lost-old.lost)/float64(all)
 	each := float64(price.At(uint64(float64(all)*scale), out.CPU))
 	for n := range hits {
-		pairs[n].Hits += hits[n]
-		out.Cost[n] = time.Duration(each * scale * float64(hits[n]))
+		pairs[payers[n]].Hits += hits[n]
+		out.Cost[payers[n]] += time.Duration(each * scale * float64(hits[n]))
 	}
 	return out
 }

@@ -176,9 +176,35 @@ func (th *throttle) off(p *throttled) {
 	th.later(p, time.Until(p.cycle.Add(p.period())), th.on)
 }
 
-// users are the pairs for which a site is traced.
+// users are the pairs for which a site is traced. A point that tells attributes is traced
+// for the pairs that take them: others that it proves to be over are found out at their
+// next enter without it.
 func (s *site) users() []*pair {
-	return slices.Concat([]*pair{s.pair}, s.over, s.takers)
+	if len(s.takers) > 0 {
+		return s.takers
+	}
+	return append([]*pair{s.pair}, s.over...)
+}
+
+// payers says, for each pair, which one the hits of its sites are booked to: another one
+// where the pair is left out, and points of it are traced for that other.
+func (th *throttle) payers() []int {
+	out := make([]int, len(th.pairs))
+	for n := range out {
+		out[n] = n
+	}
+	for _, s := range th.plan.sites {
+		n, known := th.number[s.pair]
+		if s.over == nil || !known || !th.pairs[n].out {
+			continue
+		}
+		for _, u := range s.users() {
+			if m, known := th.number[u]; known && !th.pairs[m].out {
+				out[n] = m
+			}
+		}
+	}
+	return out
 }
 
 // unused reports whether all pairs for which a site is traced are left out.

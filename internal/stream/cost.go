@@ -7,17 +7,20 @@ import "time"
 // TracingCost is what tracing has cost the traced programs so far: hits of their
 // markers, which were counted, times what a hit costs, which is an estimate.
 type TracingCost struct {
-	// Hot and Cold are what a hit costs on this machine: in a loop of nothing else,
-	// and in a program that works for a microsecond or more between hits. Unknown says
-	// why they could not be measured, "" if they could; then no cost is known.
-	Hot, Cold time.Duration
-	Unknown   string
-	All       ProcessCost // of all processes; without a Process
+	// Hit is what a hit costs on this machine, by how much CPU time of the program's own
+	// lies between two of them. Unknown says why that could not be measured, "" if it
+	// could; then no cost is known.
+	Hit     []HitCost
+	Unknown string
+	All     ProcessCost // of all processes; without a Process
 	// Processes are those that hit markers, the most expensive first, at most MaxCosts
 	// of them; Total is how many there were.
 	Processes []ProcessCost
 	Total     int
 }
+
+// HitCost is what a hit costs after a gap.
+type HitCost struct{ Gap, Cost time.Duration }
 
 // MaxCosts bounds TracingCost.Processes.
 const MaxCosts = 100

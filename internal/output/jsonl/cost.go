@@ -13,9 +13,12 @@ import (
 func (s *Sink) tracingCost(l line, c *stream.TracingCost) line {
 	l = append(l, `,"tracing_cost":`...)
 	known := c.Unknown == ""
-	l = l.nanoseconds(`{"hit_hot_ns":`, c.Hot, known)
-	l = l.nanoseconds(`,"hit_cold_ns":`, c.Cold, known)
-	l = l.textOrNull(`,"unknown":`, c.Unknown)
+	l = append(l, `{"hit":[`...)
+	for i, h := range c.Hit {
+		l = l.integer(`{"gap_ns":`, int64(h.Gap))
+		l = comma(append(l.integer(`,"cost_ns":`, int64(h.Cost)), '}'), i, len(c.Hit))
+	}
+	l = l.textOrNull(`],"unknown":`, c.Unknown)
 	l = append(l, `,"all":{`...)
 	l = append(processCost(l, &c.All, known), '}')
 	l = l.integer(`,"process_total":`, int64(c.Total))

@@ -15,8 +15,12 @@ var costField = field{"tracing_cost", optional, func(p *player) {
 }}
 
 var costFields = newObject(
-	field{"hit_hot_ns", need, func(p *player) { p.summary.Cost.Hot = p.durationOrNull() }},
-	field{"hit_cold_ns", need, func(p *player) { p.summary.Cost.Cold = p.durationOrNull() }},
+	field{"hit", need, func(p *player) {
+		p.list(func(p *player) {
+			p.summary.Cost.Hit = append(p.summary.Cost.Hit, stream.HitCost{})
+			p.object(hitFields)
+		})
+	}},
 	field{"unknown", need, func(p *player) { p.summary.Cost.Unknown = p.stringOrNull() }},
 	field{"all", need, func(p *player) {
 		p.cost = &p.summary.Cost.All
@@ -32,6 +36,13 @@ var costFields = newObject(
 			p.cost.Process = p.described()
 		})
 	}},
+)
+
+func lastHit(p *player) *stream.HitCost { return last(p.summary.Cost.Hit) }
+
+var hitFields = newObject(
+	field{"gap_ns", need, func(p *player) { lastHit(p).Gap = time.Duration(p.integer()) }},
+	field{"cost_ns", need, func(p *player) { lastHit(p).Cost = time.Duration(p.integer()) }},
 )
 
 var costMembers = []field{

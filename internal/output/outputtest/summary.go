@@ -75,7 +75,7 @@ func (s *Session) cost() *stream.TracingCost {
 		{Name: "step", Hits: 12_000, Cost: 7_800 * time.Microsecond}, {Name: "load", Hits: 8_000, Cost: 5_200 * time.Microsecond}, {Name: "train", Hits: 13, Cost: 8450},
 	}
 	return &stream.TracingCost{
-		Hot: 540, Cold: 650, Total: 2,
+		Hit: []stream.HitCost{{Gap: 15, Cost: 540}, {Gap: 2700, Cost: 720}, {Gap: 18_000, Cost: 1300}}, Total: 2,
 		All: stream.ProcessCost{Hits: 21_247, Cost: 13_810_550, Pairs: pairs},
 		Processes: []stream.ProcessCost{
 			{Process: s.process, Hits: 21_245, Cost: 13_809_250, CPU: 2 * time.Second, CPUKnown: true, Pairs: pairs},
