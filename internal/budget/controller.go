@@ -51,6 +51,9 @@ type Change struct {
 }
 
 const (
+	// margin is how much of the budget is taken for all of it: what hits cost is an
+	// estimate.
+	margin = 0.9
 	// aim is how much of the budget is used when something has to go, and room how much
 	// may be when something comes back: what lies between keeps it from going again.
 	aim  = 0.85
@@ -109,7 +112,7 @@ type pair struct {
 
 // New returns a controller for a budget: cost in relation to the program's own CPU
 // time, such as 0.02.
-func New(budget float64) *Controller { return &Controller{budget: budget} }
+func New(budget float64) *Controller { return &Controller{budget: budget * margin} }
 
 // Latency tells how long a change takes; changes then come less often.
 func (c *Controller) Latency(d time.Duration) { c.latency = max(d, c.latency/2) }

@@ -5,7 +5,7 @@
 //
 // A Controller is told once in a while what the hits of each pair have cost, and says
 // which pairs are to be left out, brought back, or traced for a part of the time. It is
-// pure: it has no clock and removes no probe.
+// pure, and must not know probes, processes, clocks and the session.
 //
 // The rules: pairs that cost most for the least time inside go first, and those whose
 // phases are in no other go last. The last pair that costs anything is not left out but
