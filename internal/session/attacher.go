@@ -110,7 +110,11 @@ func (a *attacher) warnUnread(t *target, v *view) {
 func (a *attacher) attachFile(t *target, f openFile, pairs []*pair) (postponed bool, err error) {
 	reach, pid := a.targets.reachOf(t)
 	todo := slices.DeleteFunc(slices.Clone(f.plan), func(p probe.Site) bool {
-		return reach.sites[p.ID] || reach.out[p.ID] || !a.plan.wants(pairs, p.ID)
+		if a.throttle.leavesOut(p.ID) {
+			reach.out[p.ID] = true
+			return true
+		}
+		return reach.sites[p.ID] || !a.plan.wants(pairs, p.ID)
 	})
 	if len(todo) == 0 {
 		return false, nil

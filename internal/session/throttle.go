@@ -3,7 +3,6 @@
 package session
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -43,6 +42,7 @@ type throttled struct {
 	state   budget.State
 	part    float64
 	out     bool      // its probes are not there, or are being removed
+	leaving int       // attachments that are being removed
 	since   time.Time // while they are there: since when
 	on      bool      // they are there
 	onTime  time.Duration
@@ -66,6 +66,8 @@ const (
 	dutyCycle = time.Second
 	// leastOn is how long that must be to be worth it; the cycle is longer then.
 	leastOn = 20 * time.Millisecond
+	// removalWait is how soon it is looked again whether probes are out.
+	removalWait = 10 * time.Millisecond
 )
 
 // groups divides sites into what is removed together.
@@ -216,12 +218,16 @@ func (th *throttle) unused(id uint32) bool {
 	})
 }
 
+// leavesOut reports whether a site is not to be attached.
+func (th *throttle) leavesOut(id uint32) bool { return th != nil && th.unused(id) }
+
 // remove removes the probes of a pair, without waiting for it.
 func (th *throttle) remove(p *throttled) {
 	if p.out {
 		return
 	}
 	p.out = true
+	p.stop()
 	var old []uint32
 	var leaving []group
 	for _, r := range th.reaches() {
@@ -245,6 +251,7 @@ func (th *throttle) remove(p *throttled) {
 	th.core.removing(old)
 	sites := th.renew(old)
 	left := len(leaving)
+	p.leaving += left
 	for _, g := range leaving {
 		th.settler.settleLast(g.file)
 		g.file.removals.begin()
@@ -252,15 +259,12 @@ func (th *throttle) remove(p *throttled) {
 			g.file.removals.end()
 			th.post(func() {
 				th.removed(g)
+				p.leaving--
 				if left--; left == 0 {
-					p.stop()
 					th.core.retire(func() { th.post(func() { th.forget(old, sites) }) })
 				}
 			})
 		})
-	}
-	if left == 0 {
-		p.stop()
 	}
 }
 
@@ -326,6 +330,10 @@ func (th *throttle) bring(p *throttled) {
 	if !p.out {
 		return
 	}
+	if p.leaving > 0 { // as long as the old probes are there the kernel counts their hits
+		th.later(p, removalWait, th.bring)
+		return
+	}
 	p.out = false
 	files := make(map[*file]bool)
 	for _, r := range th.reaches() {
@@ -338,7 +346,7 @@ func (th *throttle) bring(p *throttled) {
 	for f := range th.targets.allFiles() {
 		files[f] = slices.ContainsFunc(f.plan, func(s probe.Site) bool { return th.plan.sites[s.ID].pair == p.pair })
 	}
-	p.on, p.since = true, time.Now()
+	defer func() { p.on, p.since = true, time.Now() }()
 	for _, t := range th.targets.inOrder() {
 		if !slices.ContainsFunc(slices.Collect(maps.Keys(t.files)), func(f *file) bool { return files[f] }) {
 			continue
@@ -350,15 +358,4 @@ func (th *throttle) bring(p *throttled) {
 			}
 		}
 	}
-}
-
-// parts says what the session's end tells of pairs that were not traced all the time.
-func (th *throttle) notes() []stream.Note {
-	var out []stream.Note
-	for _, p := range th.pairs {
-		if p.state == budget.LeftOut {
-			out = append(out, stream.Note{What: fmt.Sprintf("%s was left out at the end, to keep what tracing costs within %.3g %%", costName(p.Pair), 100*th.budget)})
-		}
-	}
-	return out
 }
