@@ -15,13 +15,13 @@ export CGO_CFLAGS  ?= -O2 -g -Wno-deprecated-declarations
 
 MULTIARCH := $(shell $(CC) -print-multiarch 2>/dev/null)
 
-.PHONY: build help demo test test-race bench generate check-generated lint structure fuzz soak soak-rebuild hostile gpu-check real-programs test-kernels dist clean
+.PHONY: build help demo test test-race bench generate check-generated lint structure fuzz soak soak-rebuild hostile gpu-check real-programs postgres-questions test-kernels dist clean gpu-loops
 
 build: ## compile ./phasetrace
 	$(GO) build -o phasetrace ./cmd/phasetrace
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-17s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-19s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: build ## trace a small multi-threaded program, live
 	@if [ "$$(id -u)" = 0 ]; then ./phasetrace demo; else echo "tracing needs privileges: sudo ./phasetrace demo"; sudo ./phasetrace demo; fi
@@ -43,7 +43,7 @@ test-race: ## run the concurrent packages' tests under the race detector
 	$(GO) test -race -run '$(RACE_TRACE)' ./internal/session
 
 bench: build ## measure what a boundary costs, next to an empty probe and other tracers
-	$(GO) run ./bench
+	$(GO) run ./bench $(if $(PEERS),-peers $(PEERS))
 
 # clang's bpf target does not search the multiarch folder for kernel headers.
 generate: ## recompile the BPF objects and bindings (needs clang, llvm, libbpf-dev)
@@ -71,6 +71,10 @@ fuzz: ## run each fuzz target for FUZZTIME (10s)
 
 gpu-check: build ## check traced GPU memory against a known program (needs an NVIDIA GPU)
 	$(GO) run ./internal/gpucheck -phasetrace ./phasetrace
+	$(GO) run ./internal/gpucheck -phasetrace ./phasetrace -loops
+
+gpu-loops: build ## check GPU memory of phases that follow each other at once, over fake libraries (2 minutes, as root)
+	$(GO) run ./internal/gpucheck -phasetrace ./phasetrace -fake -loops
 
 SOAKTIME ?= 10m
 soak: ## attach and detach for SOAKTIME (10m) while the traced program checks itself
@@ -89,6 +93,11 @@ hostile: ## trace hostile programs for HOSTILETIME (10m) and report peak memory
 real-programs: build ## trace real programs with no --pair and compare with what they did (installs nothing)
 	@[ "$$(id -u)" = 0 ] || { echo "real-programs: run it as root" >&2; exit 1; }
 	ROOT='$(ROOT)' test/realprograms/all.sh $(PROGRAMS)
+
+# QUESTIONS and PROTOCOLS are some of 1,2,3,4,5 and simple,extended,prepared.
+postgres-questions: build ## ask PostgreSQL the questions of docs/postgresql.md and compare with what it says itself (installs nothing)
+	$(GO) run ./test/postgres -root '$(ROOT)' -phasetrace ./phasetrace \
+		$(if $(QUESTIONS),-questions $(QUESTIONS)) $(if $(PROTOCOLS),-protocols $(PROTOCOLS))
 
 test-kernels: ## run the privileged tests on older kernels and on arm64, in qemu
 	$(GO) run ./test/kernels $(if $(KERNELS),-only $(KERNELS),-doc docs/kernels.md)

@@ -154,6 +154,7 @@ func (b *bench) measure(ctx context.Context, variants []variant, mode string) (*
 	r := &results{variants: variants, ns: make([][]float64, len(variants))}
 	for round := 0; round < b.rounds && err == nil; round++ {
 		for i, v := range variants {
+			b.progress("%s, round %d of %d: %s", mode, round+1, b.rounds, v.name)
 			p := with
 			if v.bare {
 				p = bare
@@ -169,6 +170,7 @@ func (b *bench) measure(ctx context.Context, variants []variant, mode string) (*
 			}
 		}
 	}
+	b.progress("")
 	return r, errors.Join(err, with.stop(), bare.stop())
 }
 

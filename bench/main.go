@@ -21,12 +21,13 @@ import (
 
 // options are the flags.
 type options struct {
-	short  bool
-	rounds int
-	phases int
-	only   string
-	match  string
-	binary string
+	short    bool
+	rounds   int
+	phases   int
+	only     string
+	match    string
+	binary   string
+	peerRoot string
 }
 
 // part is one table.
@@ -60,6 +61,7 @@ func run(args []string, stdout, stderr io.Writer) error {
 	flags.IntVar(&o.phases, "phases", 20_000, "phases a run")
 	flags.StringVar(&o.only, "only", "", "comma-separated tables: cost, parts, exits, start, scale, sustained")
 	flags.StringVar(&o.match, "match", "", "of the tables of one boundary: only the floor and the lines that contain one of these words, comma-separated")
+	flags.StringVar(&o.peerRoot, "peers", "", "folder with other tracers (bpftrace, perf) to measure against, such as a debootstrap of Debian sid; default: what is installed")
 	flags.StringVar(&o.binary, "binary", "", "phasetrace to measure as a whole; default: built from this tree")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -79,7 +81,10 @@ func run(args []string, stdout, stderr io.Writer) error {
 		if o.only != "" && !strings.Contains(","+o.only+",", ","+p.name+",") {
 			continue
 		}
-		if err := p.run(ctx, b); err != nil {
+		b.progress("measuring %s…", p.name)
+		err := p.run(ctx, b)
+		b.progress("")
+		if err != nil {
 			return fmt.Errorf("%s: %w", p.name, err)
 		}
 	}

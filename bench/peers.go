@@ -22,7 +22,8 @@ const patience = 30 * time.Second
 // peers are the other tracers that this machine has.
 func (b *bench) peers() []variant {
 	var out []variant
-	if bpftrace, err := exec.LookPath("bpftrace"); err == nil {
+	if bpftrace := b.findTool("bpftrace"); bpftrace != nil {
+		fmt.Fprintln(b.out, bpftrace.version())
 		for _, s := range []struct{ name, enter, exit string }{
 			{"bpftrace: empty", ``, ``},
 			{"bpftrace: count", `@=count();`, `@=count();`},
@@ -36,22 +37,25 @@ func (b *bench) peers() []variant {
 			}})
 		}
 	} else {
+		b.progress("")
 		fmt.Fprintln(b.log, "bench: bpftrace is not installed and left out")
 	}
-	if perf, err := exec.LookPath("perf"); err == nil {
+	if perf := b.findTool("perf"); perf != nil {
+		fmt.Fprintln(b.out, perf.version())
 		out = append(out, variant{name: "perf record of both", begin: func(p *program) (func() error, error) {
 			return b.perf(perf, p)
 		}})
 	} else {
+		b.progress("")
 		fmt.Fprintln(b.log, "bench: perf is not installed and left out")
 	}
 	return out
 }
 
-func (b *bench) bpftrace(tool string, p *program, enter, exit string) (func() error, error) {
+func (b *bench) bpftrace(t tool, p *program, enter, exit string) (func() error, error) {
 	script := fmt.Sprintf(`BEGIN{printf("ready\n");} usdt:%[1]s:phasetrace:enter{%[2]s} usdt:%[1]s:phasetrace:exit{%[3]s}`,
 		p.path, enter, exit)
-	cmd := exec.Command(tool, "-q", "-p", strconv.Itoa(p.pid()), "-e", script)
+	cmd := t.command("-q", "-p", strconv.Itoa(p.pid()), "-e", script)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
@@ -97,8 +101,8 @@ func interrupt(cmd *exec.Cmd) error {
 }
 
 // perf records both probes. Its probes are made once and stay for the run.
-func (b *bench) perf(tool string, p *program) (func() error, error) {
-	if err := b.perfProbes(tool, p.path); err != nil {
+func (b *bench) perf(t tool, p *program) (func() error, error) {
+	if err := perfProbes(t, p.path); err != nil {
 		return nil, err
 	}
 	ctl, ack := filepath.Join(b.dir, "ctl"), filepath.Join(b.dir, "ack")
@@ -109,7 +113,7 @@ func (b *bench) perf(tool string, p *program) (func() error, error) {
 		}
 	}
 	data := filepath.Join(b.dir, "perf.data")
-	cmd := exec.Command(tool, "record", "-q", "-o", data, "-e", "sdt_phasetrace:*", "-p", strconv.Itoa(p.pid()),
+	cmd := t.command("record", "-q", "-o", data, "-e", "sdt_phasetrace:*", "-p", strconv.Itoa(p.pid()),
 		"--delay=-1", "--control", "fifo:"+ctl+","+ack)
 	var errs strings.Builder
 	cmd.Stderr = &errs
@@ -140,16 +144,16 @@ func (b *bench) perf(tool string, p *program) (func() error, error) {
 	}, nil
 }
 
-func (b *bench) perfProbes(tool, path string) error {
-	if text, err := exec.Command(tool, "probe", "-l", "sdt_phasetrace:*").CombinedOutput(); err == nil && strings.Contains(string(text), path) {
+func perfProbes(t tool, path string) error {
+	if text, err := t.command("probe", "-l", "sdt_phasetrace:*").CombinedOutput(); err == nil && strings.Contains(string(text), path) {
 		return nil
 	}
-	_ = exec.Command(tool, "probe", "-q", "-d", "sdt_phasetrace:*").Run()
+	_ = t.command("probe", "-q", "-d", "sdt_phasetrace:*").Run()
 	for _, args := range [][]string{
 		{"buildid-cache", "--add", path},
 		{"probe", "-q", "sdt_phasetrace:*"},
 	} {
-		if text, err := exec.Command(tool, args...).CombinedOutput(); err != nil {
+		if text, err := t.command(args...).CombinedOutput(); err != nil {
 			return fmt.Errorf("perf %s: %w: %s", strings.Join(args, " "), err, text)
 		}
 	}
@@ -158,8 +162,8 @@ func (b *bench) perfProbes(tool, path string) error {
 
 // removePerfProbes leaves the machine as it was.
 func (b *bench) removePerfProbes() {
-	if perf, err := exec.LookPath("perf"); err == nil {
-		_ = exec.Command(perf, "probe", "-q", "-d", "sdt_phasetrace:*").Run()
-		_ = exec.Command(perf, "buildid-cache", "--remove", b.path("spin")).Run()
+	if perf := b.findTool("perf"); perf != nil {
+		_ = perf.command("probe", "-q", "-d", "sdt_phasetrace:*").Run()
+		_ = perf.command("buildid-cache", "--remove", b.path("spin")).Run()
 	}
 }

@@ -74,6 +74,7 @@ func scaleTable(ctx context.Context, b *bench) error {
 		shapes = []shape{{1, 0}, {2, 8}}
 	}
 	for _, s := range shapes {
+		b.progress("%d threads, depth %d", s.threads, s.depth)
 		phases := max(b.phases/s.threads, b.phases/4) // a thread's first record costs more
 		p, err := b.start("spin", strconv.Itoa(s.threads), strconv.Itoa(phases), "inline", strconv.Itoa(s.depth))
 		if err != nil {
@@ -101,6 +102,7 @@ func scaleTable(ctx context.Context, b *bench) error {
 		fmt.Fprintf(w, "%d\t%d\t%.1f\t%.0f\t%.0f\t%.2f\t%.2f\t%d\t\n", s.threads, s.depth,
 			median(none), median(floor), median(full), paired(full, floor), median(rate)/1e6, lost)
 	}
+	b.progress("")
 	return w.Flush()
 }
 

@@ -25,19 +25,6 @@
 #include "aggregate_count.h"
 #include "aggregate_scope.h"
 
-/* The address of the site: rip in struct pt_regs, pc in struct user_pt_regs. */
-static __always_inline __u64 address_of(void *ctx)
-{
-	__u64 ip;
-
-	/* A context is read at constant offsets only; compilers like to compute them. */
-	if (aggregate_arm64)
-		asm volatile("%0 = *(u64 *)(%1 + 256)" : "=r"(ip) : "r"(ctx));
-	else
-		asm volatile("%0 = *(u64 *)(%1 + 128)" : "=r"(ip) : "r"(ctx));
-	return ip;
-}
-
 /* Cells of its own for a thread; 0 when all are taken. Bit n is slot n + 1. */
 static __always_inline __u32 take_slot(struct aggregate_totals *totals)
 {
@@ -92,7 +79,7 @@ int marker_aggregate(void *ctx)
 	__u64 cookie = bpf_get_attach_cookie(ctx);
 	struct aggregate_state *st;
 	struct aggregate_site *site;
-	__u32 id = cookie, zero = 0;
+	__u32 id = cookie & ((1U << COOKIE_SITE) - 1), zero = 0;
 	struct aggregate_end *end;
 
 	site = bpf_map_lookup_elem(&agg_sites, &id);
@@ -117,11 +104,11 @@ int marker_aggregate(void *ctx)
 	if (!site->hit)
 		site->hit = 1;
 	st->site = id;
-	fetch_arguments(ctx, (struct thread_state *)st, cookie >> 32);
+	fetch_arguments(ctx, (struct thread_state *)st, (cookie >> COOKIE_SITE) & ((1U << COOKIE_SPEC) - 1));
 	if (site->over)
 		reset_scopes(st, site->over);
 	else if (site->role == ROLE_ENTER)
-		enter_scope(st, site, address_of(ctx));
+		enter_scope(st, site, instruction(ctx));
 	else
 		exit_scope(st, site);
 	return 0;

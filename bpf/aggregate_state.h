@@ -227,7 +227,6 @@ _Static_assert(AGG_NODES <= 1 << 16 && AGG_SITES <= 1 << 16, "and its node and i
 _Static_assert(sizeof(struct aggregate_key) == 8 + AGG_NAME, "no padding in a key");
 
 /* Set by the loader before loading. */
-const volatile __u8 aggregate_arm64 = 0;
 const volatile __u8 aggregate_reject = 0;  /* a violation leaves the stack as it is */
 
 struct {

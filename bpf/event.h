@@ -61,6 +61,26 @@ enum string_flag {
 	STRING_TRUNCATED = 1,
 	STRING_UNREADABLE = 2,
 	STRING_NULL = 4,
+	STRING_CONSTANT = 8, /* not copied: the slot is a struct constant_slot */
+};
+
+/*
+ * What the kernel hands to a marker program: which site it is, how it is read, and
+ * where strings lie that need not be copied. Bits of the attach cookie, the lowest
+ * first.
+ */
+enum cookie_bits {
+	COOKIE_SITE = 20,
+	COOKIE_SPEC = 6,
+	COOKIE_NEAR = 19, /* pages from that of the site to the first of the constant ones, signed */
+	COOKIE_PAGES = 19, /* how many of them, 0 for none */
+};
+
+/* The slot of a string in constant memory. */
+struct constant_slot {
+	__u32 at; /* bytes behind the first constant page */
+	__u16 flags;
+	__u16 pad;
 };
 
 /* A string's slot. */
@@ -102,10 +122,18 @@ struct held_exec {
 	__u32 pad;
 };
 
+#define ARGUMENTS_LEN 128 /* bytes of a process's arguments that are looked at */
+
+/* The start of the memory where the process got its arguments, and then its
+ * environment: servers write there what each of their processes is for.
+ */
 struct thread_record {
 	RECORD_HEAD;
-	__u8 pad[7];
+	__u8 pad;
+	__u16 arguments_len;  /* bytes that were read; 0: they could not be */
+	__u32 arguments_size; /* bytes that the arguments had when the program began */
 	struct identity who;
+	char arguments[ARGUMENTS_LEN];
 };
 
 struct thread_exit_record {
@@ -203,6 +231,8 @@ struct thread_state {
 	__u32 used; /* bytes of payload */
 	__u64 window; /* position in the ring of the first of its records that share counts */
 	__u64 share;  /* bytes of its records in the ring, about */
+	__u64 constant;	      /* address of the memory at this site in which strings are not copied */
+	__u64 constant_bytes; /* how much, 0 for none */
 	struct lane_state lanes[MAX_LANES];
 	struct marker_record rec;
 	__u8 payload[PAYLOAD_SIZE]; /* slots, then strings; sent together with rec */

@@ -48,6 +48,30 @@ static __always_inline int set_slot(struct thread_state *st, __u32 i, __u32 len,
 	return 0;
 }
 
+/* Finds out, from the cookie, in which memory strings need not be copied. */
+static __always_inline void find_constant(struct thread_state *st, void *ctx, __u64 cookie)
+{
+	__u64 pages = cookie >> (64 - COOKIE_PAGES);
+	__s64 near;
+
+	st->constant_bytes = pages << 12;
+	if (!pages)
+		return;
+	near = (__s64)(cookie << COOKIE_PAGES) >> (64 - COOKIE_NEAR);
+	st->constant = ((instruction(ctx) >> 12) + near) << 12;
+}
+
+static __always_inline int set_constant(struct thread_state *st, __u32 i, __u32 at)
+{
+	struct constant_slot slot = {
+		.at = at,
+		.flags = STRING_CONSTANT,
+	};
+
+	*(struct constant_slot *)&st->payload[i * 8] = slot;
+	return 0;
+}
+
 /*
  * Copies a NUL-terminated string of at most max bytes behind the slots, and
  * tells of it in slot i. Called by generated instructions.
@@ -60,6 +84,8 @@ static __noinline int copy_string(struct thread_state *st, __u32 i, __u64 addr, 
 
 	if (!st || i >= MAX_CAPTURES || max > STR_MAX)
 		return 0;
+	if (addr - st->constant < st->constant_bytes)
+		return set_constant(st, i, addr - st->constant);
 	at = st->used;
 	if (at > MAX_CAPTURES * 8 + DATA_MAX)
 		return set_slot(st, i, 0, STRING_TRUNCATED);

@@ -98,6 +98,9 @@ struct mm_struct {
 	struct percpu_counter rss_stat[4];
 	struct file *exe_file;
 	unsigned long start_stack;
+	unsigned long arg_start;
+	unsigned long arg_end;
+	unsigned long env_end;
 } core_type;
 
 /* kernels before 6.2 */

@@ -9,8 +9,6 @@
 #ifndef PHASETRACE_LIBRARY_H
 #define PHASETRACE_LIBRARY_H
 
-const volatile __u8 on_arm64 = 0; /* Set by the loader. */
-
 /* struct r_debug and struct link_map of link.h, on 64 bits: what every dynamic
  * linker shows debuggers.
  */
@@ -60,19 +58,6 @@ static __always_inline void start_objects(struct task_struct *task)
 	__u64 none = UNCHANGED;
 
 	bpf_map_update_elem(&last_objects, &tgid, &none, BPF_ANY);
-}
-
-/* Where the thread is: pt_regs.ip of x86-64, user_pt_regs.pc of arm64. */
-static __always_inline __u64 instruction(void *ctx)
-{
-	__u64 at;
-
-	/* The verifier wants an offset that is a constant in each instruction. */
-	if (on_arm64)
-		asm volatile("%0 = *(u64 *)(%1 + 256)" : "=r"(at) : "r"(ctx));
-	else
-		asm volatile("%0 = *(u64 *)(%1 + 128)" : "=r"(at) : "r"(ctx));
-	return at;
 }
 
 #define read_word(to, address) bpf_probe_read_user(to, sizeof(*(to)), (void *)(address))

@@ -25,6 +25,7 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 const volatile __u8 sleepable = 0;	  /* may sleep until memory is present */
 const volatile __u8 filter_processes = 0; /* attached without a PID: look at targets */
 const volatile __u8 follow_forks = 0;
+const volatile __u8 on_arm64 = 0;
 const volatile __u8 want_executables = 0; /* wanted has some */
 
 #include "ring.h"
@@ -38,7 +39,22 @@ const struct string_slot *unused_string_slot __attribute__((unused));
 const enum site_role *unused_site_role __attribute__((unused));
 const enum record_type *unused_record_type __attribute__((unused));
 const enum string_flag *unused_string_flag __attribute__((unused));
+const enum cookie_bits *unused_cookie_bits __attribute__((unused));
+const struct constant_slot *unused_constant_slot __attribute__((unused));
 const enum drop_counter *unused_drop_counter __attribute__((unused));
+
+/* Where the thread is: pt_regs.ip of x86-64, user_pt_regs.pc of arm64. */
+static __always_inline __u64 instruction(void *ctx)
+{
+	__u64 at;
+
+	/* The verifier wants an offset that is a constant in each instruction. */
+	if (on_arm64)
+		asm volatile("%0 = *(u64 *)(%1 + 256)" : "=r"(at) : "r"(ctx));
+	else
+		asm volatile("%0 = *(u64 *)(%1 + 128)" : "=r"(at) : "r"(ctx));
+	return at;
+}
 
 #include "thread.h"
 #include "absent.h"
@@ -88,25 +104,31 @@ static __always_inline void fill(struct marker_record *rec, struct task_struct *
 	rec->rss_pages = resident_pages(task->mm);
 }
 
+/*
+ * The clock comes first: reading it waits for all that was begun before. The ring's
+ * memory, which the reader has touched last, takes longest to come; it is asked for
+ * next, and everything else is done meanwhile.
+ */
 SEC("uprobe")
 int marker(void *ctx)
 {
+	__u64 now = bpf_ktime_get_ns();
+	struct ring_header *r = ring_bytes ? cpu_ring() : NULL;
 	struct task_struct *task = bpf_get_current_task_btf();
-	struct thread_state *st = current_state(task);
-	__u64 cookie = bpf_get_attach_cookie(ctx);
-	struct ring_header *r = NULL;
+	struct thread_state *st;
 	struct lane_state *ls;
+	__u64 cookie;
 
+	if (r)
+		approach(r);
+	st = current_state(task);
+	cookie = bpf_get_attach_cookie(ctx);
 	if (!st)
 		return 0;
-	st->rec.time = bpf_ktime_get_ns();
-	st->rec.site = cookie;
-	if (ring_bytes) {
-		r = cpu_ring();
-		if (r)
-			approach(r);
-	}
-	fetch_arguments(ctx, st, cookie >> 32);
+	st->rec.time = now;
+	st->rec.site = cookie & ((1U << COOKIE_SITE) - 1);
+	find_constant(st, ctx, cookie);
+	fetch_arguments(ctx, st, (cookie >> COOKIE_SITE) & ((1U << COOKIE_SPEC) - 1));
 	ls = advance(&st->rec, st, st->rec.lane, st->rec.type);
 	st->rec.seq = st->seq++;
 	fill(&st->rec, task);

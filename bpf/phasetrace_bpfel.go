@@ -103,7 +103,7 @@ type PhasetraceAggregateSite struct {
 
 type PhasetraceAggregateState struct {
 	_         structs.HostLayout
-	Fetched   [39]uint64
+	Fetched   [41]uint64
 	StartTime uint64
 	Now       uint64
 	Root      uint32
@@ -177,6 +177,22 @@ type PhasetraceAggregateTotals struct {
 	CutNames   uint64
 	NoState    uint64
 }
+
+type PhasetraceConstantSlot struct {
+	_     structs.HostLayout
+	At    uint32
+	Flags uint16
+	Pad   uint16
+}
+
+type PhasetraceCookieBits uint32
+
+const (
+	PhasetraceCookieBitsCOOKIE_SITE  PhasetraceCookieBits = 20
+	PhasetraceCookieBitsCOOKIE_SPEC  PhasetraceCookieBits = 6
+	PhasetraceCookieBitsCOOKIE_NEAR  PhasetraceCookieBits = 19
+	PhasetraceCookieBitsCOOKIE_PAGES PhasetraceCookieBits = 19
+)
 
 type PhasetraceDropCounter uint32
 
@@ -336,6 +352,7 @@ const (
 	PhasetraceStringFlagSTRING_TRUNCATED  PhasetraceStringFlag = 1
 	PhasetraceStringFlagSTRING_UNREADABLE PhasetraceStringFlag = 2
 	PhasetraceStringFlagSTRING_NULL       PhasetraceStringFlag = 4
+	PhasetraceStringFlagSTRING_CONSTANT   PhasetraceStringFlag = 8
 )
 
 type PhasetraceStringSlot struct {
@@ -359,25 +376,30 @@ type PhasetraceThreadExitRecord struct {
 }
 
 type PhasetraceThreadRecord struct {
-	_    structs.HostLayout
-	Time uint64
-	Tgid uint32
-	Tid  uint32
-	Type uint8
-	Pad  [7]uint8
-	Who  PhasetraceIdentity
+	_             structs.HostLayout
+	Time          uint64
+	Tgid          uint32
+	Tid           uint32
+	Type          uint8
+	Pad           uint8
+	ArgumentsLen  uint16
+	ArgumentsSize uint32
+	Who           PhasetraceIdentity
+	Arguments     [128]int8
 }
 
 type PhasetraceThreadState struct {
-	_         structs.HostLayout
-	Seq       uint64
-	StartTime uint64
-	Comm      [2]uint64
-	Told      uint32
-	Used      uint32
-	Window    uint64
-	Share     uint64
-	Lanes     [8]struct {
+	_             structs.HostLayout
+	Seq           uint64
+	StartTime     uint64
+	Comm          [2]uint64
+	Told          uint32
+	Used          uint32
+	Window        uint64
+	Share         uint64
+	Constant      uint64
+	ConstantBytes uint64
+	Lanes         [8]struct {
 		_     structs.HostLayout
 		Depth int32
 		Low   int32
@@ -435,7 +457,6 @@ const (
 	PhasetraceProgProcessExec            = "process_exec"
 	PhasetraceProgProcessExit            = "process_exit"
 	PhasetraceProgProcessFork            = "process_fork"
-	PhasetraceVarAggregateArm64          = "aggregate_arm64"
 	PhasetraceVarAggregateReject         = "aggregate_reject"
 	PhasetraceVarFilterProcesses         = "filter_processes"
 	PhasetraceVarFollowForks             = "follow_forks"
@@ -448,6 +469,8 @@ const (
 	PhasetraceVarStoresInOrder           = "stores_in_order"
 	PhasetraceVarTracerLevel             = "tracer_level"
 	PhasetraceVarTracerNs                = "tracer_ns"
+	PhasetraceVarUnusedConstantSlot      = "unused_constant_slot"
+	PhasetraceVarUnusedCookieBits        = "unused_cookie_bits"
 	PhasetraceVarUnusedDropCounter       = "unused_drop_counter"
 	PhasetraceVarUnusedExecRecord        = "unused_exec_record"
 	PhasetraceVarUnusedForkRecord        = "unused_fork_record"
@@ -549,7 +572,6 @@ type PhasetraceMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type PhasetraceVariableSpecs struct {
-	AggregateArm64          *ebpf.VariableSpec `ebpf:"aggregate_arm64"`
 	AggregateReject         *ebpf.VariableSpec `ebpf:"aggregate_reject"`
 	FilterProcesses         *ebpf.VariableSpec `ebpf:"filter_processes"`
 	FollowForks             *ebpf.VariableSpec `ebpf:"follow_forks"`
@@ -562,6 +584,8 @@ type PhasetraceVariableSpecs struct {
 	StoresInOrder           *ebpf.VariableSpec `ebpf:"stores_in_order"`
 	TracerLevel             *ebpf.VariableSpec `ebpf:"tracer_level"`
 	TracerNs                *ebpf.VariableSpec `ebpf:"tracer_ns"`
+	UnusedConstantSlot      *ebpf.VariableSpec `ebpf:"unused_constant_slot"`
+	UnusedCookieBits        *ebpf.VariableSpec `ebpf:"unused_cookie_bits"`
 	UnusedDropCounter       *ebpf.VariableSpec `ebpf:"unused_drop_counter"`
 	UnusedExecRecord        *ebpf.VariableSpec `ebpf:"unused_exec_record"`
 	UnusedForkRecord        *ebpf.VariableSpec `ebpf:"unused_fork_record"`
@@ -647,7 +671,6 @@ func (m *PhasetraceMaps) Close() error {
 //
 // It can be passed to LoadPhasetraceObjects or ebpf.CollectionSpec.LoadAndAssign.
 type PhasetraceVariables struct {
-	AggregateArm64          *ebpf.Variable `ebpf:"aggregate_arm64"`
 	AggregateReject         *ebpf.Variable `ebpf:"aggregate_reject"`
 	FilterProcesses         *ebpf.Variable `ebpf:"filter_processes"`
 	FollowForks             *ebpf.Variable `ebpf:"follow_forks"`
@@ -660,6 +683,8 @@ type PhasetraceVariables struct {
 	StoresInOrder           *ebpf.Variable `ebpf:"stores_in_order"`
 	TracerLevel             *ebpf.Variable `ebpf:"tracer_level"`
 	TracerNs                *ebpf.Variable `ebpf:"tracer_ns"`
+	UnusedConstantSlot      *ebpf.Variable `ebpf:"unused_constant_slot"`
+	UnusedCookieBits        *ebpf.Variable `ebpf:"unused_cookie_bits"`
 	UnusedDropCounter       *ebpf.Variable `ebpf:"unused_drop_counter"`
 	UnusedExecRecord        *ebpf.Variable `ebpf:"unused_exec_record"`
 	UnusedForkRecord        *ebpf.Variable `ebpf:"unused_fork_record"`

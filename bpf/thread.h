@@ -125,6 +125,24 @@ static __always_inline long send_lifecycle(const void *rec, __u32 size)
 	return err;
 }
 
+/* Reads where servers write what a process is for, as it is at the thread's first
+ * marker: one that lives shortly is gone before anybody else could look.
+ */
+static __noinline int read_arguments(struct thread_record *tr, struct task_struct *task)
+{
+	struct mm_struct *mm = BPF_CORE_READ(task, mm);
+	__u64 from = BPF_CORE_READ(mm, arg_start);
+	__u64 left = BPF_CORE_READ(mm, env_end) - from;
+	__u32 n = left > ARGUMENTS_LEN ? ARGUMENTS_LEN : left;
+
+	tr->arguments_size = BPF_CORE_READ(mm, arg_end) - from;
+	tr->arguments_len = 0;
+	if (n > ARGUMENTS_LEN || bpf_probe_read_user(tr->arguments, n, (void *)from))
+		return 0;
+	tr->arguments_len = n;
+	return 0;
+}
+
 /*
  * Tell who a thread is, before its first marker and when its name changes.
  * Without it no marker of the thread is delivered: user space never has to
@@ -140,6 +158,7 @@ static __noinline long tell_thread(struct thread_state *st)
 	tr = &st->thread;
 	stamp(tr, task, RECORD_THREAD);
 	identify(task, &tr->who);
+	read_arguments(tr, task);
 	st->start_time = tr->who.start_time;
 	st->rec.tgid = tr->tgid;
 	st->rec.tid = tr->tid;

@@ -7,6 +7,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 [ "$(id -u)" = 0 ] || { echo "test-as-user: only root can become another user; run make test" >&2; exit 1; }
+# sudo leaves out where Go is installed, some users' PATH where useradd is.
+export PATH="$PATH:/usr/sbin:/usr/local/go/bin"
+command -v go >/dev/null || { echo "test-as-user: go is not in PATH: sudo env PATH=\"\$PATH\" tools/test-as-user.sh" >&2; exit 1; }
 
 user=phasetrace-test
 export dir

@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
@@ -23,7 +24,7 @@ func advise(err error) error {
 	var name *session.UnknownNameError
 	switch {
 	case errors.As(err, &name):
-		return fmt.Errorf("--also, --only: %w (\"phasetrace list\" names the pairs; one of a library that is loaded later: --library FILE)", err)
+		return fmt.Errorf("--also, --only: %w (%s; one of a library that is loaded later: --library FILE)", err, namesAdvice)
 	case errors.As(err, &library):
 		return fmt.Errorf("--library: %w", err)
 	case errors.As(err, &none) && none.Children > 0:
@@ -39,6 +40,9 @@ func advise(err error) error {
 	}
 	return err
 }
+
+// namesAdvice says which names pairs have: not those that programs give their phases.
+const namesAdvice = "\"phasetrace list\" shows the names; phases that the program itself names are chosen by --where phase=NAME"
 
 func childrenHave(n int) string {
 	if n == 1 {
@@ -75,7 +79,7 @@ func doctorAdvice(a doctor.Advice) string {
 	case doctor.AdvisePair:
 		return "--pair; \"phasetrace list -p PID\" shows what there is"
 	case doctor.AdviseNVMLLibrary:
-		return "--nvml-library FILE"
+		return "the flag is --nvml-library FILE"
 	}
 	return ""
 }
@@ -98,6 +102,22 @@ func topicAdvice(t session.Topic) string {
 		return "-f traces them"
 	}
 	return ""
+}
+
+// quietAdvice tells a person who will see nothing until the end when that is, and how
+// to see more before.
+func (o *traceOptions) quietAdvice(out *outputs, s *streams) string {
+	if out.lines || len(o.command) > 0 || !isTerminal(s.err) {
+		return ""
+	}
+	pid, until := os.Getpid(), "until Ctrl-C"
+	if s.worker != nil {
+		pid = os.Getppid() // the front: the process that the user has started
+	}
+	if o.duration > 0 {
+		until = fmt.Sprintf("for %v, or until Ctrl-C", o.duration)
+	}
+	return fmt.Sprintf("tracing %s; kill -USR1 %d shows the figures so far", until, pid)
 }
 
 // maxListed bounds the files that a command to copy names.

@@ -37,7 +37,7 @@ loader threads, about three seconds) and traces it live.`,
 			return trace(cmd.Context(), o, s)
 		},
 	}
-	o.register(cmd.Flags(), runFlags)
+	o.register(cmd, runFlags)
 	return cmd
 }
 

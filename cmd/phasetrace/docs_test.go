@@ -16,7 +16,7 @@ import (
 	"github.com/phasetrace/phasetrace/internal/usdt"
 )
 
-// pages are the README and the documentation.
+// pages are the README, CONTRIBUTING and the documentation.
 func pages(t *testing.T) map[string]string {
 	t.Helper()
 	names, err := filepath.Glob("../../docs/*.md")
@@ -24,7 +24,7 @@ func pages(t *testing.T) map[string]string {
 		t.Fatal(err)
 	}
 	out := make(map[string]string)
-	for _, name := range append(names, "../../README.md") {
+	for _, name := range append(names, "../../README.md", "../../CONTRIBUTING.md") {
 		text, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
@@ -97,6 +97,36 @@ func TestDocumentedFlags(t *testing.T) {
 		}
 	}
 	if checked < 20 {
+		t.Errorf("only %d flags found", checked)
+	}
+}
+
+// Every flag is in the documentation, not in the program's help alone.
+func TestFlagsAreDocumented(t *testing.T) {
+	var text strings.Builder
+	for _, page := range pages(t) {
+		text.WriteString(page)
+	}
+	checked := 0
+	var walk func(c *cobra.Command)
+	walk = func(c *cobra.Command) {
+		c.Flags().VisitAll(func(f *pflag.Flag) {
+			forms := `--` + f.Name + `\b`
+			if f.Shorthand != "" {
+				forms += `|[ \x60]-` + f.Shorthand + `\b`
+			}
+			if checked++; !f.Hidden && !regexp.MustCompile(forms).MatchString(text.String()) {
+				t.Errorf("no page has --%s (%s)", f.Name, c.CommandPath())
+			}
+		})
+		for _, sub := range c.Commands() {
+			if sub.Name() != "completion" { // cobra's own, which its help explains
+				walk(sub)
+			}
+		}
+	}
+	walk(newRoot(&streams{in: strings.NewReader(""), out: io.Discard, err: io.Discard}))
+	if checked < 50 {
 		t.Errorf("only %d flags found", checked)
 	}
 }

@@ -47,7 +47,7 @@ func examine(o doctor.Options, asJSON bool, s *streams) error {
 	if asJSON {
 		err = doctor.WriteJSON(s.out, r)
 	} else {
-		err = wrapWrite(doctor.WriteTable(s.out, r, paletteFor(s)))
+		err = wrapWrite(doctor.WriteTable(s.out, r, paletteFor(s), columns(s.out)))
 	}
 	switch {
 	case err != nil:

@@ -4,9 +4,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,7 +27,12 @@ const exeInterval = 100 * time.Millisecond
 func (o *traceOptions) parseExecutables(out *session.Config) error {
 	for _, path := range o.executables {
 		f, err := os.Open(path)
-		if err != nil {
+		switch found, miss := exec.LookPath(path); {
+		case errors.Is(err, fs.ErrNotExist) && miss == nil:
+			return usageError("--exe %s: no such file; did you mean --exe %s?", path, quoted(found))
+		case errors.Is(err, fs.ErrNotExist):
+			return usageError("--exe %s: no such file", path)
+		case err != nil:
 			return usageError("--exe: %w", err)
 		}
 		head := make([]byte, 4)

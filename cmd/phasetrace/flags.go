@@ -17,6 +17,7 @@ import (
 	"github.com/phasetrace/phasetrace/internal/figures"
 	"github.com/phasetrace/phasetrace/internal/filter"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/phasetrace/phasetrace/internal/loader"
@@ -67,10 +68,11 @@ const (
 	runFlags
 )
 
-func (o *traceOptions) register(f *pflag.FlagSet, which int) {
+func (o *traceOptions) register(cmd *cobra.Command, which int) {
+	f := cmd.Flags()
 	o.flags = f
 	if which == traceFlags {
-		f.StringArrayVarP(&o.pids, "pid", "p", nil, "trace process `PID`; repeatable")
+		f.StringArrayVarP(&o.pids, "pid", "p", nil, "trace process `PID`; several with commas between them; repeatable")
 	}
 	if which == traceFlags {
 		f.StringArrayVar(&o.executables, "exe", nil, "trace every process that runs the program `FILE`, with its children, also those that start later; repeatable")
@@ -91,7 +93,7 @@ func (o *traceOptions) register(f *pflag.FlagSet, which int) {
 	f.StringVar(&o.onViolation, "on-violation", "unwind", "`POLICY` when nesting is violated: unwind the stack, or reject the exit")
 	f.BoolVar(&o.aggregate, "aggregate", false, "count phases in the kernel, for phases too frequent to record, and show only the summary")
 	f.StringVar(&o.maxOverhead, "max-overhead", "", "keep what tracing costs any traced program below `PERCENT` of the CPU time that it uses itself, such as 2%: leave pairs out, those that cost most for least first, and trace the last one for a part of the time")
-	f.StringVar(&o.by, "by", "", "also add the figures up by `WHAT`: rank, process, thread, sql for statements without their literals, or attr.KEY for the values of an attribute")
+	f.StringVar(&o.by, "by", "", "also add the figures up by `WHAT`: rank, process, title for what processes say that they are, thread, sql for statements without their literals, or attr.KEY for the values of an attribute")
 	f.StringArrayVar(&o.where, "where", nil, "write only the boundaries that meet `EXPR`, such as 'process~autovacuum && duration>10ms'; the figures stay those of all. Fields: process, thread, phase, path, rank, pid, tid, duration, attr.KEY; operators: = != ~ (contains) !~ < <= > >=; repeatable, all must hold")
 	f.DurationVar(&o.minDuration, "min-duration", 0, "write only the exits of phases that took `TIME` or longer, as --where 'duration>=TIME' does")
 	f.BoolVar(&o.unhit, "unhit", false, "list in the summary the sites that were attached and never hit")
@@ -100,7 +102,17 @@ func (o *traceOptions) register(f *pflag.FlagSet, which int) {
 	f.StringVar(&o.ringSize, "ring-size", "", fmt.Sprintf("`SIZE` of all CPUs' ring buffers together, such as 64M (default %dM, more on machines with many CPUs)", loader.DefaultRingBytes>>20))
 	f.BoolVar(&o.unsafeNops, "unsafe-nops", false, "also attach to markers on five-byte nops where this kernel rewrites them unsafely: the program may crash")
 	f.SortFlags = false
+	completeWords(cmd, map[string][]cobra.Completion{
+		"format": formats, "gpu": gpuModes, "on-violation": policies, "by": {"rank", "process", "title", "thread", "sql", "attr."},
+	})
 }
+
+// What flags take that take one of a few words.
+var (
+	formats  = []string{"text", "jsonl", "summary"}
+	gpuModes = []string{"auto", "off", "require"}
+	policies = []string{"unwind", "reject"}
+)
 
 // parse checks the flags and turns them into options of a session.
 func (o *traceOptions) parse() (session.Config, error) {
@@ -117,8 +129,11 @@ func (o *traceOptions) parse() (session.Config, error) {
 	if o.rank < 0 || o.rank > math.MaxInt32 {
 		return out, usageError("--rank %d: want a number from 0 to %d", o.rank, math.MaxInt32)
 	}
-	if o.duration < 0 {
+	if o.duration <= 0 && o.flags.Changed("duration") {
 		return out, usageError("--duration %v: want a time above 0", o.duration)
+	}
+	if o.gpuInterval <= 0 && o.flags.Changed("gpu-interval") {
+		return out, usageError("--gpu-interval %v: want a time above 0", o.gpuInterval)
 	}
 	if out.SessionID == "" {
 		out.SessionID = freshID()
@@ -167,12 +182,13 @@ func (o *traceOptions) parseWords(out *session.Config) error {
 		flag, value string
 		allowed     []string
 	}{
-		{"format", o.format, []string{"", "text", "jsonl", "summary"}},
-		{"gpu", o.gpu, []string{"auto", "off", "require"}},
-		{"on-violation", o.onViolation, []string{"unwind", "reject"}},
+		{"format", o.format, formats},
+		{"gpu", o.gpu, gpuModes},
+		{"on-violation", o.onViolation, policies},
 	} {
-		if !slices.Contains(w.allowed, w.value) {
-			return usageError("--%s %q: want %s", w.flag, w.value, strings.TrimPrefix(strings.Join(w.allowed, ", "), ", "))
+		if !slices.Contains(w.allowed, w.value) && o.flags.Changed(w.flag) {
+			last := len(w.allowed) - 1
+			return usageError("--%s %q: want %s or %s", w.flag, w.value, strings.Join(w.allowed[:last], ", "), w.allowed[last])
 		}
 	}
 	if o.onViolation == "reject" {
@@ -211,7 +227,7 @@ func (o *traceOptions) parseBy(out *session.Config) error {
 		return usageError("--by %w", err)
 	}
 	if o.aggregate && !by.OfProcess {
-		return usageError("--by %s with --aggregate: the kernel adds up by process and phase, and keeps neither threads nor attributes: use --by rank or --by process, or leave --aggregate out", o.by)
+		return usageError("--by %s with --aggregate: the kernel adds up by process and phase, and keeps neither threads nor attributes: use --by rank, process or title, or leave --aggregate out", o.by)
 	}
 	out.By = by
 	return nil

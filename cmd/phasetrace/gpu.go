@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -39,12 +40,13 @@ func (o *traceOptions) startGPU(ctx context.Context, out *session.Config) (stop 
 		out.GPUStatus = "off"
 		return func() {}, nil
 	}
+	var opened atomic.Bool // before, what is wrong with the library is the error of "require"
 	sampler := gpu.StartOpening(
 		func() (gpu.Source, error) { return nvsample.Open(o.nvmlLibrary) },
 		gpu.Options{
 			Interval: o.gpuInterval, PIDs: o.targets,
 			Report: func(p gpu.Problem) {
-				if o.gpu == "require" || o.nvmlLibrary != "" || p.Kind != "library" {
+				if p.Kind != "library" || (o.gpu == "require" && opened.Load()) || (o.gpu != "require" && o.nvmlLibrary != "") {
 					out.Message(p.Message + gpuAdvice(p.Status))
 				}
 			},
@@ -62,6 +64,7 @@ func (o *traceOptions) startGPU(ctx context.Context, out *session.Config) (stop 
 	defer cancel()
 	switch err := sampler.Opened(opening); {
 	case err == nil:
+		opened.Store(true)
 		out.GPU = sampler
 		return stop, nil
 	case o.gpu == "require":

@@ -115,6 +115,9 @@ func TestGPUFaults(t *testing.T) {
 			if got := run(context.Background(), []string{"run", "--gpu", "require", "--nvml-library", library, "--", pace}, nil, &out, &errs); got != statusFailed {
 				t.Errorf("--gpu require: exit status %d, want %d: %s", got, statusFailed, &errs)
 			}
+			if n := strings.Count(errs.String(), "phasetrace: "); n != 1 {
+				t.Errorf("--gpu require: told %d times, want once: %s", n, &errs)
+			}
 		})
 	}
 }

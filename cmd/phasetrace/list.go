@@ -70,11 +70,11 @@ func list(byPID bool, o *listOptions, files []string, s *streams) error {
 	}
 	for _, c := range l.Choices {
 		if c.Pair.Named {
-			return &statusError{statusFailed, fmt.Errorf("list: pair %s: %s", c.Pair, c.Why)}
+			return &statusError{statusFailed, fmt.Errorf("list: pair %s: %s (%s)", c.Pair, c.Why, namesAdvice)}
 		}
 	}
 	l.Advice = listAdvice
-	l.Judge(loader.NopRewriting().Refuses)
+	l.Judge(loader.NopRewriting())
 	if err := o.show(l, s); err != nil {
 		return &statusError{statusFailed, err}
 	}

@@ -92,13 +92,13 @@ func emptyELF(t *testing.T) string {
 
 func TestListFileAndProcess(t *testing.T) {
 	path := fixture.Build(t, "phases.c")
-	looked("list", path).want(t, statusFine, "phasetrace:enter", ourNop(), "arg1 name str", "1 pair, 1 of them traced")
+	looked("list", path).want(t, statusFine, "phasetrace:enter", ourNop(), "arg1 name str", "1 pair, 1 traced")
 	onlyPairs := looked("list", "--pairs", path)
 	onlyPairs.want(t, statusFine, "phasetrace:enter")
 	if strings.Contains(onlyPairs.out, "ARGUMENTS") {
 		t.Errorf("sites under --pairs: %s", onlyPairs.out)
 	}
-	looked("list", "--pair", "phasetrace:enter/gone", path).want(t, statusFine, "1 pair, 0 of them traced", "no exit: no probe phasetrace:gone")
+	looked("list", "--pair", "phasetrace:enter/gone", path).want(t, statusFine, "1 pair, 0 traced", "no exit: no probe phasetrace:gone")
 	p := fixture.Start(t, path)
 	p.Expect("ready")
 	pid := strconv.Itoa(p.Pid())

@@ -29,6 +29,8 @@ import (
 type outputs struct {
 	each []*output
 	left int // that have not failed
+	// lines says that a person sees the session as it goes on.
+	lines bool
 	// filter says which boundaries are written.
 	filter filter.Filter
 	say    func(string)
@@ -44,8 +46,8 @@ type output struct {
 	err  error      // of the sink, once it is known
 	file *file.File // nil for standard output
 	// shows says that a person sees the summary in the stream; wants that they
-	// should see it elsewhere if not.
-	shows, wants bool
+	// should see it elsewhere if not; lines that they see more than the summary.
+	shows, wants, lines bool
 }
 
 // openOutputs opens what -o and --format ask for, before anything is attached.
@@ -60,6 +62,7 @@ func openOutputs(ctx context.Context, o *traceOptions, s *streams, say func(stri
 		}
 		out.each = append(out.each, d)
 		shows, wants = shows || d.shows, wants || d.wants
+		out.lines = out.lines || d.lines
 	}
 	if wants && !shows {
 		out.after = s.err
@@ -83,6 +86,7 @@ func (o *traceOptions) openOutput(ctx context.Context, path string, s *streams, 
 	}
 	onTerminal := d.file == nil && isTerminal(w) || d.file != nil && d.file.IsTerminal()
 	options := o.summaryOptions(onTerminal, width())
+	d.lines = onTerminal && o.formatOf(path) != "summary" && !o.aggregate
 	var sink stream.Sink
 	switch o.formatOf(path) {
 	case "jsonl":
@@ -90,7 +94,7 @@ func (o *traceOptions) openOutput(ctx context.Context, path string, s *streams, 
 	case "summary":
 		sink, d.shows = summary.New(w, options), onTerminal
 	default:
-		sink, d.shows, d.wants = text.New(w, d.name, text.Options{Summary: options, Width: width, ExitsOnly: o.filter.ExitsOnly()}), onTerminal, isTerminal(s.err)
+		sink, d.shows, d.wants = text.New(w, d.name, text.Options{Summary: options, Width: width, ExitsOnly: o.filter.ExitsOnly(), Chosen: !o.filter.Empty()}), onTerminal, isTerminal(s.err)
 	}
 	d.sink = stream.Async(sink, stream.AsyncOptions{
 		Name: d.name, Patience: outputPatience, Wait: waiting(ctx, d.name, say),
@@ -138,6 +142,9 @@ var (
 	// compressed files cannot be written yet. Without the ending's promise kept,
 	// no program would read the file.
 	compressedEndings = []string{".gz", ".zst", ".bz2", ".xz", ".lz4", ".zip"}
+	// otherEndings are of formats that are not written, and whose programs would not
+	// read text.
+	otherEndings = []string{".csv", ".html", ".svg", ".pb", ".parquet", ".pftrace", ".perfetto-trace", ".folded", ".yaml", ".xml"}
 )
 
 // outputPaths are the outputs asked for: standard output by default.
@@ -172,6 +179,10 @@ func (o *traceOptions) parseOutput(*session.Config) error {
 	for i, path := range o.outputs {
 		if hasEnding(strings.ToLower(path), compressedEndings) {
 			return usageError("--output %q: compressed files cannot be written yet: end the name in %s for JSON lines, or in .txt for text",
+				path, strings.Join(jsonlEndings, ", "))
+		}
+		if hasEnding(strings.ToLower(path), otherEndings) && (o.format == "" || len(o.outputs) > 1) {
+			return usageError("--output %q: that format cannot be written: end the name in %s for JSON lines, or in .txt for text",
 				path, strings.Join(jsonlEndings, ", "))
 		}
 		if o.readyFile != "" && o.readyFile == path && path != file.Stdout && !strings.HasPrefix(path, "/dev/") {

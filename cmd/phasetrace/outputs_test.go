@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -209,6 +210,44 @@ func TestTerminal(t *testing.T) {
 			}
 			if widest > test.columns || widest < test.widest {
 				t.Errorf("the widest line has %d columns, the terminal %d:\n%s", widest, test.columns, text)
+			}
+		})
+	}
+}
+
+// A person who sees no lines is told when the trace ends, and how to see figures before.
+func TestQuietAdvice(t *testing.T) {
+	screen, terminal := openTerminal(t)
+	defer terminal.Close()
+	go func() { _, _ = io.Copy(io.Discard, screen) }()
+	usr1 := fmt.Sprintf("; kill -USR1 %d shows the figures so far", os.Getpid())
+	for _, test := range []struct {
+		name string
+		o    traceOptions
+		err  io.Writer
+		want string
+	}{
+		{"a file", traceOptions{outputs: []string{"x.jsonl"}}, terminal, "tracing until Ctrl-C" + usr1},
+		{"a file for a time", traceOptions{outputs: []string{"x.txt"}, duration: 90 * time.Second}, terminal, "tracing for 1m30s, or until Ctrl-C" + usr1},
+		{"a summary", traceOptions{format: "summary"}, terminal, "tracing until Ctrl-C" + usr1},
+		{"counted", traceOptions{aggregate: true}, terminal, "tracing until Ctrl-C" + usr1},
+		{"lines", traceOptions{}, terminal, ""},
+		{"lines and a file", traceOptions{outputs: []string{"-", "x.jsonl"}}, terminal, ""},
+		{"a command", traceOptions{format: "summary", command: []string{"true"}}, terminal, ""},
+		{"a script", traceOptions{format: "summary"}, io.Discard, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Chdir(t.TempDir())
+			s := &streams{out: terminal, err: test.err}
+			out, err := openOutputs(t.Context(), &test.o, s, func(m string) { t.Error(m) })
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := test.o.quietAdvice(out, s); got != test.want {
+				t.Errorf("it says %q, want %q", got, test.want)
+			}
+			if err := out.abandon(); err != nil {
+				t.Error(err)
 			}
 		})
 	}

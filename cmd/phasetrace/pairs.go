@@ -18,7 +18,7 @@ type pairOptions struct {
 func (o *pairOptions) register(f *pflag.FlagSet) {
 	f.StringArrayVar(&o.also, "also", nil, "trace the pairs called `NAME`, as list shows it, in addition to the default choice; several with commas between them; repeatable")
 	f.StringArrayVar(&o.only, "only", nil, "trace the pairs called `NAME` instead of the default choice; several with commas between them; repeatable")
-	f.StringArrayVar(&o.specs, "pair", nil, "trace the markers of `SPEC` instead of the default choice, with + in front in addition to it: [+]PROVIDER:ENTER/EXIT[,EXIT…][;name=NAME or argN:str][;[outer.]attr.KEY=[PROBE.]argN[:TYPE]][;exit.attr.KEY=argN[:TYPE]][;lane=NAME][;key=argN[+argM][/argN[+argM]]][;reentrant=false][;reset=PROBE[,PROBE…]][;stale=failed]; repeatable")
+	f.StringArrayVar(&o.specs, "pair", nil, "trace the markers of `SPEC` instead of the default choice, with + in front in addition to it: [+]PROVIDER:ENTER/EXIT[,…][;OPTION…], each OPTION one of name=NAME, name=argN:str, [outer.]attr.KEY=[PROBE.]argN[:TYPE], exit.attr.KEY=argN[:TYPE], lane=NAME, key=argN[+argM][/argN[+argM]], reentrant=false, reset=PROBE[,PROBE…], stale=failed; repeatable")
 }
 
 // parse returns the pairs that were asked for; none: the default choice.

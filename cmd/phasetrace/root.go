@@ -76,7 +76,7 @@ func (s *streams) execute(ctx context.Context, args []string) int {
 	root.SetIn(s.in)
 	root.SetOut(s.out)
 	root.SetErr(s.err)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return statusFine
 	}
@@ -93,7 +93,10 @@ func (s *streams) execute(ctx context.Context, args []string) int {
 			said[line] = true
 		}
 		if st.status == statusUsage {
-			fmt.Fprintf(s.err, "Try \"phasetrace --help\".\n")
+			if cmd.Name() == "help" {
+				cmd = root
+			}
+			fmt.Fprintf(s.err, "Try \"%s --help\".\n", cmd.CommandPath())
 		}
 	}
 	return st.status
@@ -104,7 +107,7 @@ markers into strictly nested phases with real thread ids, and reports the GPU's
 memory at every phase boundary.
 
   sudo phasetrace -p PID             attach and stream until Ctrl-C
-  sudo phasetrace --exe FILE         trace a program by its file, across restarts
+  sudo phasetrace --exe FILE         trace a program across its restarts
   sudo phasetrace run -- CMD ARG…    start a command and trace it from its start
   phasetrace list -p PID             which markers a program has`
 
@@ -114,6 +117,7 @@ func newRoot(s *streams) *cobra.Command {
 		Use:           "phasetrace",
 		Short:         "Trace the phases of a running program, and the GPU memory at each boundary",
 		Long:          rootLong,
+		Version:       version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          noArguments,
@@ -124,9 +128,11 @@ func newRoot(s *streams) *cobra.Command {
 			return trace(cmd.Context(), o, s)
 		},
 	}
-	o.register(root.Flags(), traceFlags)
+	o.register(root, traceFlags)
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(newTrace(s), newRun(s), newDemo(s), newDemoProgram(), newList(s), newDoctor(s), newVersion(s))
+	root.SetVersionTemplate(versionLine())
+	dressHelp(root, s)
 	return root
 }
 
@@ -135,9 +141,9 @@ func noArguments(cmd *cobra.Command, args []string) error {
 		return nil
 	}
 	if cmd.HasParent() || cmd.Flags().NFlag() > 0 {
-		return usageError("unexpected argument %q", args[0])
+		return unexpected(cmd, args[0])
 	}
-	return usageError("unknown command %q", args[0])
+	return unknownCommand(cmd, args[0])
 }
 
 func newTrace(s *streams) *cobra.Command {
@@ -149,7 +155,7 @@ func newTrace(s *streams) *cobra.Command {
 		Args:    noArguments,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return trace(cmd.Context(), o, s) },
 	}
-	o.register(cmd.Flags(), traceFlags)
+	o.register(cmd, traceFlags)
 	return cmd
 }
 
@@ -172,6 +178,6 @@ func newRun(s *streams) *cobra.Command {
 		},
 	}
 	cmd.Flags().SetInterspersed(false)
-	o.register(cmd.Flags(), runFlags)
+	o.register(cmd, runFlags)
 	return cmd
 }

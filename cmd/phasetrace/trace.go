@@ -51,7 +51,7 @@ func trace(ctx context.Context, o *traceOptions, s *streams) error {
 		return &statusError{statusFailed, err}
 	}
 	opts.Sink = out
-	opts.Attached = func(a session.Attached) error { return o.attached(ctx, a, ready, s, opts.Message) }
+	opts.Attached = func(a session.Attached) error { return o.attached(ctx, a, ready, out, s, opts.Message) }
 	stopGPU, err := o.startGPU(ctx, &opts)
 	if err != nil {
 		return &statusError{statusFailed, errors.Join(err, out.abandon())}
@@ -146,10 +146,13 @@ func (o *traceOptions) add(ctx context.Context, s *session.Session, command *pro
 }
 
 // attached is called when every probe is in place.
-func (o *traceOptions) attached(ctx context.Context, a session.Attached, ready *readyFile, s *streams, say func(string)) error {
+func (o *traceOptions) attached(ctx context.Context, a session.Attached, ready *readyFile, out *outputs, s *streams, say func(string)) error {
 	say(a.Message)
 	if off := o.offAdvice(a.Off); off != "" {
 		say(off)
+	}
+	if quiet := o.quietAdvice(out, s); quiet != "" {
+		say(quiet)
 	}
 	return ready.announce(ctx, say, func() {
 		if !s.ownProcess {

@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"runtime"
 	"runtime/debug"
 
@@ -34,13 +35,20 @@ func version() string {
 	return v
 }
 
+// versionLine is the version, with what it was built by and for.
+func versionLine() string {
+	return fmt.Sprintf("phasetrace %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+}
+
 func newVersion(s *streams) *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
 		Args:  noArguments,
 		RunE: func(*cobra.Command, []string) error {
-			fmt.Fprintf(s.out, "phasetrace %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			if _, err := io.WriteString(s.out, versionLine()); err != nil {
+				return &statusError{statusFailed, wrapWrite(err)}
+			}
 			return nil
 		},
 	}

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The few functions of the CUDA driver that the example needs, found at run
-// time: it builds without a CUDA toolkit and starts without a driver.
+// The few functions of the CUDA driver that the examples need, found at run
+// time: they build without a CUDA toolkit and start without a driver.
 
 #ifndef EXAMPLE_CUDA_H
 #define EXAMPLE_CUDA_H
 
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 typedef int CUresult; // 0: success
 typedef int CUdevice;
@@ -30,5 +31,15 @@ struct cuda {
 // cuda_load opens the driver's library, "libcuda.so.1" unless path says another,
 // and fills in the functions. It ends the program with a message when it cannot.
 void cuda_load(struct cuda *cuda, const char *path);
+
+// cuda_check ends the program with a message unless r is success.
+void cuda_check(CUresult r, const char *what);
+
+// cuda_open starts the driver and writes the log's first line, which says what
+// device that is. The device is numbered as NVML does.
+CUdevice cuda_open(struct cuda *cuda, int ordinal, FILE *log);
+
+// now_ns returns the time of CLOCK_MONOTONIC.
+uint64_t now_ns(void);
 
 #endif

@@ -18,7 +18,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -38,21 +37,6 @@ static struct phase {
 } stack[MAX_DEPTH];
 static int depth;
 
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
-static void check(CUresult r, const char *what)
-{
-	if (r == 0)
-		return;
-	fprintf(stderr, "%s: CUDA error %d; see nvidia-smi for free memory and the driver's state\n", what, r);
-	exit(1);
-}
-
 // hold lets the sampler see the present state before it changes.
 static void hold(void)
 {
@@ -63,7 +47,7 @@ static void hold(void)
 static CUdeviceptr take(size_t mib)
 {
 	CUdeviceptr p;
-	check(cuda.cuMemAlloc(&p, mib * MIB), "allocate");
+	cuda_check(cuda.cuMemAlloc(&p, mib * MIB), "allocate");
 	live += mib * MIB;
 	for (int i = 0; i < depth; i++)
 		if (stack[i].peak < live)
@@ -74,7 +58,7 @@ static CUdeviceptr take(size_t mib)
 
 static void give(CUdeviceptr p, size_t mib)
 {
-	check(cuda.cuMemFree(p), "free");
+	cuda_check(cuda.cuMemFree(p), "free");
 	live -= mib * MIB;
 	hold();
 }
@@ -106,25 +90,12 @@ static void leave(int exact)
 
 static void open_device(int ordinal)
 {
-	CUdevice device;
+	CUdevice device = cuda_open(&cuda, ordinal, out);
 	CUcontext context;
-	char name[128] = "";
-	unsigned char uuid[16];
-	int version = 0;
-
-	check(cuda.cuInit(0), "start the CUDA driver");
-	check(cuda.cuDriverGetVersion(&version), "ask the driver's version");
-	check(cuda.cuDeviceGet(&device, ordinal), "find the device");
-	check(cuda.cuDeviceGetName(name, sizeof name - 1, device), "ask the device's name");
-	fprintf(out, "{\"device\":%d,\"name\":\"%s\",\"cuda_version\":%d,\"uuid\":\"", ordinal, name, version);
-	if (cuda.cuDeviceGetUuid && cuda.cuDeviceGetUuid(uuid, device) == 0)
-		for (int i = 0; i < 16; i++)
-			fprintf(out, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", uuid[i]);
-	fprintf(out, "\"}\n");
 
 	enter("context"); // the driver takes what it needs for itself
-	check(cuda.cuDevicePrimaryCtxRetain(&context, device), "make a context");
-	check(cuda.cuCtxSetCurrent(context), "use the context");
+	cuda_check(cuda.cuDevicePrimaryCtxRetain(&context, device), "make a context");
+	cuda_check(cuda.cuCtxSetCurrent(context), "use the context");
 	// The first allocation can make the driver take more.
 	give(take(32), 32);
 	leave(0);
@@ -184,11 +155,9 @@ int main(int argc, char **argv)
 		perror(log);
 		return 1;
 	}
-	// Number devices as NVML does.
-	setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID", 1);
 	cuda_load(&cuda, library);
 	open_device(device);
 	work();
-	check(cuda.cuDevicePrimaryCtxRelease(device), "release the context");
+	cuda_check(cuda.cuDevicePrimaryCtxRelease(device), "release the context");
 	return fclose(out) ? 1 : 0;
 }

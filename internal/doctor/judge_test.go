@@ -34,7 +34,7 @@ func golden(t *testing.T, name string, r *Report) {
 	t.Helper()
 	var b bytes.Buffer
 	r.Advise(func(a Advice) string { return "<" + string(a) + ">" })
-	if err := WriteTable(&b, r, false); err != nil {
+	if err := WriteTable(&b, r, false, 0); err != nil {
 		t.Fatal(err)
 	}
 	path := filepath.Join("testdata", name)
@@ -50,9 +50,29 @@ func golden(t *testing.T, name string, r *Report) {
 	if diff := cmp.Diff(string(want), b.String()); diff != "" {
 		t.Errorf("%s differs; go test -update rewrites it:\n%s", path, diff)
 	}
+	checkFolded(t, r, b.String())
 	for _, r := range b.String() {
 		if r != '\n' && !human.Visible(r) {
 			t.Errorf("unsafe character %U", r)
+		}
+	}
+}
+
+// checkFolded looks at a report for a narrow terminal: it has the same words, and no
+// line has more than one that goes beyond the edge.
+func checkFolded(t *testing.T, r *Report, whole string) {
+	t.Helper()
+	const width = 72
+	var b bytes.Buffer
+	if err := WriteTable(&b, r, false, width); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(strings.Fields(whole), strings.Fields(b.String())); diff != "" {
+		t.Errorf("on a narrow terminal the words differ:\n%s", diff)
+	}
+	for line := range strings.SplitSeq(b.String(), "\n") {
+		if at := strings.LastIndex(strings.TrimRight(line, " "), " "); human.Columns([]byte(line)) > width && at > width/2 {
+			t.Errorf("a line is wider than %d columns: %s", width, line)
 		}
 	}
 }
@@ -144,6 +164,7 @@ func server() subject {
 		site("php:request__startup", probe.Nop1), site("php:request__shutdown", probe.Nop1),
 		site("python:function__entry", probe.Nop5), site("python:function__return", probe.Nop5),
 		site("ruby:method__entry", probe.Nop10), site("ruby:method__return", probe.Nop1Then10),
+		site("app:work__start", probe.Nop1Then10), {Provider: "app", Name: "work__done", Offset: 4090, Nop: probe.Nop1Then10},
 		site("hotspot:method__entry", probe.NopNone), site("hotspot:method__return", probe.NopARM),
 	}}
 	l := &inspect.Listing{Sites: elf.Sites, Owner: make([]int, len(elf.Sites))}

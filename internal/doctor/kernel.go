@@ -120,7 +120,7 @@ func judgeNopKind(err error) Check {
 		c.Detail = "five-byte nops become calls, unsafely: a child that the program forks dies at such a probe"
 		c.Remedy = "leave probes on five-byte nops alone here (doctor finds those of a process); phasetrace.h and sys/sdt.h use one-byte nops, which are safe"
 	case loader.RewritingTen:
-		c.Detail = "ten-byte nops become calls, safely"
+		c.Detail = "ten-byte nops become calls, safely: the markers of phasetrace.h, and of libbpf's usdt.h, are probed there"
 	default:
 		c.Result = Unknown
 		c.Detail = "cannot be told: system call 336 says " + errText(err)

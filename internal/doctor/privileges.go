@@ -70,8 +70,8 @@ func forWhom(bit uint) string {
 func judgeSystem(s surroundings) []Check {
 	cs := []Check{
 		judgeLockdown(s.lockdown),
-		setting("unprivileged_bpf_disabled", "whether BPF needs CAP_BPF", s.unprivileged, "not in the way: phasetrace has CAP_BPF or does not run"),
-		setting("perf_event_paranoid", "whether perf events need CAP_PERFMON", s.paranoid, "not in the way: CAP_PERFMON overrides it"),
+		setting("unprivileged_bpf_disabled", "whether BPF needs CAP_BPF", s.unprivileged, "which CAP_BPF overrides"),
+		setting("perf_event_paranoid", "whether perf events need CAP_PERFMON", s.paranoid, "which CAP_PERFMON overrides"),
 		judgePtraceScope(s),
 	}
 	jit := Check{Group: GroupSystem, Name: "bpf_jit", Result: OK, Purpose: "run programs as machine code", Detail: "on"}
@@ -91,8 +91,11 @@ func judgeSystem(s surroundings) []Check {
 
 func setting(name, purpose, value, meaning string) Check {
 	c := Check{Group: GroupSystem, Name: name, Result: OK, Purpose: purpose, Detail: value + ", " + meaning}
-	if value == "" {
+	switch value {
+	case "":
 		c.Detail = "this kernel does not have the setting"
+	case "0", "-1": // it restricts nobody
+		c.Detail = value
 	}
 	return c
 }

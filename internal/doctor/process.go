@@ -12,7 +12,6 @@ import (
 	"github.com/phasetrace/phasetrace/internal/inspect"
 	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/output/human"
-	"github.com/phasetrace/phasetrace/internal/usdt"
 )
 
 // judgeProcess says what stands between a process and its trace.
@@ -33,8 +32,8 @@ func judgeProcess(s subject, nops loader.Rewriting) []Check {
 		cs[0].Detail += "; this is doctor itself"
 	}
 	before := s.listing.Chosen()
-	s.listing.Judge(nops.Refuses)
-	cs = append(cs, judgeNops(s.listing.Sites, tracedSites(s.listing), nops)...)
+	s.listing.Judge(nops)
+	cs = append(cs, judgeNops(s.listing, tracedSites(s.listing), nops)...)
 	pairs, dead := s.judgePairs()
 	return append(append(cs, s.judgeMarkers(before-s.listing.Chosen(), dead)), pairs...)
 }
@@ -104,7 +103,7 @@ func (s *subject) judgeMarkers(refused, dead int) Check {
 	c := Check{Group: GroupProcess, Name: "markers", Required: true, Result: OK, Purpose: "have phases to trace"}
 	sites, chosen := len(s.listing.Sites), s.listing.Chosen()
 	c.Count = sites
-	c.Detail = fmt.Sprintf("%s, %s, %d of them traced", human.Plural(uint64(sites), "site"), human.Plural(uint64(len(s.listing.Choices)), "pair"), chosen)
+	c.Detail = fmt.Sprintf("%s, %s, %d traced", human.Plural(uint64(sites), "site"), human.Plural(uint64(len(s.listing.Choices)), "pair"), chosen)
 	switch {
 	case sites == 0:
 		c.Result, c.Detail = Missing, "no USDT probe in its files"
@@ -139,15 +138,18 @@ func tracedSites(l *inspect.Listing) map[int]bool {
 
 // judgeNops says what the instruction under each site means on this kernel:
 // one check for each kind there is.
-func judgeNops(sites []usdt.Site, traced map[int]bool, kernel loader.Rewriting) []Check {
+func judgeNops(l *inspect.Listing, traced map[int]bool, kernel loader.Rewriting) []Check {
 	var cs []Check
 	for _, kind := range []probe.Nop{probe.Nop1, probe.Nop1Then10, probe.NopARM, probe.Nop5, probe.Nop10, probe.NopNone} {
-		var n, taken int
-		for i := range sites {
-			if sites[i].Nop != kind {
+		var n, taken, called int
+		for i := range l.Sites {
+			if l.Sites[i].Nop != kind {
 				continue
 			}
 			n++
+			if l.Used[i] == probe.Nop10 {
+				called++
+			}
 			if traced[i] {
 				taken++
 			}
@@ -158,6 +160,9 @@ func judgeNops(sites []usdt.Site, traced map[int]bool, kernel loader.Rewriting) 
 		c := Check{Group: GroupProcess, Name: "nop:" + kind.String(), Purpose: "probe the instruction under a marker", Count: n}
 		var meaning string
 		c.Result, meaning, c.Remedy = nopMeaning(kind, kernel)
+		if kind == probe.Nop1Then10 {
+			meaning = pairOfNopsMeaning(n, called)
+		}
 		c.Detail = fmt.Sprintf("%s, %d traced: %s", human.Plural(uint64(n), "site"), taken, meaning)
 		cs = append(cs, c)
 	}
@@ -168,8 +173,8 @@ func nopMeaning(kind probe.Nop, kernel loader.Rewriting) (r Result, meaning, rem
 	switch kind {
 	case probe.Nop1:
 		return OK, "one-byte nops, safe on every kernel", ""
-	case probe.Nop1Then10:
-		return OK, "one-byte nops with a ten-byte nop behind, safe on every kernel", ""
+	case probe.Nop1Then10: // safe on every kernel, see pairOfNopsMeaning
+		return OK, "", ""
 	case probe.NopARM:
 		return OK, "nops, safe on every kernel", ""
 	case probe.Nop5:
@@ -178,6 +183,20 @@ func nopMeaning(kind probe.Nop, kernel loader.Rewriting) (r Result, meaning, rem
 		return nop10Meaning(kernel)
 	}
 	return Warn, "not nops: works, but each hit may cost microseconds more", "rebuild the program with the markers of phasetrace.h or sys/sdt.h"
+}
+
+// pairOfNopsMeaning says which nop is probed of n sites that have two; called of
+// them become calls.
+func pairOfNopsMeaning(n, called int) string {
+	const nops = "one-byte nops with a ten-byte nop behind, "
+	switch called {
+	case 0:
+		return nops + "probed at the one-byte nop, safe on every kernel"
+	case n:
+		return nops + "probed at the ten-byte nop, which becomes a call on this kernel, safely"
+	}
+	return fmt.Sprintf(nops+"%d probed at the ten-byte nop, which becomes a call on this kernel, safely, and %d at the one-byte nop, because the other crosses a page border",
+		called, n-called)
 }
 
 func nop5Meaning(kernel loader.Rewriting) (r Result, meaning, remedy string) {

@@ -4,6 +4,7 @@ package doctor
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"io"
 	"strings"
@@ -23,8 +24,9 @@ var titles = []struct{ group, title string }{
 }
 
 // WriteTable writes the report for a person: a line for each check, and what
-// it is for and what to do below those that are not fine.
-func WriteTable(w io.Writer, r *Report, paint human.Palette) error {
+// it is for and what to do below those that are not fine. Lines are broken to fit
+// width columns; 0 breaks none.
+func WriteTable(w io.Writer, r *Report, paint human.Palette, width int) error {
 	b := bufio.NewWriter(w)
 	table := checkTable(r, paint)
 	fmt.Fprintf(b, "Linux %s, %s\n", human.Escape(r.Kernel), r.Architecture)
@@ -44,16 +46,21 @@ func WriteTable(w io.Writer, r *Report, paint human.Palette) error {
 				fmt.Fprintf(b, "\n%s\n", paint.Paint(human.Bold, title))
 				first = false
 			}
-			_, _ = b.Write(table.AppendRow(nil, i)) // an error stays for Flush
-			writeBelow(b, c, table.Before(), c.Remedy != said)
+			row := bytes.TrimSuffix(table.AppendRow(nil, i), []byte("\n"))
+			writeFolded(b, row, width, table.Before()) // an error stays for Flush
+			writeBelow(b, c, width, table.Before(), c.Remedy != said)
 			if c.Result != OK {
 				said = c.Remedy
 			}
 		}
 	}
 	b.WriteString("\n")
-	writeVerdict(b, r, paint)
+	writeFolded(b, []byte(verdict(r, paint)), width, 2)
 	return b.Flush()
+}
+
+func writeFolded(b *bufio.Writer, line []byte, width, indent int) {
+	_, _ = b.Write(append(human.AppendFolded(nil, line, width, indent), '\n'))
 }
 
 // checkTable lays out the checks. The head, which is not shown, keeps the first
@@ -83,14 +90,15 @@ func checkTable(r *Report, paint human.Palette) *human.Table {
 }
 
 // writeBelow writes what a check that is not fine is for, and what to do.
-func writeBelow(b *bufio.Writer, c *Check, indent int, remedy bool) {
+func writeBelow(b *bufio.Writer, c *Check, width, indent int, remedy bool) {
 	if c.Result == OK {
 		return
 	}
 	space := strings.Repeat(" ", indent)
-	fmt.Fprintf(b, "%sfor: %s\n", space, c.Purpose)
+	hang := indent + len("for: ")
+	writeFolded(b, []byte(space+"for: "+c.Purpose), width, hang)
 	if c.Remedy != "" && remedy {
-		fmt.Fprintf(b, "%sdo:  %s\n", space, human.Fit(c.Remedy, maxCell))
+		writeFolded(b, []byte(space+"do:  "+human.Fit(c.Remedy, maxCell)), width, hang)
 	}
 }
 
@@ -104,19 +112,33 @@ func (c *Check) colour() human.Colour {
 	return human.Yellow
 }
 
-func writeVerdict(b *bufio.Writer, r *Report, paint human.Palette) {
-	what := "Tracing works on this machine."
+// verdict is the last line: whether tracing works, and what is in the way if not.
+func verdict(r *Report, paint human.Palette) string {
+	what, where := "Tracing", " on this machine"
 	if r.PID != 0 {
-		what = fmt.Sprintf("Tracing process %d works.", r.PID)
+		what, where = fmt.Sprintf("Tracing process %d", r.PID), ""
 	}
 	if r.Works {
-		fmt.Fprintf(b, "%s\n", paint.Paint(human.Green, what))
-		return
+		return paint.Paint(human.Green, what+" works"+where+".")
 	}
 	var names []string
+	untried := uint64(0)
 	for _, c := range r.Broken() {
+		switch {
+		case c.Result == Unknown:
+			untried++
+			continue
+		case c.Group == GroupPrivileges:
+			where = " without more privileges"
+		}
 		names = append(names, human.Escape(c.Name))
 	}
-	what = strings.Replace(what, " works", " does not work", 1)
-	fmt.Fprintf(b, "%s\n", paint.Paint(human.Red, strings.TrimSuffix(what, ".")+": see "+strings.Join(names, ", ")+"."))
+	text := what + " does not work" + where
+	if len(names) > 0 {
+		text += ": see " + strings.Join(names, ", ")
+	}
+	if untried > 0 {
+		text += "; " + human.Plural(untried, "check") + " could not be tried"
+	}
+	return paint.Paint(human.Red, text+".")
 }

@@ -35,6 +35,9 @@ type Config struct {
 	// BootShift is what the time namespace of /proc adds to boot times, in ns:
 	// Process.StartTime is as /proc shows it, events have the time without.
 	BootShift int64
+	// Title finds what a process says that it is in the memory of its arguments (see
+	// event.Thread), "" for nothing. If it is nil, no process says so by a record.
+	Title func(memory []byte, arguments int, comm, exe string) string
 	// Lost returns how many markers the kernel has counted as lost so far, and
 	// how many of them for want of memory for their thread's state: those leave
 	// no gap in its records. It may do I/O; it is called at most once a batch. If

@@ -240,6 +240,38 @@ func TestRankOfMarker(t *testing.T) {
 	}
 }
 
+// A title that a record tells holds from that record on, and one that was read before it
+// does not replace it.
+func TestTitleByRecord(t *testing.T) {
+	k := &keeper{}
+	e := New(Config{SessionID: "s", PageSize: 4096, Title: func(memory []byte, arguments int, comm, exe string) string {
+		return fmt.Sprintf("%s/%d of %s, %s", memory, arguments, comm, exe)
+	}}, k)
+	addSites(e)
+	m := newMachine(e)
+	e.AddProcess(stream.Process{PID: 101, HostPID: 101, Comm: "server", Exe: "/server"})
+	task := m.newTask(0)
+	before := m.now
+	m.send(func(h event.Head) event.Event {
+		return &event.Thread{Head: h, Who: m.identity(task), Arguments: []byte("worker"), ArgumentsSize: 20}
+	}, task)
+	task.told = true
+	m.marker(task, enterMarker, 1, "a", -1)
+	e.End()
+	const title = "worker/20 of server, /server"
+	e.Titled(101, 0, "", before)
+	if got := e.Process(101).Title; got != title {
+		t.Errorf("the title is %q, want %q", got, title)
+	}
+	e.Titled(101, 0, "server: idle", m.now)
+	if got := e.Process(101).Title; got != "server: idle" {
+		t.Errorf("the title is %q after a later look", got)
+	}
+	if b, ok := k.records[1].(*stream.Boundary); !ok || b.Thread.Process.Title != title {
+		t.Errorf("the records are %+v, want a phase of %q behind its title", k.records, title)
+	}
+}
+
 // A title is told once it is read, and belongs to the program that was running then.
 func TestTitles(t *testing.T) {
 	k, e, m := kept()

@@ -27,11 +27,28 @@ func (l *lives) thread(ev *event.Thread) {
 		l.replaced(th, ev.Time)
 		th = nil
 	}
+	if p != nil {
+		l.titleIn(p, ev)
+	}
 	switch {
 	case th != nil:
 		th.rename(l.tasks.names.of(ev.Who.Comm))
 	case p != nil:
 		l.newThread(p, ev)
+	}
+}
+
+// titleIn takes the title that a process had at the record of a thread of its own.
+func (l *lives) titleIn(p *process, ev *event.Thread) {
+	if l.cfg.Title == nil || len(ev.Arguments) == 0 {
+		return
+	}
+	title := l.cfg.Title(ev.Arguments, int(ev.ArgumentsSize), p.id.Comm, p.id.Exe)
+	if title == "" {
+		return
+	}
+	if p.titled = ev.Time; title != p.id.Title {
+		l.titledNow(p, title, ev.Time)
 	}
 }
 
@@ -137,9 +154,13 @@ func (l *lives) described(pid int, d Description) {
 // tells it.
 func (l *lives) titled(pid int, started uint64, title string, time int64) {
 	p := l.tasks.startedAt(pid, started)
-	if p == nil || p.id.Title == title || time < p.ran {
+	if p == nil || p.id.Title == title || time < p.ran || time < p.titled {
 		return
 	}
+	l.titledNow(p, title, time)
+}
+
+func (l *lives) titledNow(p *process, title string, time int64) {
 	before := p.id.Title
 	p.change(func(id *stream.Process) { id.Title = title })
 	if p.started == nil {

@@ -37,6 +37,7 @@ type process struct {
 	// described, before its next record, or at its end.
 	started   *stream.ProcessChange
 	ran       int64 // when it ran the program that it runs now, 0 if that is not known
+	titled    int64 // when it had the title that is known, if a record told it
 	inherited bool  // its main thread began as a copy of the parent's thread
 	ended     bool
 	threads   []*thread

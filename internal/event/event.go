@@ -73,6 +73,11 @@ type Identity struct {
 type Thread struct {
 	Head
 	Who Identity
+	// Arguments is what stands now where the process's arguments were, and behind
+	// them its environment: the start of that. It may be empty.
+	Arguments []byte
+	// ArgumentsSize is how many bytes of that the arguments had.
+	ArgumentsSize uint32
 }
 
 // ThreadExit is the end of a traced thread.

@@ -15,7 +15,10 @@ var kinds = []kind{
 	markerKind(probe.Enter),
 	markerKind(probe.Exit),
 	markerKind(probe.Point),
-	kindOf[Thread]("thread", identity(func(e *Thread) *Identity { return &e.Who })),
+	kindOf[Thread]("thread", identity(func(e *Thread) *Identity { return &e.Who }), []field{
+		text("args", func(e *Thread) *[]byte { return &e.Arguments }),
+		number("args_size", func(e *Thread) *uint32 { return &e.ArgumentsSize }),
+	}),
 	kindOf[ThreadExit]("thread_exit", exit(func(e *ThreadExit) *ThreadExit { return e })),
 	kindOf[ProcessExit]("process_exit", exit(func(e *ProcessExit) *ThreadExit { return &e.ThreadExit }), []field{
 		number("status", func(e *ProcessExit) *uint32 { return &e.Status }),

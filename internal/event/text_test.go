@@ -41,8 +41,8 @@ var texts = []struct {
 	},
 	{`-3 point lane=none`, &Marker{Head: Head{Time: -3}, Effect: probe.Point, Lane: probe.NoLane}},
 	{
-		`1 thread tid=11 pid=10 start=5 comm="my worker" view_pid=1 view_tid=2 inner_pid=3 inner_tid=4`,
-		&Thread{Head{1, 10, 11}, worker},
+		`1 thread tid=11 pid=10 start=5 comm="my worker" view_pid=1 view_tid=2 inner_pid=3 inner_tid=4 args="a: b\x00" args_size=20`,
+		&Thread{Head{1, 10, 11}, worker, []byte("a: b\x00"), 20},
 	},
 	{
 		`1 thread_exit tid=11 pid=10 start=5 markers=18446744073709551615 prog=7`,

@@ -18,7 +18,7 @@ const AttributePrefix = "attr."
 // sqlAttribute is the attribute that has a statement, and the word to group by it.
 const sqlAttribute = "sql"
 
-// By returns the Grouping of a word: rank, process, thread, sql or attr.KEY. A
+// By returns the Grouping of a word: rank, process, title, thread, sql or attr.KEY. A
 // Grouping is for the figures of one session.
 func By(word string) (*Grouping, error) {
 	switch word {
@@ -26,6 +26,8 @@ func By(word string) (*Grouping, error) {
 		return &Grouping{Word: word, Key: rankKey, OfProcess: true}, nil
 	case "process":
 		return &Grouping{Word: word, Key: processKey, Label: processLabel, OfProcess: true}, nil
+	case "title":
+		return &Grouping{Word: word, Key: titleKey, OfProcess: true}, nil
 	case "thread":
 		return &Grouping{Word: word, Key: threadKey, Label: threadLabel}, nil
 	}
@@ -35,7 +37,7 @@ func By(word string) (*Grouping, error) {
 	if key, ok := strings.CutPrefix(word, AttributePrefix); ok && key != "" {
 		return &Grouping{Word: word, Key: attributeKey(key)}, nil
 	}
-	return nil, fmt.Errorf("%q: want rank, process, thread, sql or attr.KEY", word)
+	return nil, fmt.Errorf("%q: want rank, process, title, thread, sql or attr.KEY", word)
 }
 
 func rankKey(dst []byte, b *stream.Boundary) ([]byte, bool) {
@@ -54,7 +56,7 @@ func processKey(dst []byte, b *stream.Boundary) ([]byte, bool) {
 // processLabel is the title that a process has when its first phase ends, or its name.
 func processLabel(b *stream.Boundary) string {
 	p := b.Thread.Process
-	return labelled(cmp.Or(p.Title, p.Comm), p.PID)
+	return labelled(cmp.Or(stream.WithoutActivity(p.Title), p.Comm), p.PID)
 }
 
 func threadKey(dst []byte, b *stream.Boundary) ([]byte, bool) {

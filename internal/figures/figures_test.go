@@ -45,7 +45,7 @@ func TestUnknownDurations(t *testing.T) {
 	unknown.Merge(known)
 	want = stream.PathStats{
 		Count: 5, Synthetic: 1, Unknown: 2, Total: 60, Self: 60, P50: 20, P99: 40, Min: 20, Max: 40,
-		ResidentChange: 60, ResidentPeak: 40, GPU: []stream.PathGPU{{Change: gpu.Delta{N: 60, Known: true}, Changes: 2}},
+		ResidentChange: 60, ResidentPeak: 40, GPU: []stream.PathGPU{{Change: gpu.Delta{N: 60, Known: true}, Changes: 2, Certain: 2}},
 	}
 	check(t, "merged", unknown, want)
 	if p := unknown.Paths()[0]; p.Timed() != 2 {

@@ -40,14 +40,26 @@ func (p *path) device(id int) *deviceFigures {
 type deviceFigures stream.PathGPU
 
 func (d *deviceFigures) add(r *gpu.Reading) {
+	d.Samples += r.Samples
 	if r.Change.Known {
-		d.Change.N += r.Change.N
+		d.Change = gpu.Delta{N: d.Change.N + r.Change.N, Known: true}
+		d.ChangeLow += r.ChangeLow
+		d.ChangeHigh += r.ChangeHigh
 		d.Changes++
-		d.Change.Known = true
+		d.Approximate += one(r.ChangeDoubt&gpu.DoubtReads != 0)
+		d.Shared += one(r.ChangeDoubt&gpu.DoubtShared != 0)
+		d.Certain += one(r.ChangeDoubt == 0)
 	}
 	if r.Peak.Known && (!d.Peak.Known || r.Peak.N > d.Peak.N) {
 		d.Peak = r.Peak
 	}
+}
+
+func one(yes bool) uint64 {
+	if yes {
+		return 1
+	}
+	return 0
 }
 
 // memory is the use of the devices over the whole session.
@@ -84,10 +96,15 @@ func (m *memory) runPeaks() []stream.RunPeak {
 }
 
 func (d *deviceFigures) merge(other *stream.PathGPU) {
+	d.Samples += other.Samples
 	if other.Change.Known {
-		d.Change.N += other.Change.N
+		d.Change = gpu.Delta{N: d.Change.N + other.Change.N, Known: true}
+		d.ChangeLow += other.ChangeLow
+		d.ChangeHigh += other.ChangeHigh
 		d.Changes += other.Changes
-		d.Change.Known = true
+		d.Approximate += other.Approximate
+		d.Shared += other.Shared
+		d.Certain += other.Certain
 	}
 	if other.Peak.Known && (!d.Peak.Known || other.Peak.N > d.Peak.N) {
 		d.Peak = other.Peak

@@ -22,8 +22,8 @@ const MaxConditions = 32
 //	rank, pid, tid                 =  !=  <  <=  >  >=          a whole number
 //	duration                       <  <=  >  >=                 a time such as 10ms
 //
-// Text with && in it, or with spaces or quotes around it, stands in quotes, as in Go
-// or JSON.
+// == is taken for =. Text with && or || in it, text that begins like an operator, and
+// text with spaces or quotes around it stand in quotes, as in Go or JSON.
 func Parse(expression string) (*Filter, error) {
 	f := &Filter{}
 	rest := expression
@@ -48,6 +48,9 @@ func Parse(expression string) (*Filter, error) {
 func parseCondition(s string) (c condition, rest string, err error) {
 	s = strings.TrimSpace(s)
 	at := strings.IndexAny(s, "=!~<>&")
+	if _, _, err := parseField(s); at < 0 && err == nil {
+		return c, "", fmt.Errorf("%q: want an operator and a value after it; a shell takes < > & for its own unless the condition is in single quotes", shorten(s))
+	}
 	if at <= 0 || s[at] == '&' {
 		return c, "", fmt.Errorf("%q: want a condition such as process~name, attr.KEY=value, phase=name or duration>10ms", shorten(s))
 	}
@@ -81,6 +84,9 @@ func parseField(name string) (field, string, error) {
 
 // parseOp takes the longest operator that s begins with.
 func parseOp(s string) (op, string, bool) {
+	if rest, ok := strings.CutPrefix(s, "=="); ok { // as many languages write it
+		return opEqual, rest, true
+	}
 	best, found := op(0), false
 	for i, sign := range signs {
 		if strings.HasPrefix(s, sign) && (!found || len(sign) > len(signs[best])) {
@@ -113,6 +119,12 @@ func parseValue(s string) (value, rest string, err error) {
 	}
 	if value = strings.TrimSpace(value); value == "" {
 		return "", "", fmt.Errorf(`no value: want one, "" for empty text`)
+	}
+	if strings.Contains(value, "||") {
+		return "", "", fmt.Errorf("%q: conditions are joined with && only; text with || in it stands in quotes", shorten(value))
+	}
+	if strings.ContainsRune("=!~<>", rune(value[0])) {
+		return "", "", fmt.Errorf("%q: want one of %s before a value; text that begins like that stands in quotes", shorten(value), strings.Join(signs[:], " "))
 	}
 	return value, rest, nil
 }

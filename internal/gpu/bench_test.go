@@ -61,7 +61,7 @@ func BenchmarkRead(b *testing.B) {
 	samples := make([]Sample, 0, DefaultQueue)
 	b.ReportAllocs()
 	for b.Loop() {
-		r.pacer.due(clock.Monotonic(), true)
+		r.pacer.due(clock.Monotonic(), true, never)
 		r.readOnce()
 		samples = s.Take(samples[:0])
 	}

@@ -62,8 +62,9 @@ func newPacer(rate float64, o Options, now int64) *pacer {
 }
 
 // due returns when to read next, at or before now meaning at once. Pass kicked
-// when a boundary happened that no read has followed yet.
-func (p *pacer) due(now int64, kicked bool) int64 {
+// when a boundary happened that no read has followed yet, and the next moment for
+// which a read is wanted.
+func (p *pacer) due(now int64, kicked bool, wish int64) int64 {
 	if !p.begun {
 		return now
 	}
@@ -76,7 +77,8 @@ func (p *pacer) due(now int64, kicked bool) int64 {
 	if now-p.lastKick < int64(activeFor) {
 		interval = min(interval, p.active)
 	}
-	return max(p.notBefore, p.last+interval, p.affordable(now, p.size/2))
+	regular := max(p.last+interval, p.affordable(now, p.size/2))
+	return max(p.notBefore, min(regular, max(wish, p.affordable(now, 0))))
 }
 
 // affordable returns when the next read can be paid with that much left over.

@@ -18,7 +18,8 @@ type reader struct {
 	source Source
 	pacer  *pacer // of the memory goroutine
 
-	kicked  atomic.Bool // a boundary waits for a read
+	kicked  atomic.Bool  // a boundary waits for a read
+	due     atomic.Int64 // when the next read is due, as of when the memory goroutine began to wait
 	wake    chan struct{}
 	listNow chan struct{}
 	unused  atomic.Bool // other devices are used by the target, this one is not
@@ -68,11 +69,12 @@ func (r *reader) readMemory() {
 		due := int64(never)
 		unused := r.unused.Load()
 		if !unused {
-			due = r.pacer.due(now, r.kicked.Load())
+			due = r.pacer.due(now, r.kicked.Load(), r.s.wishes.next(r.pacer.last))
 		} else if !wasUnused {
 			r.put(Sample{Device: r.device.ID, Start: now, Mid: now, End: now, Status: StatusNotUsed})
 		}
 		wasUnused = unused
+		r.due.Store(due)
 		if due > now {
 			timer.Reset(time.Duration(due - now))
 			select {
@@ -178,8 +180,17 @@ func (r *reader) listOnce(pids []int) time.Duration {
 	return min(time.Duration(end-start), maxCharge)
 }
 
-// fill takes the process's memory from a list; false when it is not in there.
+// fill takes the process's memory, and that of others, from a list; false when
+// it is not in there.
 func (p *ProcessSample) fill(list []Process) bool {
+	p.OthersUsed = Bytes(0)
+	for _, x := range list {
+		if x.PID == p.PID {
+			continue
+		}
+		p.Others++
+		p.OthersUsed = p.OthersUsed.plus(x.Used)
+	}
 	i := slices.IndexFunc(list, func(x Process) bool { return x.PID == p.PID })
 	switch {
 	case i < 0:

@@ -27,7 +27,11 @@ type ProcessSample struct {
 	PID             int
 	Start, Mid, End int64 // as in Sample
 	Used            Value // the process's memory on the device
-	Status          Status
+	// Others is how many other processes the list has, OthersUsed their memory in
+	// sum, unknown if that of any is. Both mean nothing unless the list was read.
+	Others     int
+	OthersUsed Value
+	Status     Status
 }
 
 // middle returns the time halfway between two times without overflow.

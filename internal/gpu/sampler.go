@@ -83,6 +83,7 @@ type Sampler struct {
 	o       Options
 	samples queue[Sample]
 	lists   queue[ProcessSample]
+	wishes  wishes
 	report  reporter
 	began   int64
 
@@ -203,6 +204,21 @@ func (s *Sampler) all() []*reader {
 func (s *Sampler) Kick() {
 	for _, r := range s.all() {
 		r.kick()
+	}
+}
+
+// Expect says that a boundary is expected soon after t: the devices in use are read
+// then, if the budget allows. It does not block, and allocates once.
+func (s *Sampler) Expect(t int64) {
+	now := s.o.Now()
+	if t <= now {
+		return
+	}
+	s.wishes.add(t, now)
+	for _, r := range s.all() {
+		if t < r.due.Load() && !r.unused.Load() {
+			signal(r.wake)
+		}
 	}
 }
 

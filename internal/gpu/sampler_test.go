@@ -276,7 +276,7 @@ func TestInterruptedReads(t *testing.T) {
 	p := newPacer(0.0075, Options{}.withDefaults(), 0)
 	now, spent, longest := int64(0), int64(0), int64(0)
 	for i := range 100_000 {
-		due := max(now, p.due(now, true))
+		due := max(now, p.due(now, true, never))
 		longest = max(longest, due-now)
 		cost := int64(readCost)
 		if i%500 == 499 {

@@ -16,6 +16,14 @@ type Value struct {
 // Bytes returns a known Value of n bytes.
 func Bytes(n uint64) Value { return Value{N: n, Known: true} }
 
+// plus returns the sum of two values, unknown if either is.
+func (v Value) plus(o Value) Value {
+	if !v.Known || !o.Known {
+		return Value{}
+	}
+	return Bytes(v.N + o.N)
+}
+
 // String returns the number of bytes in decimal, or "unknown".
 func (v Value) String() string {
 	if !v.Known {

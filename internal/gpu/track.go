@@ -32,15 +32,19 @@ type track struct {
 }
 
 type peak struct {
-	mid  int64
-	used uint64
+	start int64 // of the read
+	end   int64
+	used  uint64
 }
 
 // enter is what was known of the device at a scope's enter.
 type enter struct {
-	used   Value
-	sample uint64 // ordinal of the sample plus 1, 0: none
-	before uint64 // samples with a value before the enter
+	used      Value
+	low, high uint64 // as in Reading
+	doubt     Doubt
+	sample    uint64 // ordinal of the sample plus 1, 0: none
+	from      int64  // start of that read
+	before    uint64 // samples with a value that began before the enter
 }
 
 func newTrack(history int) track {
@@ -80,9 +84,9 @@ func (d *track) add(s Sample) {
 	}
 }
 
-// advance brings every sample up to t into peaks.
+// advance brings every sample that ended up to t into peaks.
 func (d *track) advance(t int64) {
-	for d.cursor < d.next && d.at(d.cursor).Mid <= t {
+	for d.cursor < d.next && d.at(d.cursor).End <= t {
 		d.pass()
 	}
 }
@@ -97,48 +101,111 @@ func (d *track) pass() {
 	for n := len(d.peaks); n > 0 && d.peaks[n-1].used <= s.Used.N; n-- {
 		d.peaks = d.peaks[:n-1]
 	}
-	d.peaks = append(d.peaks, peak{mid: s.Mid, used: s.Used.N})
+	d.peaks = append(d.peaks, peak{start: s.Start, end: s.End, used: s.Used.N})
 }
 
-// after returns the ordinal of the first sample later than t, next if none.
-func (d *track) after(t int64) uint64 {
-	if d.cursor == d.next || d.at(d.cursor).Mid > t {
-		if d.cursor == d.first || d.at(d.cursor-1).Mid <= t {
+// ended returns the ordinal of the first sample that ended after t, next if none.
+func (d *track) ended(t int64) uint64 {
+	if d.cursor == d.next || d.at(d.cursor).End > t {
+		if d.cursor == d.first || d.at(d.cursor-1).End <= t {
 			return d.cursor // moments asked for in order end here
 		}
 	}
-	n := sort.Search(int(d.next-d.first), func(i int) bool { return d.at(d.first+uint64(i)).Mid > t })
+	n := sort.Search(int(d.next-d.first), func(i int) bool { return d.at(d.first+uint64(i)).End > t })
 	return d.first + uint64(n)
 }
 
-// countBefore returns how many samples with a value came before t.
-func (d *track) countBefore(t int64) uint64 { return d.countUpTo(t - 1) }
+// following returns the ordinal of the first sample that began at or after t,
+// next if none.
+func (d *track) following(t int64) uint64 {
+	n := d.ended(t)
+	for n > d.first && d.at(n-1).Start >= t {
+		n-- // reads that take no time
+	}
+	for n < d.next && d.at(n).Start < t {
+		n++
+	}
+	return n
+}
 
-// countUpTo returns how many samples with a value came at or before t.
-func (d *track) countUpTo(t int64) uint64 {
-	n := d.after(t)
+// countBegun returns how many samples with a value began before t.
+func (d *track) countBegun(t int64) uint64 { return d.countBefore(d.following(t)) }
+
+// countEnded returns how many samples with a value ended at or before t.
+func (d *track) countEnded(t int64) uint64 { return d.countBefore(d.ended(t)) }
+
+// countBefore returns how many samples with a value have a lower ordinal.
+func (d *track) countBefore(n uint64) uint64 {
 	if n == d.next {
 		return d.total
 	}
 	return d.counts[n%uint64(len(d.ring))]
 }
 
-// reading returns the sample nearest to t, the earlier of two equally near, and
-// its ordinal plus 1 (0: none).
-func (d *track) reading(device int, t int64) (Reading, uint64) {
+// window is where a reading comes from.
+type window struct {
+	sample uint64 // ordinal of the read that gave Used, plus 1; 0: none
+	from   int64  // start of the first of the reads around the moment
+}
+
+// reading returns what the samples around t say.
+func (d *track) reading(device int, t int64, w Witness) (Reading, window) {
+	r := Reading{Device: device}
 	if d.next == d.first {
-		return Reading{Device: device}, 0
+		return r, window{}
 	}
-	n := d.after(t)
-	if n == d.next || (n > d.first && t-d.at(n-1).Mid <= d.at(n).Mid-t) {
+	n, after := d.ended(t), d.following(t)
+	switch {
+	case n > d.first && d.at(n-1).Status != StatusNotUsed:
 		n--
+	case after < d.next: // nothing before: the device was not read then
+		n = after
+		r.Doubt = DoubtOneSided
+	case n > d.first:
+		n--
+	default: // the only read was under way
 	}
 	s := d.at(n)
-	r := Reading{Device: device, Status: s.Status, Age: s.Mid - t, Latency: s.Latency()}
-	if s.Status == StatusOK {
-		r.Used, r.Free, r.Total, r.Reserved = s.Used, s.Free, s.Total, s.Reserved
+	r.Status, r.Age, r.Latency = s.Status, s.Mid-t, s.Latency()
+	if !counts(s) {
+		r.Doubt = 0
+		return r, window{n + 1, s.Start}
 	}
-	return r, n + 1
+	r.Used, r.Free, r.Total, r.Reserved = s.Used, s.Free, s.Total, s.Reserved
+	d.around(&r, after, t)
+	d.doubt(&r, n, after, w)
+	return r, window{n + 1, s.Start}
+}
+
+// around fills in what reads say that were under way at t, and the one after it.
+func (d *track) around(r *Reading, after uint64, t int64) {
+	r.Low, r.High = r.Used.N, r.Used.N
+	for i := d.ended(t); i <= after && i < d.next; i++ {
+		if s := d.at(i); counts(s) {
+			r.Low, r.High = min(r.Low, s.Used.N), max(r.High, s.Used.N)
+		}
+	}
+	if after < d.next && counts(d.at(after)) {
+		r.After, r.AfterAge = d.at(after).Used, d.at(after).Mid-t
+	}
+}
+
+// doubt says why the sample n may not tell what was in use at the moment.
+func (d *track) doubt(r *Reading, n, after uint64, w Witness) {
+	to := int64(math.MaxInt64)
+	if r.After.Known {
+		to = d.at(after).End
+	} else {
+		r.Doubt |= DoubtOneSided
+	}
+	if r.Low != r.High {
+		r.Doubt |= DoubtMoved
+	}
+	doubt := w.Between(d.at(n).Start, to)
+	if r.Doubt != 0 {
+		doubt &^= DoubtPhases // which is about reads that agree
+	}
+	r.Doubt |= doubt
 }
 
 // span fills in what happened from t0 to t1; e is what the enter knew, sample
@@ -146,27 +213,30 @@ func (d *track) reading(device int, t int64) (Reading, uint64) {
 func (d *track) span(r *Reading, t0, t1 int64, e enter, sample uint64) {
 	if e.used.Known && r.Used.Known && e.sample != sample {
 		r.Change = Delta{N: int64(r.Used.N) - int64(e.used.N), Known: true}
+		r.ChangeLow, r.ChangeHigh = int64(r.Low)-int64(e.high), int64(r.High)-int64(e.low)
+		r.ChangeDoubt = e.doubt | r.Doubt
 	}
-	if n := d.countUpTo(t1); n > e.before {
+	if n := d.countEnded(t1); n > e.before {
 		r.Samples = n - e.before
 	}
-	r.Peak = d.peak(t0, t1)
-	if !r.Peak.Known {
+	if r.Peak = d.peak(t0, t1); !r.Peak.Known {
 		r.Samples = 0
+	} else if e.used.Known && e.doubt&DoubtReads == 0 && e.used.N > r.Peak.N {
+		r.Peak = e.used
 	}
 }
 
-// peak returns the largest used from t0 to t1.
+// peak returns the largest used of the reads that began and ended from t0 to t1.
 func (d *track) peak(t0, t1 int64) Value {
-	i := sort.Search(len(d.peaks), func(i int) bool { return d.peaks[i].mid >= t0 })
+	i := sort.Search(len(d.peaks), func(i int) bool { return d.peaks[i].start >= t0 })
 	if i == len(d.peaks) {
 		return Value{}
 	}
-	if d.peaks[i].mid <= t1 {
+	if d.peaks[i].end <= t1 {
 		return Bytes(d.peaks[i].used)
 	}
 	// A moment asked for out of order: the maximum since t0 lies after t1.
-	if d.first > 0 && d.at(d.first).Mid >= t0 {
+	if d.first > 0 && d.at(d.first).Start >= t0 {
 		return Value{}
 	}
 	return d.scan(t0, t1)
@@ -175,7 +245,7 @@ func (d *track) peak(t0, t1 int64) Value {
 // scan is peak over the ring alone.
 func (d *track) scan(t0, t1 int64) Value {
 	var v Value
-	for n := d.after(t0 - 1); n < d.next && d.at(n).Mid <= t1; n++ {
+	for n := d.following(t0); n < d.next && d.at(n).End <= t1; n++ {
 		if s := d.at(n); counts(s) && (!v.Known || s.Used.N > v.N) {
 			v = s.Used
 		}
@@ -195,13 +265,13 @@ func (d *track) prunePeaks(scopes []scope) {
 	slices.Sort(enters)
 	d.scratch = enters
 	kept, k := d.peaks[:0], 0
-	oldest := d.at(d.first).Mid
+	oldest := d.at(d.first).Start
 	for i, p := range d.peaks {
 		needed := false
-		for k < len(enters) && enters[k] <= p.mid {
+		for k < len(enters) && enters[k] <= p.start {
 			needed, k = true, k+1
 		}
-		if needed || p.mid >= oldest || i == len(d.peaks)-1 {
+		if needed || p.start >= oldest || i == len(d.peaks)-1 {
 			kept = append(kept, p)
 		}
 	}

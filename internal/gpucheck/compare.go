@@ -3,7 +3,6 @@
 package main
 
 import (
-	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -29,30 +28,6 @@ type done struct {
 	PeakBytes  int64    `json:"peak_bytes"`
 	EnteredNS  int64    `json:"entered_ns"` // CLOCK_MONOTONIC
 	ExitedNS   int64    `json:"exited_ns"`
-}
-
-// line is what the check reads of a JSON line of phasetrace.
-type line struct {
-	ScopeID   string   `json:"scope_id"`
-	Path      []string `json:"path"`
-	Context   string   `json:"context"`
-	Synthetic string   `json:"synthetic"`
-	Count     int64    `json:"count"`
-	Metadata  struct {
-		GPU []reading `json:"gpu"`
-	} `json:"metadata"`
-}
-
-type reading struct {
-	DeviceID int    `json:"device_id"`
-	UUID     string `json:"uuid"`
-	Status   string `json:"status"`
-	Used     *int64 `json:"used_bytes"`
-	Change   *int64 `json:"change_bytes"`
-	Peak     *int64 `json:"peak_used_bytes"`
-	Age      *int64 `json:"age_ns"`
-	Latency  *int64 `json:"latency_ns"`
-	Samples  int64  `json:"samples"`
 }
 
 // row is the comparison of one phase. Peaks are above what was used at enter:
@@ -91,7 +66,7 @@ func (r *report) ok() bool {
 // differ by tolerance bytes.
 func compare(log, trace io.Reader, tolerance int64) (*report, error) {
 	r := &report{}
-	phases, err := readLog(log, &r.Device)
+	phases, err := readLog[done](log, &r.Device)
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +76,7 @@ func compare(log, trace io.Reader, tolerance int64) (*report, error) {
 	}
 	r.Problems = t.problems
 	for _, p := range phases {
-		path := strings.Join(p.Path, " / ")
+		path := join(p.Path)
 		exits := t.exits[path]
 		if len(exits) == 0 {
 			r.Problems = append(r.Problems, "phase "+path+" is missing in the trace")
@@ -163,8 +138,9 @@ func pick(list []reading, d device) *reading {
 	return nil
 }
 
-func readLog(log io.Reader, d *device) ([]done, error) {
-	var phases []done
+// readLog reads a program's log: the device, then lines of one kind.
+func readLog[T any](log io.Reader, d *device) ([]T, error) {
+	var all []T
 	for n, dec := 0, json.NewDecoder(log); ; n++ {
 		if n == 0 {
 			if err := dec.Decode(d); err != nil || d.Device == nil {
@@ -172,68 +148,13 @@ func readLog(log io.Reader, d *device) ([]done, error) {
 			}
 			continue
 		}
-		var p done
-		switch err := dec.Decode(&p); {
+		var x T
+		switch err := dec.Decode(&x); {
 		case err == io.EOF:
-			return phases, nil
+			return all, nil
 		case err != nil:
 			return nil, fmt.Errorf("read the program's log: line %d: %w", n+1, err)
 		}
-		phases = append(phases, p)
+		all = append(all, x)
 	}
-}
-
-// traced is a trace by scope and by path.
-type traced struct {
-	enters   map[string]line   // by scope
-	exits    map[string][]line // by path, in order
-	problems []string
-}
-
-func readTrace(trace io.Reader) (*traced, error) {
-	t := &traced{enters: map[string]line{}, exits: map[string][]line{}}
-	lines := bufio.NewScanner(trace)
-	lines.Buffer(nil, 16<<20)
-	for n := 1; lines.Scan(); n++ {
-		if err := t.add(lines.Bytes()); err != nil {
-			return nil, fmt.Errorf("read the trace: line %d: %w", n, err)
-		}
-	}
-	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("read the trace: %w", err)
-	}
-	return t, nil
-}
-
-// add takes one line. Lines of other types have fields of the same names with
-// other meanings.
-func (t *traced) add(text []byte) error {
-	var l line
-	var kind struct {
-		EventType string `json:"event_type"`
-	}
-	if err := json.Unmarshal(text, &kind); err != nil {
-		return err
-	}
-	switch kind.EventType {
-	case "phase_enter", "phase_exit", "protocol_error", "orphan_exit", "records_lost":
-		if err := json.Unmarshal(text, &l); err != nil {
-			return err
-		}
-	}
-	switch kind.EventType {
-	case "phase_enter":
-		t.enters[l.ScopeID] = l
-	case "phase_exit":
-		path := strings.Join(l.Path, " / ")
-		t.exits[path] = append(t.exits[path], l)
-		if l.Synthetic != "" {
-			t.problems = append(t.problems, "phase "+path+" was closed for the program: "+l.Synthetic)
-		}
-	case "protocol_error", "orphan_exit":
-		t.problems = append(t.problems, kind.EventType+": "+l.Context)
-	case "records_lost":
-		t.problems = append(t.problems, fmt.Sprintf("%d records were lost", l.Count))
-	}
-	return nil
 }

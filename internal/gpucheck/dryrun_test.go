@@ -90,7 +90,7 @@ func sampleWhile(t *testing.T, library string, cmd *exec.Cmd) []gpu.Sample {
 func traceOf(t *testing.T, log []byte, samples []gpu.Sample) []byte {
 	t.Helper()
 	var d device
-	phases, err := readLog(bytes.NewReader(log), &d)
+	phases, err := readLog[done](bytes.NewReader(log), &d)
 	if err != nil {
 		t.Fatal(err)
 	}

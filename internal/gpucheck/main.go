@@ -7,6 +7,10 @@
 //	go run ./internal/gpucheck              on a machine with an NVIDIA GPU, as root
 //	go run ./internal/gpucheck -fake        the same over fake libraries, without one
 //
+// With -loops it compares, of short phases that follow each other at once, what
+// phasetrace says was in use at every boundary, and counts how many of these figures
+// are certain, and whether one that is said to be certain is false.
+//
 // It knows the command line and the JSON lines of phasetrace, and nothing of how
 // it works.
 package main
@@ -23,7 +27,6 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
-	"text/tabwriter"
 	"time"
 
 	"github.com/phasetrace/phasetrace/internal/nvsample/fakenvml"
@@ -49,9 +52,15 @@ type config struct {
 	fake        bool
 	root        string // of the module
 	environment []string
+	control     *fakenvml.Control
+
+	runLoops           bool
+	rounds             int
+	phase              time.Duration
+	forward, optimizer int // MiB
 }
 
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
 	c, err := parse(args, stderr)
 	if err != nil {
 		return err
@@ -61,15 +70,40 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		if dir, err = os.MkdirTemp("", "gpucheck"); err != nil {
 			return fmt.Errorf("make a directory: %w", err)
 		}
-		defer os.RemoveAll(dir)
+		defer func() {
+			if err == nil || !c.runLoops { // a loop's trace shows what is wrong
+				os.RemoveAll(dir)
+			}
+		}()
 	} else if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("make a directory: %w", err)
 	}
 	if err := c.prepare(ctx, dir); err != nil {
 		return err
 	}
+	if c.runLoops {
+		all := gpuLoops()
+		if c.fake {
+			all = fakeLoops()
+		}
+		rows, err := c.loops(ctx, dir, all, stderr)
+		if err != nil {
+			return err
+		}
+		return rows.print(stdout)
+	}
+	return c.phases(ctx, dir, stdout, stderr)
+}
+
+// phases checks the changes and peaks of examples/gpu/phases.c.
+func (c *config) phases(ctx context.Context, dir string, stdout, stderr io.Writer) error {
 	log, trace := filepath.Join(dir, "program.jsonl"), filepath.Join(dir, "trace.jsonl")
-	if err := c.trace(ctx, dir, log, trace, stderr); err != nil {
+	args := []string{filepath.Join(dir, "phases"), "-l", log, "-d", fmt.Sprint(c.device), "-t", fmt.Sprint(c.hold.Milliseconds())}
+	if c.cuda != "" {
+		args = append(args, "-c", c.cuda)
+	}
+	// The figure of an exit is the last read before it: every state needs one.
+	if err := c.trace(ctx, trace, c.hold/4, stderr, args...); err != nil {
 		return err
 	}
 	r, err := compareFiles(log, trace, c.tolerance)
@@ -90,6 +124,11 @@ func parse(args []string, stderr io.Writer) (*config, error) {
 	f.DurationVar(&c.hold, "hold", 200*time.Millisecond, "how long the program keeps each state")
 	f.Int64Var(&c.tolerance, "tolerance", 8<<20, "bytes by which sizes may differ")
 	f.BoolVar(&c.fake, "fake", false, "use fake libraries instead of a GPU")
+	f.BoolVar(&c.runLoops, "loops", false, "check short phases that follow each other at once")
+	f.IntVar(&c.rounds, "rounds", 12, "rounds of a loop; each has three phases")
+	f.DurationVar(&c.phase, "phase", 20*time.Millisecond, "how long a phase of a loop takes")
+	f.IntVar(&c.forward, "forward", 300, "MiB that a loop's first phase takes and its last one frees")
+	f.IntVar(&c.optimizer, "optimizer", 40, "MiB that a loop keeps of each round")
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}
@@ -103,7 +142,11 @@ func parse(args []string, stderr io.Writer) (*config, error) {
 
 // prepare builds what is missing into dir.
 func (c *config) prepare(ctx context.Context, dir string) error {
-	if err := buildProgram(ctx, c.root, filepath.Join(dir, "phases")); err != nil {
+	program := "phases"
+	if c.runLoops {
+		program = "loops"
+	}
+	if err := buildProgram(ctx, c.root, filepath.Join(dir, program)); err != nil {
 		return err
 	}
 	if c.fake {
@@ -129,14 +172,14 @@ func (c *config) prepareFake(dir string) (err error) {
 		return err
 	}
 	control := filepath.Join(dir, "control")
-	if _, err := fakenvml.Create(control, c.device+1); err != nil {
+	if c.control, err = fakenvml.Create(control, c.device+1); err != nil {
 		return err
 	}
 	c.environment = append(c.environment, fakenvml.Env+"="+control)
 	return nil
 }
 
-// buildProgram compiles the program of examples/gpu.
+// buildProgram compiles the program of examples/gpu that the output is named after.
 func buildProgram(ctx context.Context, root, output string) error {
 	cc := os.Getenv("CC")
 	if cc == "" {
@@ -144,7 +187,7 @@ func buildProgram(ctx context.Context, root, output string) error {
 	}
 	source := filepath.Join(root, "examples", "gpu")
 	return command(exec.CommandContext(ctx, cc, "-std=gnu11", "-O2", "-Wall", "-Wextra", "-I"+filepath.Join(root, "markers", "c"),
-		"-o", output, filepath.Join(source, "phases.c"), filepath.Join(source, "cuda.c"), "-ldl"))
+		"-o", output, filepath.Join(source, filepath.Base(output)+".c"), filepath.Join(source, "cuda.c"), "-ldl", "-pthread"))
 }
 
 func command(cmd *exec.Cmd) error {
@@ -154,18 +197,28 @@ func command(cmd *exec.Cmd) error {
 	return nil
 }
 
-// trace runs the program under phasetrace.
-func (c *config) trace(ctx context.Context, dir, log, trace string, stderr io.Writer) error {
+func (c *config) loopCommand(dir, log string, x combination) []string {
+	args := []string{filepath.Join(dir, "loops"), "-l", log, "-d", fmt.Sprint(c.device),
+		"-n", fmt.Sprint(x.threads), "-p", x.where, "-g", fmt.Sprint(x.gap.Microseconds()),
+		"-r", fmt.Sprint(c.rounds), "-t", fmt.Sprint(c.phase.Microseconds()),
+		"-a", fmt.Sprint(c.forward), "-k", fmt.Sprint(c.optimizer)}
+	if c.fake { // what others use is known
+		return append(args, "-b", "20", "-c", c.cuda)
+	}
+	return append(args, "-b", fmt.Sprint(c.hold.Milliseconds()))
+}
+
+// trace runs a program under phasetrace, with that interval between reads at rest, 0:
+// phasetrace's own. What phasetrace says goes to stderr.
+func (c *config) trace(ctx context.Context, trace string, interval time.Duration, stderr io.Writer, program ...string) error {
 	args := []string{"run", "--gpu", "require", "--format", "jsonl", "--output", trace}
+	if interval > 0 {
+		args = append(args, "--gpu-interval", interval.String())
+	}
 	if c.library != "" {
 		args = append(args, "--nvml-library", c.library)
 	}
-	args = append(args, "--", filepath.Join(dir, "phases"), "-l", log,
-		"-d", fmt.Sprint(c.device), "-t", fmt.Sprint(c.hold.Milliseconds()))
-	if c.cuda != "" {
-		args = append(args, "-c", c.cuda)
-	}
-	cmd := exec.CommandContext(ctx, c.phasetrace, args...)
+	cmd := exec.CommandContext(ctx, c.phasetrace, append(append(args, "--"), program...)...)
 	cmd.Env = append(os.Environ(), c.environment...)
 	cmd.Stdout, cmd.Stderr = stderr, stderr
 	if err := cmd.Run(); err != nil {
@@ -175,64 +228,25 @@ func (c *config) trace(ctx context.Context, dir, log, trace string, stderr io.Wr
 }
 
 func compareFiles(log, trace string, tolerance int64) (*report, error) {
+	var r *report
+	err := withFiles(log, trace, func(l, t io.Reader) (err error) {
+		r, err = compare(l, t, tolerance)
+		return err
+	})
+	return r, err
+}
+
+// withFiles opens a program's log and its trace.
+func withFiles(log, trace string, use func(log, trace io.Reader) error) error {
 	l, err := os.Open(log)
 	if err != nil {
-		return nil, fmt.Errorf("open the program's log: %w", err)
+		return fmt.Errorf("open the program's log: %w", err)
 	}
 	defer l.Close()
 	t, err := os.Open(trace)
 	if err != nil {
-		return nil, fmt.Errorf("open the trace: %w", err)
+		return fmt.Errorf("open the trace: %w", err)
 	}
 	defer t.Close()
-	return compare(l, t, tolerance)
-}
-
-// print writes the comparison as a table and returns an error unless all of it
-// is right.
-func (r *report) print(w io.Writer) error {
-	var uts syscall.Utsname
-	if err := syscall.Uname(&uts); err == nil {
-		fmt.Fprintf(w, "kernel %s, driver %s, ", text(uts.Release[:]), driver())
-	}
-	fmt.Fprintf(w, "CUDA %d.%d, %s\n\n", r.Device.CUDAVersion/1000, r.Device.CUDAVersion%1000/10, r.Device.Name)
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "PHASE\tCHANGE MiB\tDONE\tPEAK MiB\tDONE\tSAMPLES\tENTER AGE\tEXIT AGE\t")
-	for _, x := range r.Rows {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%v\t%v\t%s %s\n", strings.Join(x.Path, " / "),
-			mib(x.GotChange), mib(x.WantChange), mib(x.GotPeak), mib(x.WantPeak), x.Samples,
-			time.Duration(x.EnterAge), time.Duration(x.ExitAge), x.Verdict, x.Why)
-	}
-	if err := t.Flush(); err != nil {
-		return fmt.Errorf("write the comparison: %w", err)
-	}
-	for _, p := range r.Problems {
-		fmt.Fprintln(w, "problem:", p)
-	}
-	if !r.ok() {
-		return fmt.Errorf("the trace does not say what the program did; if other programs use this GPU, stop them and try again")
-	}
-	fmt.Fprintln(w, "\nall phases agree")
-	return nil
-}
-
-func mib(n int64) string { return fmt.Sprintf("%.1f", float64(n)/(1<<20)) }
-
-func text[T int8 | uint8](chars []T) string {
-	var b strings.Builder
-	for _, c := range chars {
-		if c == 0 {
-			break
-		}
-		b.WriteByte(byte(c))
-	}
-	return b.String()
-}
-
-func driver() string {
-	b, err := os.ReadFile("/sys/module/nvidia/version")
-	if err != nil {
-		return "unknown"
-	}
-	return strings.TrimSpace(string(b))
+	return use(l, t)
 }

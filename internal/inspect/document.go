@@ -66,7 +66,9 @@ type SiteEntry struct {
 	Semaphore       uint64 `json:"semaphore,omitempty"`
 	SemaphoreOffset uint64 `json:"semaphore_offset,omitempty"`
 	Nop             string `json:"nop"`
-	Traced          bool   `json:"traced"` // a chosen pair uses it
+	// NopUsed is the one of two nops that a trace on this kernel uses.
+	NopUsed string `json:"nop_used,omitempty"`
+	Traced  bool   `json:"traced"` // a chosen pair uses it
 	// Refused says why a trace on this kernel leaves it alone.
 	Refused   string     `json:"refused,omitempty"`
 	Arguments []ArgEntry `json:"arguments"`
@@ -220,7 +222,7 @@ func (l *Listing) fillSite(e *SiteEntry, i int, members []membership) {
 	s := &l.Sites[i]
 	*e = SiteEntry{
 		Provider: s.Provider, Probe: s.Name, Offset: s.Offset, Address: s.Location,
-		Semaphore: s.Semaphore, SemaphoreOffset: s.RefCtr, Nop: s.Nop.String(),
+		Semaphore: s.Semaphore, SemaphoreOffset: s.RefCtr, Nop: s.Nop.String(), NopUsed: l.usedNop(i),
 		Refused: l.refused(i), Arguments: e.Arguments[:0], Pairs: e.Pairs[:0],
 	}
 	for _, m := range members {

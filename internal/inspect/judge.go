@@ -12,15 +12,28 @@ import (
 	"github.com/phasetrace/phasetrace/internal/usdt"
 )
 
+// Kernel is what a kernel makes of nops.
+type Kernel interface {
+	// Refuses returns why a site on that kind is left alone, "" when it is not.
+	Refuses(n probe.Nop) string
+	// Place returns where a site at that offset of its file is probed, and the
+	// nop there.
+	Place(offset uint64, n probe.Nop) (at uint64, used probe.Nop)
+}
+
 // Judge takes back what a trace on this kernel would leave alone: sites whose nop
-// refuse objects to, and pairs that have no enter or no exit left. refuse returns
-// its reason, "" for none.
-func (l *Listing) Judge(refuse func(probe.Nop) string) {
+// it refuses, and pairs that have no enter or no exit left. Of the others it notes
+// which nop would be used.
+func (l *Listing) Judge(k Kernel) {
 	l.Refused = make([]string, len(l.Sites))
 	for i := range l.Choices {
 		if c := &l.Choices[i]; c.Chosen {
-			l.judgeChoice(c, refuse)
+			l.judgeChoice(c, k.Refuses)
 		}
+	}
+	l.Used = make([]probe.Nop, len(l.Sites))
+	for i := range l.Sites {
+		_, l.Used[i] = k.Place(l.Sites[i].Offset, l.Sites[i].Nop)
 	}
 }
 
@@ -51,6 +64,15 @@ func (l *Listing) judgeChoice(c *usdt.Choice, refuse func(probe.Nop) string) {
 		// Warnings are shared with the caller: never append to them in place.
 		c.Warnings = append(slices.Clip(c.Warnings), fmt.Sprintf("%s left alone, for the first: %s", human.Plural(uint64(enters+exits), "site"), why))
 	}
+}
+
+// usedNop names the nop of a site that a probe is put on where the site has
+// several, "" where it has not, and before Judge.
+func (l *Listing) usedNop(site int) string {
+	if l.Used == nil || l.Used[site] == l.Sites[site].Nop {
+		return ""
+	}
+	return l.Used[site].String()
 }
 
 // refused says why a site is left alone, "" when it is not.

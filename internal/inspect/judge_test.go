@@ -5,6 +5,7 @@ package inspect
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -14,14 +15,58 @@ import (
 	"github.com/phasetrace/phasetrace/internal/usdt"
 )
 
+// fakeKernel refuses five-byte nops and uses the ten-byte nop of two, except at
+// offset 0.
+type fakeKernel struct{}
+
+func (fakeKernel) Refuses(n probe.Nop) string {
+	if n == probe.Nop5 {
+		return "unsafe here"
+	}
+	return ""
+}
+
+func (fakeKernel) Place(offset uint64, n probe.Nop) (uint64, probe.Nop) {
+	switch {
+	case n != probe.Nop1Then10:
+		return offset, n
+	case offset == 0:
+		return offset, probe.Nop1
+	}
+	return offset + 1, probe.Nop10
+}
+
+// The table and the JSON form say which of two nops is used.
+func TestUsedNop(t *testing.T) {
+	l := &Listing{}
+	l.add(File{Path: "/app", ELF: &usdt.File{Sites: []usdt.Site{
+		{Provider: "app", Name: "a", Nop: probe.Nop1Then10}, {Provider: "app", Name: "b", Offset: 16, Nop: probe.Nop1Then10},
+		{Provider: "app", Name: "c", Offset: 32, Nop: probe.Nop10},
+	}}})
+	l.Judge(fakeKernel{})
+	var table, out bytes.Buffer
+	if err := errors.Join(WriteTable(&table, l, false, false), WriteJSON(&out, l, false)); err != nil {
+		t.Fatal(err)
+	}
+	var doc Document
+	if err := json.Unmarshal(out.Bytes(), &doc); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []struct{ used, cell string }{
+		{"nop1", " nop1 of nop1+nop10 "}, {"nop10", " nop10 of nop1+nop10 "}, {"", " nop10  "},
+	} {
+		if got := doc.Files[0].Sites[i].NopUsed; got != want.used {
+			t.Errorf("site %d: nop_used %q, want %q", i, got, want.used)
+		}
+		if !strings.Contains(table.String(), want.cell) {
+			t.Errorf("no %q in the table:\n%s", want.cell, &table)
+		}
+	}
+}
+
 // What a trace on this kernel leaves alone is not shown as traced.
 func TestJudge(t *testing.T) {
-	refuse := func(n probe.Nop) string {
-		if n == probe.Nop5 {
-			return "unsafe here"
-		}
-		return ""
-	}
+	refuse := fakeKernel{}.Refuses
 	for _, tt := range []struct {
 		name        string
 		enter, exit []probe.Nop
@@ -48,7 +93,7 @@ func TestJudge(t *testing.T) {
 			if l.Chosen() != 1 {
 				t.Fatal("the pair is not chosen by itself")
 			}
-			l.Judge(refuse)
+			l.Judge(fakeKernel{})
 			c := &l.Choices[0]
 			if c.Chosen != tt.chosen || tt.why != "" && c.Why != tt.why || slices.Contains(c.Warnings, tt.warned) != (tt.warned != "") {
 				t.Errorf("chosen %v: %s; warnings %q", c.Chosen, c.Why, c.Warnings)

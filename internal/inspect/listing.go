@@ -34,6 +34,9 @@ type Listing struct {
 	// Refused has, for each site, why a trace on this kernel leaves it alone
 	// although a chosen pair has it, "" if it does not. nil before Judge.
 	Refused []string
+	// Used has, for each site, the nop that a trace on this kernel puts its probe
+	// on. nil before Judge.
+	Used []probe.Nop
 	// Advice is what the table and the JSON form advise.
 	Advice Advice
 }

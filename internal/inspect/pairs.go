@@ -29,7 +29,7 @@ func writePairs(b *bufio.Writer, l *Listing, paint human.Palette) {
 			}
 			return 1
 		})
-		fmt.Fprintf(b, "%s, %d of them traced\n", paint.Paint(human.Bold, human.Plural(uint64(len(order)), "pair")), l.Chosen())
+		fmt.Fprintf(b, "%s, %d traced\n", paint.Paint(human.Bold, human.Plural(uint64(len(order)), "pair")), l.Chosen())
 		writeTable(b, pairTable(l, order), len(order), paint, func(r int, indent string) string {
 			return l.notes(&l.Choices[order[r]], indent)
 		})

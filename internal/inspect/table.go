@@ -133,6 +133,9 @@ func siteTable(l *Listing, members [][]membership, first int) *human.Table {
 			case 2:
 				return semaphore(s)
 			case 3:
+				if used := l.usedNop(first + r); used != "" {
+					return used + " of " + s.Nop.String()
+				}
 				return s.Nop.String()
 			case 4:
 				return yes(l.traced(first+r, ms))

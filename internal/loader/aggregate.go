@@ -5,7 +5,6 @@ package loader
 import (
 	"fmt"
 	"maps"
-	"runtime"
 	"strings"
 	"sync"
 
@@ -232,7 +231,6 @@ func (t *Tracer) prepareAggregate() error {
 		return nil
 	}
 	return t.setVariables(map[string]any{
-		bpf.PhasetraceVarAggregateArm64:  boolByte(runtime.GOARCH == "arm64"),
 		bpf.PhasetraceVarAggregateReject: boolByte(t.opts.AggregateReject),
 	})
 }

@@ -80,6 +80,7 @@ func (t *Tracer) Prepare(sites []probe.Site) error {
 type boundSite struct {
 	probe.Site
 	binding
+	cookie uint64 // what the kernel hands to the program there
 }
 
 // binding is the place of a spec: a program, and its number there.
@@ -87,8 +88,6 @@ type binding struct {
 	program *ebpf.Program
 	number  uint32
 }
-
-func (b boundSite) cookie() uint64 { return cookie(b.ID, b.number) }
 
 // bind finds or makes the programs that serve sites.
 func (t *Tracer) bind(sites []probe.Site) (bound []boundSite, failed []SiteError, err error) {
@@ -110,6 +109,7 @@ func (t *Tracer) bind(sites []probe.Site) (bound []boundSite, failed []SiteError
 	}
 	for i := range bound {
 		bound[i].binding = t.bindings[specs[i]]
+		bound[i].cookie = markerCookie(bound[i])
 	}
 	t.learn(bound)
 	return bound, failed, nil
@@ -125,7 +125,7 @@ func (t *Tracer) learn(sites []boundSite) {
 		for int(sites[i].ID) >= len(table) {
 			table = append(table, shape{})
 		}
-		table[sites[i].ID] = shapeOf(sites[i].Site)
+		table[sites[i].ID] = shapeOf(sites[i].Site).keeping(table[sites[i].ID])
 	}
 	t.shapes.Store(&table)
 }
@@ -258,7 +258,7 @@ func (t *Tracer) attachOne(ex *link.Executable, pid int, prog *ebpf.Program, s b
 		return attachMulti(ex, pid, prog, []boundSite{s})
 	}
 	return ex.Uprobe("", prog, &link.UprobeOptions{
-		Address: s.Offset, PID: pid, RefCtrOffset: s.RefCtr, Cookie: s.cookie(),
+		Address: s.Offset, PID: pid, RefCtrOffset: s.RefCtr, Cookie: s.cookie,
 	})
 }
 
@@ -267,7 +267,7 @@ func attachMulti(ex *link.Executable, pid int, prog *ebpf.Program, sites []bound
 	for _, s := range sites {
 		opts.Addresses = append(opts.Addresses, s.Offset)
 		opts.RefCtrOffsets = append(opts.RefCtrOffsets, s.RefCtr)
-		opts.Cookies = append(opts.Cookies, s.cookie())
+		opts.Cookies = append(opts.Cookies, s.cookie)
 	}
 	return ex.UprobeMulti(nil, prog, opts)
 }

@@ -95,6 +95,13 @@ func decodeValues(payload []byte, unreadable uint16, e *event.Marker, shape shap
 			continue
 		}
 		s := (*bpf.PhasetraceStringSlot)(unsafe.Pointer(unsafe.SliceData(slot)))
+		if s.Flags&stringConstant != 0 {
+			if shape.texts == nil {
+				return errOtherLayout
+			}
+			*v = shape.texts.value(i, (*bpf.PhasetraceConstantSlot)(unsafe.Pointer(s)).At)
+			continue
+		}
 		begin := end
 		if s.Len > 0 {
 			end += int(s.Len)
@@ -116,7 +123,10 @@ func decodeValues(payload []byte, unreadable uint16, e *event.Marker, shape shap
 }
 
 func (d *decoder) threadTold(r *bpf.PhasetraceThreadRecord, _ []byte) (event.Event, error) {
-	d.thread = event.Thread{Head: head(r.Time, r.Tgid, r.Tid), Who: identity(&r.Who)}
+	d.thread = event.Thread{
+		Head: head(r.Time, r.Tgid, r.Tid), Who: identity(&r.Who),
+		Arguments: bytesOf(r.Arguments[:])[:min(int(r.ArgumentsLen), len(r.Arguments))], ArgumentsSize: r.ArgumentsSize,
+	}
 	return &d.thread, nil
 }
 
@@ -172,11 +182,15 @@ func identity(r *bpf.PhasetraceIdentity) event.Identity {
 
 // cString returns the bytes of a text up to its closing NUL. They belong to it.
 func cString(c []int8) []byte {
-	b := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(c))), len(c))
+	b := bytesOf(c)
 	if end := bytes.IndexByte(b, 0); end >= 0 {
 		b = b[:end:end]
 	}
 	return b
+}
+
+func bytesOf(c []int8) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(c))), len(c))
 }
 
 // shape is what decoding needs to know of a site.
@@ -184,6 +198,16 @@ type shape struct {
 	known   bool
 	n       uint8
 	strings uint16 // bit i: capture i is a string
+	texts   *texts // of its constant memory, nil for none
+}
+
+// keeping returns the shape of a site that is attached once more: what was attached
+// before may tell of constant memory.
+func (s shape) keeping(before shape) shape {
+	if s.texts == nil || before.texts != nil {
+		s.texts = before.texts
+	}
+	return s
 }
 
 // shapes is indexed by site id.

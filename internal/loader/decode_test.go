@@ -98,8 +98,11 @@ func decodeCases() map[uint8]decodeCase {
 		uint8(bpf.PhasetraceRecordTypeRECORD_EXIT):  {left, &exit},
 		uint8(bpf.PhasetraceRecordTypeRECORD_POINT): {wire(marker), &point},
 		uint8(bpf.PhasetraceRecordTypeRECORD_THREAD): {
-			wire(bpf.PhasetraceThreadRecord{Time: time, Tgid: 11, Tid: 12, Type: uint8(bpf.PhasetraceRecordTypeRECORD_THREAD), Who: wireIdentity()}),
-			&event.Thread{Head: head, Who: wantIdentity()},
+			wire(bpf.PhasetraceThreadRecord{
+				Time: time, Tgid: 11, Tid: 12, Type: uint8(bpf.PhasetraceRecordTypeRECORD_THREAD), Who: wireIdentity(),
+				Arguments: [128]int8{'a', ':', ' ', 'b', 0, 'x'}, ArgumentsLen: 5, ArgumentsSize: 19,
+			}),
+			&event.Thread{Head: head, Who: wantIdentity(), Arguments: []byte("a: b\x00"), ArgumentsSize: 19},
 		},
 		uint8(bpf.PhasetraceRecordTypeRECORD_THREAD_EXIT): {wire(ended), &wantEnded},
 		uint8(bpf.PhasetraceRecordTypeRECORD_PROCESS_EXIT): {

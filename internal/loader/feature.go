@@ -36,6 +36,7 @@ const (
 	withoutUprobeMulti = "no-uprobe-multi"
 	withoutSleepable   = "no-sleepable"
 	withoutCPURings    = "no-cpu-rings"
+	withoutNop10       = "no-nop10"
 )
 
 // WithoutEnv names the environment variable that holds what ParseWithout reads.
@@ -47,10 +48,11 @@ type Without struct {
 	UprobeMulti bool // attach through perf events
 	Sleepable   bool // never fault memory in
 	CPURings    bool // all CPUs share one BPF ring buffer
+	Nop10       bool // probe no ten-byte nop
 }
 
-// ParseWithout reads a comma-separated list of no-uprobe-multi, no-sleepable
-// and no-cpu-rings.
+// ParseWithout reads a comma-separated list of no-uprobe-multi, no-sleepable,
+// no-cpu-rings and no-nop10.
 func ParseWithout(s string) (Without, error) {
 	var w Without
 	for word := range strings.SplitSeq(s, ",") {
@@ -62,9 +64,11 @@ func ParseWithout(s string) (Without, error) {
 			w.Sleepable = true
 		case withoutCPURings:
 			w.CPURings = true
+		case withoutNop10:
+			w.Nop10 = true
 		default:
-			return w, fmt.Errorf("feature switch %q: want %s, %s or %s", word,
-				withoutUprobeMulti, withoutSleepable, withoutCPURings)
+			return w, fmt.Errorf("feature switch %q: want %s, %s, %s or %s", word,
+				withoutUprobeMulti, withoutSleepable, withoutCPURings, withoutNop10)
 		}
 	}
 	return w, nil

@@ -29,9 +29,9 @@ func (l ObjectList) at(offset uint64) boundSite {
 	if !l.Known || l.Distance < math.MinInt32 || l.Distance > math.MaxInt32 {
 		return s
 	}
-	s.ID, s.number = uint32(int32(l.Distance)), listKnown
+	s.cookie = uint64(uint32(int32(l.Distance))) | listKnown<<32
 	if l.Pointer {
-		s.number |= listPointer
+		s.cookie |= listPointer << 32
 	}
 	return s
 }

@@ -60,6 +60,36 @@ func RewritingOf(err error) Rewriting {
 // NopRewriting returns what the running kernel does with probes on long nops.
 func NopRewriting() Rewriting { return RewritingOf(UprobeSyscall()) }
 
+// Rewriting is NopRewriting, but without ten-byte nops where these are forced away.
+func (w Without) Rewriting() Rewriting {
+	r := NopRewriting()
+	if w.Nop10 && r == RewritingTen {
+		return RewritingNone
+	}
+	return r
+}
+
+// The border that kernels do not rewrite across, and the length of the nop
+// (can_optimize, arch/x86/kernel/uprobes.c).
+const (
+	pageBytes  = 4096
+	nop10Bytes = 10
+)
+
+// Place returns the file offset at which a site is probed whose location is at
+// offset, and the nop that the probe is put on. Of the two nops of nop1+nop10 it
+// is the ten-byte one where this kernel makes a call of it, instead of a trap. The
+// one-byte nop is safe everywhere and remains for the others.
+func (r Rewriting) Place(offset uint64, n probe.Nop) (at uint64, used probe.Nop) {
+	if n != probe.Nop1Then10 {
+		return offset, n
+	}
+	if behind := offset + 1; r == RewritingTen && behind%pageBytes+nop10Bytes <= pageBytes {
+		return behind, probe.Nop10
+	}
+	return offset, probe.Nop1
+}
+
 // Refuses returns why a site on that kind of nop is better left alone on such a
 // kernel, "" when it may be attached.
 func (r Rewriting) Refuses(n probe.Nop) string {

@@ -54,7 +54,7 @@ func record[T any](name, layout string, decode func(d *decoder, r *T, rest []byt
 const (
 	offType = unsafe.Offsetof(bpf.PhasetraceThreadRecord{}.Type)
 	// smallestRecord is the size of the smallest record in bytes.
-	smallestRecord = int(unsafe.Sizeof(bpf.PhasetraceThreadRecord{}))
+	smallestRecord = int(unsafe.Sizeof(bpf.PhasetraceFileStartRecord{}))
 )
 
 // slotSize is the size in bytes of a captured value in a marker's record; a
@@ -65,6 +65,7 @@ const (
 	stringTruncated  = uint16(bpf.PhasetraceStringFlagSTRING_TRUNCATED)
 	stringUnreadable = uint16(bpf.PhasetraceStringFlagSTRING_UNREADABLE)
 	stringNull       = uint16(bpf.PhasetraceStringFlagSTRING_NULL)
+	stringConstant   = uint16(bpf.PhasetraceStringFlagSTRING_CONSTANT)
 )
 
 // markerType is the type of the records of sites with an effect: the programs

@@ -106,12 +106,13 @@ func snake(name string) string {
 func TestStructsAreThoseOfThePrograms(t *testing.T) {
 	types := compiled(t)
 	structs := map[string]reflect.Type{
-		"identity":    reflect.TypeFor[bpf.PhasetraceIdentity](),
-		"string_slot": reflect.TypeFor[bpf.PhasetraceStringSlot](),
-		"ring_header": reflect.TypeFor[bpf.PhasetraceRingHeader](),
-		"loss_key":    reflect.TypeFor[bpf.PhasetraceLossKey](),
-		"exe_key":     reflect.TypeFor[bpf.PhasetraceExeKey](),
-		"held_exec":   reflect.TypeFor[bpf.PhasetraceHeldExec](),
+		"identity":      reflect.TypeFor[bpf.PhasetraceIdentity](),
+		"string_slot":   reflect.TypeFor[bpf.PhasetraceStringSlot](),
+		"constant_slot": reflect.TypeFor[bpf.PhasetraceConstantSlot](),
+		"ring_header":   reflect.TypeFor[bpf.PhasetraceRingHeader](),
+		"loss_key":      reflect.TypeFor[bpf.PhasetraceLossKey](),
+		"exe_key":       reflect.TypeFor[bpf.PhasetraceExeKey](),
+		"held_exec":     reflect.TypeFor[bpf.PhasetraceHeldExec](),
 	}
 	for _, r := range records {
 		if r.decode != nil {

@@ -5,6 +5,7 @@
 package nvsample
 
 import (
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -46,7 +47,7 @@ func boundaries(s *gpu.Sampler, n int, spacing func() time.Duration, ago func() 
 		for _, x := range samples {
 			c.Add(x)
 		}
-		for len(pending) > 0 && c.Ready(pending[0], clock.Monotonic()) {
+		for len(pending) > 0 && c.Ready(pending[0], clock.Monotonic(), math.MaxInt64) {
 			readings = readings[:0]
 			for d := range s.Devices() {
 				readings = append(readings, c.At(d, pending[0]))

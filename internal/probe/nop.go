@@ -19,7 +19,7 @@ const (
 	// other kernels a probe on it attaches but never fires.
 	Nop10
 	// Nop1Then10 is a one-byte nop followed by the ten-byte nop, as our own
-	// markers have it. Probes sit on the first.
+	// markers and libbpf's usdt.h have it. Probes sit on either.
 	Nop1Then10
 	// NopARM is the arm64 nop.
 	NopARM

@@ -74,9 +74,22 @@ type Site struct {
 	Kind     Kind
 	Effect   Effect
 	Arch     Arch
-	Location uint64 // address in the file, for symbol operands
-	Offset   uint64 // file offset of the instruction
+	Location uint64 // address in the file of the instruction that is probed, for symbol operands
+	Offset   uint64 // its file offset
 	RefCtr   uint64 // file offset of the semaphore, 0 for none
 	Lane     uint8  // 0 to MaxLanes-1, or NoLane
 	Captures []Capture
+	// Constant is memory of the site's file in which strings need not be copied at a
+	// hit; nil for none.
+	Constant *Constant
+}
+
+// Constant is memory that nobody can write, mapped from a file that keeps what is
+// in it: an address stands for the string that is there.
+type Constant struct {
+	// Start and End are whole pages, as the addresses are before the load bias.
+	Start, End uint64
+	// Read reads from the file what is at an address, as io.ReaderAt does. It fails
+	// where the file may not be what it was.
+	Read func(b []byte, addr uint64) (int, error)
 }

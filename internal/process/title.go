@@ -33,6 +33,22 @@ func TitleOf(pid int, comm, exe string) (string, error) {
 	return titleOf(data, comm, exe), nil
 }
 
+// TitleIn finds the title in the start of the memory where a process got its arguments,
+// which had that size then, and behind them its environment. A title that is longer
+// than the arguments goes on in the environment's place.
+func TitleIn(memory []byte, arguments int, comm, exe string) string {
+	end := bytes.IndexByte(memory, 0)
+	switch {
+	case end <= 0 || arguments <= 0:
+		return "" // if there is one, it is longer than what is known of it
+	case arguments <= len(memory) && memory[arguments-1] == 0:
+		memory = memory[:arguments]
+	case arguments <= len(memory): // the same rule as the kernel's, for /proc/PID/cmdline
+		memory = memory[:end]
+	}
+	return titleOf(memory, comm, exe)
+}
+
 // titleOf says whether a program has written a title over its command line. That
 // leaves one text where there were several, with what is left of the room behind it
 // cleared, or one that no program is called by.

@@ -34,6 +34,30 @@ func TestTitleOf(t *testing.T) {
 	}
 }
 
+// A title in the memory of the arguments, of which there may be more than was read.
+func TestTitleIn(t *testing.T) {
+	const pg = "/usr/lib/postgresql/15/bin/postgres"
+	for _, test := range []struct {
+		memory    string
+		arguments int
+		want      string
+	}{
+		{pg + "\x00-D\x00/data\x00PATH=/bin\x00", len(pg) + 10, ""},
+		{"postgres: checkpointer \x00\x00\x00PATH=/bin", 26, "postgres: checkpointer"},
+		{"postgres: checkpointer \x00\x00\x00", 300, "postgres: checkpointer"}, // the rest was not read
+		{"postgres: app db [local] SELECT\x00\x00LANG=C\x00", 20, "postgres: app db [local] SELECT"},
+		{"postgres: " + strings.Repeat("x", 118), 300, ""}, // it goes on: known by half
+		{"postgres: " + strings.Repeat("x", 118), 20, ""},
+		{"postgres: app db", 0, ""},
+		{"", 20, ""},
+		{"\x00\x00", 2, ""},
+	} {
+		if got := TitleIn([]byte(test.memory), test.arguments, "postgres", pg); got != test.want {
+			t.Errorf("%q with %d bytes of arguments: %q, want %q", test.memory, test.arguments, got, test.want)
+		}
+	}
+}
+
 func TestTitleOfProcess(t *testing.T) {
 	program := start(t, exec.Command(fixture(t, "title"), "an", "argument"))
 	for _, step := range []struct{ says, title string }{{"one", ""}, {"two", "job: second half"}} {

@@ -20,13 +20,14 @@ type activeLane struct {
 	lane  string
 	key   stream.Key
 	keyed bool
+	pid   int // on the host
 }
 
 func (a *activity) apply(b *stream.Boundary) {
 	if a.phases == nil {
 		a.phases = make(map[activeLane]recorder.Active)
 	}
-	at := activeLane{b.Thread.HostTID, b.Rank, b.Lane, b.Key, b.Keyed}
+	at := activeLane{b.Thread.HostTID, b.Rank, b.Lane, b.Key, b.Keyed, b.Thread.Process.HostPID}
 	path := b.Path
 	scope := b.Scope
 	if b.Action == recorder.Exit {
@@ -42,11 +43,14 @@ func (a *activity) apply(b *stream.Boundary) {
 	}
 }
 
-// attribute says which phase was active: unique when all threads agree.
-func (a *activity) attribute() recorder.Attribution {
+// attribute says which phase was active in the processes that use the device:
+// unique when all threads agree.
+func (a *activity) attribute(uses func(pid int) bool) recorder.Attribution {
 	var out recorder.Attribution
-	for _, p := range a.phases {
-		out.Candidates = append(out.Candidates, p)
+	for at, p := range a.phases {
+		if uses(at.pid) {
+			out.Candidates = append(out.Candidates, p)
+		}
 	}
 	return recorder.AttributeAmong(recorder.Question{}, out.Candidates)
 }

@@ -9,8 +9,10 @@ import (
 	"github.com/phasetrace/phasetrace/internal/usdt"
 )
 
-// asked remembers which of the pairs that were asked for have fitted some file.
+// asked remembers which of the pairs that were asked for have fitted some file, and
+// whether any pair at all has.
 type asked struct {
+	chosen bool
 	fitted map[string]bool
 	why    map[string]string // of the others, by what the last files lacked
 }
@@ -18,6 +20,7 @@ type asked struct {
 // look notes what files make of a pair.
 func (a *asked) look(ch *usdt.Choice) {
 	id := ch.Asked
+	a.chosen = a.chosen || ch.Chosen
 	if id == "" {
 		return
 	}
@@ -51,6 +54,9 @@ func (a *asked) unknown(pairs []usdt.PairSpec, sites []usdt.Site, others bool) e
 // notes names the pairs that were asked for and never traced.
 func (a *asked) notes(pairs []usdt.PairSpec) []stream.Note {
 	var out []stream.Note
+	if len(pairs) == 0 && !a.chosen {
+		out = append(out, stream.Note{What: "nothing was attached: no process had markers that are traced by default"})
+	}
 	for _, p := range pairs {
 		if id := p.String(); !a.fitted[id] && a.why[id] != "" {
 			out = append(out, stream.Note{What: fmt.Sprintf("pair %s was asked for and not traced: %s", id, a.why[id])})

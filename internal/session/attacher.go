@@ -136,6 +136,9 @@ func (a *attacher) attachFile(t *target, f openFile, pairs []*pair) (postponed b
 	}
 	a.warnMoved(t, f, todo)
 	a.keeper.warnSlow(f.file, len(todo))
+	for i, c := 0, a.files.constantsOf(f); i < len(todo); i++ {
+		todo[i].Constant = c
+	}
 	for _, together := range a.throttle.groups(todo) {
 		if err := a.attachGuarded(reach, pid, f, g, together); err != nil {
 			return false, err

@@ -10,7 +10,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/phasetrace/phasetrace/internal/probe"
 	"github.com/phasetrace/phasetrace/internal/process"
+	"github.com/phasetrace/phasetrace/internal/usdt"
 )
 
 // mustBeClean wants nothing of a session that is over in a process that lives on:
@@ -54,6 +56,7 @@ func leftIn(proc *process.Process, m *process.Module) (out []string) {
 		return nil
 	}
 	from, to := semaphoresIn(f)
+	nops := longNopsIn(f)
 	for _, at := range m.Mappings {
 		if at.Offset >= uint64(len(content)) {
 			continue
@@ -63,8 +66,8 @@ func leftIn(proc *process.Process, m *process.Module) (out []string) {
 		if len(want) == 0 || proc.ReadMemory(got, at.Start) != nil {
 			continue // it has ended, or has unmapped the file
 		}
-		if at.Executable() && !slices.Equal(got, want) {
-			out = append(out, fmt.Sprintf("the code at offset %#x is not the file's", at.Offset))
+		if at.Executable() {
+			out = append(out, changed(at.Offset, got, want, nops)...)
 		}
 		if !at.Executable() && strings.HasPrefix(at.Perms, "rw") {
 			for i := max(from, at.Offset); i < min(to, at.Offset+uint64(len(got))); i++ {
@@ -72,6 +75,45 @@ func leftIn(proc *process.Process, m *process.Module) (out []string) {
 					out = append(out, fmt.Sprintf("the semaphore at offset %#x is raised", i))
 				}
 			}
+		}
+	}
+	return out
+}
+
+// changed says what code is not as its file has it. Of a ten-byte nop that it has
+// made a call of, Linux puts back the first half: a thread may yet return into the
+// other, which in either form is an operand of the nop.
+func changed(offset uint64, got, want []byte, nops []uint64) (out []string) {
+	const half = 5
+	for i := range got {
+		if got[i] == want[i] {
+			continue
+		}
+		at := offset + uint64(i)
+		if !slices.ContainsFunc(nops, func(nop uint64) bool { return at >= nop+half && at < nop+2*half }) {
+			return append(out, fmt.Sprintf("the code at offset %#x is not the file's: % x, want % x", at,
+				got[i:min(i+16, len(got))], want[i:min(i+16, len(want))]))
+		}
+	}
+	return out
+}
+
+// longNopsIn returns the file offsets of the ten-byte nops of sites.
+func longNopsIn(f *os.File) (out []uint64) {
+	st, err := f.Stat()
+	if err != nil {
+		return nil
+	}
+	parsed, err := usdt.Read(f, st.Size())
+	if err != nil {
+		return nil
+	}
+	for _, s := range parsed.Sites {
+		switch s.Nop {
+		case probe.Nop1Then10:
+			out = append(out, s.Offset+1)
+		case probe.Nop10:
+			out = append(out, s.Offset)
 		}
 	}
 	return out

@@ -100,6 +100,7 @@ func attachTargets(t testing.TB, targets []Target, c Config) *tracing {
 	c.Without.UprobeMulti = c.Without.UprobeMulti || forced.UprobeMulti
 	c.Without.Sleepable = c.Without.Sleepable || forced.Sleepable
 	c.Without.CPURings = c.Without.CPURings || forced.CPURings
+	c.Without.Nop10 = c.Without.Nop10 || forced.Nop10
 	if c.SessionID == "" {
 		c.SessionID = "test"
 	}

@@ -96,8 +96,7 @@ func (c *plan) addNote(p *pair, a *usdt.AttrSpec, n int, f *file, in *usdt.Site)
 	if c.resets[key.resetSite] == nil {
 		c.resets[key.resetSite] = s
 	}
-	f.plan = append(f.plan, probe.Site{
-		ID: c.register(s), Arch: f.elf.Arch, Location: in.Location,
-		Offset: in.Offset, RefCtr: in.RefCtr, Effect: probe.Point, Lane: probe.NoLane, Captures: pl.captures,
-	})
+	out := probe.Site{ID: c.register(s), Arch: f.elf.Arch, RefCtr: in.RefCtr, Effect: probe.Point, Lane: probe.NoLane, Captures: pl.captures}
+	c.place(&out, in)
+	f.plan = append(f.plan, out)
 }

@@ -30,7 +30,7 @@ func planCounted(p *pair, effect probe.Effect, arch probe.Arch, in *usdt.Site) (
 		}
 	}
 	return s, probe.Site{
-		Arch: arch, Location: in.Location, Offset: in.Offset, RefCtr: in.RefCtr,
+		Arch: arch, RefCtr: in.RefCtr,
 		Effect: effect, Lane: p.Lane, Captures: pl.captures,
 	}, pl.missing
 }

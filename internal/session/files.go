@@ -72,6 +72,8 @@ type files struct {
 	plain   int // of known: those without sites
 	pinned  map[fileKey]bool
 	linkers map[fileID]linkerCode
+
+	constants map[*file]*constantText // of files that are attached
 }
 
 // openFile is an ELF file held open: its path is good for attaching whatever

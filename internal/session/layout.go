@@ -126,7 +126,7 @@ func captureType(t usdt.ArgType) probe.CaptureType {
 	return probe.CaptureInt
 }
 
-// planSite lays out one site of a pair. Values that the site does not have are
+// planSite lays out one site of a pair, except where it is probed. Values that the site does not have are
 // left out there; missing says which ones there was no room for.
 func planSite(p *pair, effect probe.Effect, arch probe.Arch, in *usdt.Site) (s *site, out probe.Site, missing []string) {
 	s = newSite(p, effect)
@@ -142,7 +142,7 @@ func planSite(p *pair, effect probe.Effect, arch probe.Arch, in *usdt.Site) (s *
 	}
 	s.planWatched(&pl) // if there is room
 	out = probe.Site{
-		Arch: arch, Location: in.Location, Offset: in.Offset, RefCtr: in.RefCtr,
+		Arch: arch, RefCtr: in.RefCtr,
 		Effect: effect, Lane: p.Lane, Captures: pl.captures,
 	}
 	if p.Keyed {

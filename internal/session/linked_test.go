@@ -159,10 +159,16 @@ func (c *cleanliness) check(p *talker) {
 // changed says where the code of a process is not that of its file.
 func (c *cleanliness) changed(pid int, file string) (changes []string) {
 	c.t.Helper()
-	content, err := os.ReadFile(file)
+	f, err := os.Open(file)
 	if err != nil {
 		c.t.Fatal(err)
 	}
+	defer f.Close()
+	content, err := io.ReadAll(f)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	nops := longNopsIn(f)
 	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
 	if err != nil {
 		c.t.Fatal(err)
@@ -183,11 +189,7 @@ func (c *cleanliness) changed(pid int, file string) (changes []string) {
 		if _, err := mem.ReadAt(got, from); err != nil {
 			c.t.Fatal(err)
 		}
-		for i := range got {
-			if got[i] != want[i] {
-				changes = append(changes, fmt.Sprintf("%#x at offset %#x, in the file it is %#x", got[i], offset+int64(i), want[i]))
-			}
-		}
+		changes = append(changes, changed(uint64(offset), got, want, nops)...)
 	}
 	return changes
 }

@@ -3,22 +3,29 @@
 package session
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"os"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/phasetrace/phasetrace/internal/fixture"
 	"github.com/phasetrace/phasetrace/internal/loader"
+	"github.com/phasetrace/phasetrace/internal/recorder"
 	"github.com/phasetrace/phasetrace/internal/testenv"
+	"github.com/phasetrace/phasetrace/internal/usdt"
 )
 
 // Sites on nops that this kernel rewrites unsafely, or where a probe never
 // fires, are left alone, with a message; elsewhere they are traced.
 func TestLongNops(t *testing.T) {
 	testenv.BPF(t)
-	rewriting := loader.NopRewriting()
+	rewriting := testenv.Without(t).Rewriting()
 	for _, c := range []struct {
 		name   string
 		flags  []string
@@ -51,5 +58,126 @@ func TestLongNops(t *testing.T) {
 			p.Expect("done")
 			p.WaitOK()
 		})
+	}
+}
+
+// Of sites on a one-byte nop with a ten-byte nop behind, the one is probed that
+// suits the kernel: every hit arrives, before and after the kernel has made a call
+// of it, in a process that is attached again, and its children live. Two tracers
+// can use one each.
+func TestNopPairs(t *testing.T) {
+	const count = 50
+	first := loader.Without{Nop10: true}
+	for _, c := range []struct {
+		name    string
+		tracers []loader.Without
+	}{
+		{"best nop", []loader.Without{{}}},
+		{"first byte", []loader.Without{first}},
+		{"perf events", []loader.Without{{UprobeMulti: true}}},
+		{"first byte beside best nop", []loader.Without{first, {}}},
+		{"best nop beside first byte", []loader.Without{{}, first}},
+		{"all at once", []loader.Without{{}, first, {}}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			path := fixture.Build(t, "nops.c")
+			p := fixture.Start(t, path, strconv.Itoa(count))
+			p.Expect("ready")
+			for again := range 2 {
+				var trs []*tracing
+				for _, w := range c.tracers {
+					trs = append(trs, attach(t, []int{p.Pid()}, Config{Without: w, Pairs: nopPairs(t)}))
+				}
+				for range 2 {
+					p.WriteLine("go")
+					p.Expect("done 0")
+				}
+				wantCalls(t, p.Pid(), path, c.tracers)
+				for i, tr := range trs {
+					tr.stop()
+					wantRounds(t, tr, 2, count)
+					if i < len(trs)-1 { // the others go on
+						p.WriteLine("go")
+						p.Expect("done 0")
+					}
+					if t.Failed() {
+						t.Fatalf("tracer %d of attach %d", i, again)
+					}
+				}
+			}
+			p.CloseStdin()
+			p.WaitOK()
+		})
+	}
+}
+
+var nopPairNames = []string{"inside", "fits", "next", "across"}
+
+func nopPairs(t *testing.T) []usdt.PairSpec {
+	var specs []string
+	for _, name := range nopPairNames {
+		specs = append(specs, fmt.Sprintf("nops:%s__start/%s__done;attr.a00=arg0", name, name))
+	}
+	return mustPairs(t, specs...)
+}
+
+// wantRounds wants a session to have seen all phases of at least some goes, in
+// their order and with the right values.
+func wantRounds(t *testing.T, tr *tracing, goes, count int) {
+	t.Helper()
+	seen := make(map[string]int)
+	for i := range tr.boundaries {
+		b := &tr.boundaries[i]
+		if b.Action != recorder.Enter {
+			continue
+		}
+		want := strconv.Itoa(seen[b.Marker.Probe]%count + 1)
+		if got := valuesOf(t, b, 1)[0]; got != want {
+			t.Fatalf("%s: round %s, want %s", b.Marker.Probe, got, want)
+		}
+		seen[b.Marker.Probe]++
+	}
+	for _, name := range nopPairNames {
+		if n := seen[name+"__start"]; n < goes*count || n%count != 0 {
+			t.Errorf("%s: %d enters, want %d a go", name, n, count)
+		}
+	}
+	if s := tr.summary; s.ViolationTotal != 0 || s.Orphans != 0 || len(s.ZeroSites) != 0 || s.Lost != 0 {
+		t.Errorf("%d violations, %d orphans, never hit %v, %d lost", s.ViolationTotal, s.Orphans, s.ZeroSites, s.Lost)
+	}
+}
+
+// wantCalls wants the code of each site to be as these tracers need it.
+func wantCalls(t *testing.T, pid int, path string, tracers []loader.Without) {
+	t.Helper()
+	if runtime.GOARCH != "amd64" {
+		return
+	}
+	first := slices.ContainsFunc(tracers, func(w loader.Without) bool { return w.Nop10 })
+	best := slices.ContainsFunc(tracers, func(w loader.Without) bool { return !w.Nop10 })
+	calls := loader.NopRewriting() == loader.RewritingTen && !testenv.Without(t).Nop10
+	file, err := parseFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mem, err := os.Open(fmt.Sprintf("/proc/%d/mem", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mem.Close()
+	// What Linux makes of the ten-byte nop: lea -128(%rsp),%rsp; call.
+	call := []byte{0x48, 0x8d, 0x64, 0x24, 0x80, 0xe8}
+	for _, s := range file.elf.Sites {
+		got := make([]byte, 11)
+		if _, err := mem.ReadAt(got, int64(address(t, pid, path, s.Offset, "x"))); err != nil {
+			t.Fatal(err)
+		}
+		callable := calls && s.Name != "across__start"
+		if trapped := first || !callable; (got[0] == 0xcc) != trapped {
+			t.Errorf("%s at %#x: % x; want a breakpoint at the first byte: %v", s.Name, s.Offset, got, trapped)
+		}
+		if called := best && callable; bytes.HasPrefix(got[1:], call) != called {
+			t.Errorf("%s at %#x: % x; want a call: %v", s.Name, s.Offset, got, called)
+		}
 	}
 }

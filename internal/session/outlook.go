@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/phasetrace/phasetrace/internal/clock"
@@ -79,7 +80,12 @@ func (o *outlook) nothingYet(misfits []string) string {
 	if o.cfg.Follow {
 		later += ", and for other programs"
 	}
-	return why + "; waiting for " + later + o.cfg.advice(TopicLibrary)
+	if strings.HasSuffix(why, "?") {
+		why += " Waiting for "
+	} else {
+		why += "; waiting for "
+	}
+	return why + later + o.cfg.advice(TopicLibrary)
 }
 
 // misfits says of each pair that was asked for, and that fits nothing yet, what it

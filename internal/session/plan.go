@@ -42,7 +42,7 @@ type lane struct {
 
 func newPlan(cfg *Config, core *core, m mode, w *warnings) *plan {
 	return &plan{
-		cfg: cfg, core: core, mode: m, warnings: w, rewriting: loader.NopRewriting(),
+		cfg: cfg, core: core, mode: m, warnings: w, rewriting: cfg.Without.Rewriting(),
 		bySpec: make(map[string]*pair), sites: make(map[uint32]*site), resets: make(map[resetSite]*site),
 		contextSites: make(map[contextSite]*site),
 		told:         make(map[string]bool),
@@ -128,6 +128,7 @@ func (c *plan) addSites(p *pair, effect probe.Effect, indexes []int, all *allSit
 			continue
 		}
 		s, out, missing := c.mode.layOut(p, effect, f.elf.Arch, in)
+		c.place(&out, in)
 		s.Path = f.path
 		s.constant = constants(f.elf, out.Location)
 		out.ID = c.register(s)
@@ -153,6 +154,13 @@ func (c *plan) refuse(f *file, in *usdt.Site) bool {
 	return true
 }
 
+// place sets where a site is probed: at the note's location, or at a nop behind it
+// of which this kernel makes more.
+func (c *plan) place(out *probe.Site, in *usdt.Site) {
+	at, _ := c.rewriting.Place(in.Offset, in.Nop)
+	out.Offset, out.Location = at, in.Location+(at-in.Offset)
+}
+
 // addResets adds the sites that prove a pair to be over, one for all pairs that
 // share it. Where the probe is the enter of a traced pair, that does it.
 func (c *plan) addResets(p *pair, indexes []int, all *allSites) {
@@ -171,10 +179,9 @@ func (c *plan) addResets(p *pair, indexes []int, all *allSites) {
 		s.over, s.Over = []*pair{p}, []*engine.Pair{p.Pair}
 		s.Marker = stream.Marker{Provider: in.Provider, Probe: in.Name, Path: f.path, Offset: in.Offset}
 		c.resets[key] = s
-		f.plan = append(f.plan, probe.Site{
-			ID: c.register(s), Arch: f.elf.Arch, Location: in.Location,
-			Offset: in.Offset, RefCtr: in.RefCtr, Effect: probe.Point, Lane: probe.NoLane,
-		})
+		out := probe.Site{ID: c.register(s), Arch: f.elf.Arch, RefCtr: in.RefCtr, Effect: probe.Point, Lane: probe.NoLane}
+		c.place(&out, in)
+		f.plan = append(f.plan, out)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/phasetrace/phasetrace/internal/testenv"
 	"github.com/phasetrace/phasetrace/internal/usdt"
 )
 
@@ -19,10 +20,10 @@ type probes struct {
 	t      testing.TB
 	pid    int
 	places []place // of markers
-	nops   []byte  // their first bytes when nobody traced
+	nops   []byte  // the first bytes there when nobody traced
 }
 
-// place is where a site and its semaphore lie in a process.
+// place is where a site is probed in a process, and its semaphore.
 type place struct{ code, semaphore uint64 }
 
 // look finds the sites of a file in a process that maps it and that nobody
@@ -44,7 +45,8 @@ func look(t testing.TB, pid int, path string) *probes {
 	}
 	p := &probes{t: t, pid: pid}
 	for _, s := range parsed.Sites {
-		p.places = append(p.places, place{address(t, pid, path, s.Offset, "x"), address(t, pid, path, s.RefCtr, "rw")})
+		at, _ := testenv.Without(t).Rewriting().Place(s.Offset, s.Nop)
+		p.places = append(p.places, place{address(t, pid, path, at, "x"), address(t, pid, path, s.RefCtr, "rw")})
 	}
 	p.nops, _ = p.read()
 	return p
@@ -74,7 +76,7 @@ func address(t testing.TB, pid int, path string, offset uint64, perms string) ui
 	return 0
 }
 
-// read returns the first byte of each site and the semaphores.
+// read returns the first byte of each place and the semaphores.
 func (p *probes) read() (code []byte, semaphores []uint16) {
 	p.t.Helper()
 	mem, err := os.Open(fmt.Sprintf("/proc/%d/mem", p.pid))

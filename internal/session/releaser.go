@@ -161,13 +161,14 @@ func (rl *releaser) retire(f *file) {
 		return
 	}
 	rl.plan.note(sites)
-	rl.core.retire(func() { rl.post(func() { rl.forgetSites(ids, sites) }) })
+	rl.core.retire(func() { rl.post(func() { rl.forgetSites(f, ids, sites) }) })
 }
 
 // forgetSites lets go of sites of which everything has been read. Their numbers
 // come last: whoever gets them next must find nothing of theirs.
-func (rl *releaser) forgetSites(ids []uint32, sites []*site) {
+func (rl *releaser) forgetSites(f *file, ids []uint32, sites []*site) {
 	rl.plan.free(sites)
 	rl.tracer.Forget(ids)
+	rl.files.dropConstants(f)
 	rl.core.removeSites(ids)
 }

@@ -38,7 +38,12 @@ type mappedID struct{ dev, inode uint64 }
 func semaphoresOf(f *usdt.File) (out semaphores) {
 	for i := range f.Sites {
 		if s := &f.Sites[i]; s.RefCtr != 0 {
-			out.sites = append(out.sites, semaphore.Site{Location: s.Location, Offset: s.Offset, Semaphore: s.Semaphore, RefCtr: s.RefCtr})
+			at := semaphore.Site{Location: s.Location, Offset: s.Offset, Semaphore: s.Semaphore, RefCtr: s.RefCtr}
+			out.sites = append(out.sites, at)
+			if s.Nop == probe.Nop1Then10 { // somebody may have a probe on either, or on both
+				at.Location, at.Offset = at.Location+1, at.Offset+1
+				out.sites = append(out.sites, at)
+			}
 			out.shadowed = out.shadowed || s.Shadowed
 		}
 	}

@@ -54,7 +54,7 @@ func Open(cfg Config) (*Session, error) {
 	c.engine = engine.New(engine.Config{
 		SessionID: cfg.SessionID, Rank: cfg.Rank, Policy: cfg.Policy,
 		PageSize: os.Getpagesize(), ResidentError: process.RSSBound(rssCounters, runtime.NumCPU(), os.Getpagesize()),
-		BootShift: clock.Shift().Boot, Lost: s.lostMarkers,
+		BootShift: clock.Shift().Boot, Lost: s.lostMarkers, Title: process.TitleIn,
 	}, &c.out)
 	if cfg.Count {
 		m := newCounting(&s.cfg, c)

@@ -281,7 +281,9 @@ func (th *throttle) removed(g group) {
 // forget lets go of sites of which everything has been read.
 func (th *throttle) forget(ids []uint32, sites []*site) {
 	th.plan.renewed(sites)
-	th.releaser.forgetSites(ids, sites)
+	th.plan.free(sites)
+	th.tracer.Forget(ids)
+	th.core.removeSites(ids)
 }
 
 // stop notes that the probes of a pair are not there any more.

@@ -22,6 +22,7 @@ type waiting struct {
 	started int64        // of the session
 	items   []item
 	head, n int
+	seen    int    // of the n items, the crowd has seen that many
 	early   uint64 // boundaries that could not wait for their sample
 }
 
@@ -76,7 +77,7 @@ func (q *waiting) boundary(b *stream.Boundary) {
 		q.write(b)
 		return
 	}
-	q.gpu.kick()
+	q.gpu.news(b)
 	it := q.push(b.Time)
 	it.b = *b
 	n := len(b.Attributes)
@@ -102,6 +103,7 @@ func (q *waiting) write(record stream.Record) {
 	if p, ok := record.(*stream.ProcessChange); ok && !p.Started && !p.Titled {
 		if q.gpu != nil {
 			q.gpu.corr.ForgetProcess(p.Process.HostPID)
+			q.gpu.crowd.forget(p.Process.HostPID)
 		}
 		if q.ended != nil {
 			q.ended(p.Process)
@@ -145,8 +147,10 @@ func (q *waiting) grow() {
 // pop writes the first item with what is known of its GPU memory.
 func (q *waiting) pop() {
 	it := &q.items[q.head]
+	q.look(q.gpu.corr.Until(it.time))
 	q.head = (q.head + 1) % len(q.items)
 	q.n--
+	q.seen--
 	if it.other != nil {
 		q.write(it.other)
 		return
@@ -158,6 +162,23 @@ func (q *waiting) pop() {
 	}
 }
 
+// look lets the crowd see what happened up to a time, and the first item in any
+// case.
+func (q *waiting) look(until int64) {
+	for q.seen < q.n {
+		it := &q.items[(q.head+q.seen)%len(q.items)]
+		if it.time > until && q.seen > 0 {
+			return
+		}
+		q.seen++
+		if it.other != nil {
+			q.gpu.crowd.see(it.other)
+		} else {
+			q.gpu.crowd.see(&it.b)
+		}
+	}
+}
+
 // advance takes new samples and writes what need not wait any longer. All
 // records up to the time read are here: who was active until then is known. final
 // writes everything.
@@ -166,10 +187,11 @@ func (q *waiting) advance(now, read int64, final bool) {
 		return
 	}
 	q.gpu.take(now)
+	q.gpu.crowd.known = max(q.gpu.crowd.known, read)
 	for q.n > 0 {
 		it := &q.items[q.head]
 		q.samples(it.time)
-		if !final && !q.gpu.corr.Ready(it.time, now) {
+		if !final && !q.gpu.corr.Ready(it.time, now, q.gpu.crowd.known) {
 			return
 		}
 		q.pop()
@@ -183,7 +205,7 @@ func (q *waiting) samples(until int64) {
 	for len(q.gpu.fresh) > 0 && q.gpu.fresh[0].Mid <= until {
 		s := q.gpu.fresh[0]
 		q.gpu.fresh = q.gpu.fresh[1:]
-		out := stream.Sample{Sample: s, Unix: q.clock.At(s.Mid), Device: q.gpu.device(s.Device), Phase: q.gpu.active.attribute()}
+		out := stream.Sample{Sample: s, Unix: q.clock.At(s.Mid), Device: q.gpu.device(s.Device), Phase: q.gpu.attribute(s.Device)}
 		if s.Mid < q.started {
 			continue // it only serves the first boundaries
 		}

@@ -144,7 +144,7 @@ func TestPeakOfDifferentPhases(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		active.apply(&stream.Boundary{Boundary: rb, Thread: &stream.Thread{TID: tid, HostTID: tid}})
+		active.apply(&stream.Boundary{Boundary: rb, Thread: &stream.Thread{TID: tid, HostTID: tid, Process: &stream.Process{}}})
 	}
 	for i, c := range []struct {
 		tid                int
@@ -158,7 +158,7 @@ func TestPeakOfDifferentPhases(t *testing.T) {
 		{2, "", "train / step", ""},
 	} {
 		step(c.tid, c.name)
-		_ = figs.Record(&stream.Sample{Sample: gpu.Sample{Used: gpu.Bytes(uint64(i + 1))}, Phase: active.attribute()})
+		_ = figs.Record(&stream.Sample{Sample: gpu.Sample{Used: gpu.Bytes(uint64(i + 1))}, Phase: active.attribute(func(int) bool { return true })})
 		var sum stream.Summary
 		figs.Snapshot(&sum)
 		a := sum.RunPeak[0].Phase

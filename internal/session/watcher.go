@@ -257,6 +257,7 @@ func (w *watcher) free() error {
 		w.guards.close()
 	}
 	w.postponed.close()
+	w.files.dropAllConstants()
 	for _, t := range w.targets.byPID {
 		if t.proc != nil {
 			t.proc.Close()

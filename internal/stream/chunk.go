@@ -48,7 +48,7 @@ type chunk struct {
 // Rough sizes in bytes, for the bound.
 const (
 	recordBytes    = 512
-	readingBytes   = 192 // with that of the process
+	readingBytes   = 272 // with that of the process
 	candidateBytes = 96
 )
 

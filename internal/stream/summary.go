@@ -107,9 +107,18 @@ type ProcessStats struct {
 type PathGPU struct {
 	Device int
 	Change gpu.Delta // sum over Changes of its scopes
-	// Changes is the number of scopes whose change is known.
+	// ChangeLow and ChangeHigh are the least and the most that the sum can have been,
+	// by the reads at both ends of each scope.
+	ChangeLow, ChangeHigh int64
+	// Changes is the number of scopes whose change is known. The others were too short
+	// for a read of their own, or the device could not be read.
 	Changes uint64
-	Peak    gpu.Value
+	// Approximate counts the changes with a doubt that lies in the reads, Shared those
+	// that others may have made; a change can be both, and is certain if neither.
+	Approximate, Shared, Certain uint64
+	Peak                         gpu.Value
+	// Samples is how many reads lie within the scopes, in sum.
+	Samples uint64
 }
 
 // OpenPhase is a scope that was open when a summary was made.

@@ -49,6 +49,11 @@ func readLinkage(im *image, f *File, p *problems) {
 				f.Interp = path
 			}
 		case elf.PT_LOAD:
+			if s.Filesz > 0 && s.Vaddr+s.Filesz > s.Vaddr {
+				f.Segments = append(f.Segments, Segment{
+					Range: Range{s.Vaddr, s.Vaddr + s.Filesz}, Offset: s.Off, Writable: elf.ProgFlag(s.Flags)&elf.PF_W != 0,
+				})
+			}
 			if elf.ProgFlag(s.Flags)&elf.PF_W == 0 && s.Filesz > 0 && s.Vaddr+s.Filesz > s.Vaddr {
 				f.addConstant(Range{s.Vaddr, s.Vaddr + s.Filesz})
 			}

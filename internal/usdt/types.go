@@ -91,6 +91,15 @@ type File struct {
 	// Constant are the addresses, before the load bias, of what is mapped from
 	// the file and cannot be written.
 	Constant []Range
+	// Segments are the parts of the file that are loaded, in the order of addresses.
+	Segments []Segment
+}
+
+// Segment is a part of a file that is mapped into memory.
+type Segment struct {
+	Range           // addresses before the load bias
+	Offset   uint64 // of Start in the file
+	Writable bool
 }
 
 // Range is the addresses from Start to before End.

@@ -6,7 +6,7 @@
 . "$(dirname "$0")/lib.sh"
 
 root=${ROOT:-}
-java=$(cd "$root/" && ls usr/lib/jvm/java-*-openjdk-*/bin/java | sort -V | tail -1)
+java=$(cd "$root/" && ls usr/lib/jvm/java-*-openjdk-*/bin/java 2>/dev/null | sort -V | tail -1) || java=usr/bin/java
 need "$root/$java" openjdk-17-jdk-headless
 home=/tmp/real-programs-java.$$
 mkdir "$root$home"

@@ -6,7 +6,7 @@
 . "$(dirname "$0")/lib.sh"
 
 root=${ROOT:-}
-bin=$(cd "$root/" && ls -d usr/lib/postgresql/*/bin | tail -1)
+bin=$(cd "$root/" && ls -d usr/lib/postgresql/*/bin 2>/dev/null | tail -1) || bin=usr/lib/postgresql/15/bin
 need "$root/$bin/initdb" postgresql
 queries=${QUERIES:-200}
 # The server does not run as root.

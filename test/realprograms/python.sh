@@ -6,7 +6,7 @@
 . "$(dirname "$0")/lib.sh"
 
 root=${ROOT:-}
-python=$(cd "$root/" && ls usr/bin/python3.[0-9]* | grep -E '/python3\.[0-9]+$' | sort -V | tail -1)
+python=$(cd "$root/" && ls usr/bin/python3.[0-9]* 2>/dev/null | grep -E '/python3\.[0-9]+$' | sort -V | tail -1) || python=usr/bin/python3
 need "$root/$python" "python3-minimal libpython3-stdlib"
 cat >"$work/work.py" <<'EOF'
 import gc, sys

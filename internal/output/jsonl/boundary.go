@@ -214,8 +214,13 @@ func (s *Sink) reading(l line, r *gpu.Reading, p *gpu.ProcessReading, exit bool)
 		l = l.integer(`,"latency_ns":`, r.Latency)
 	}
 	l = append(append(append(l, `,"status":"`...), r.Status.String()...), '"')
+	l = around(l, r)
 	if exit {
 		l = l.change(`,"change_bytes":`, r.Change)
+		low, high := interval(r.Change.Known, r.ChangeLow, r.ChangeHigh)
+		l = l.change(`,"change_low_bytes":`, low)
+		l = l.change(`,"change_high_bytes":`, high)
+		l = doubts(l, `,"change_doubt":[`, r.ChangeDoubt)
 		l = l.bytes(`,"peak_used_bytes":`, r.Peak)
 		l = l.count(`,"samples":`, r.Samples)
 	}
@@ -225,5 +230,34 @@ func (s *Sink) reading(l line, r *gpu.Reading, p *gpu.ProcessReading, exit bool)
 		l = l.integer(`,"process_age_ns":`, p.Age)
 	}
 	l = append(append(l, `,"process_status":"`...), p.Status.String()...)
-	return append(l, `"}`...)
+	if p.Status == gpu.StatusNoSample {
+		return append(l, `","other_processes":null}`...)
+	}
+	return append(l.integer(`","other_processes":`, int64(p.Others)), '}')
+}
+
+// around appends what the reads on both sides of a boundary say.
+func around(l line, r *gpu.Reading) line {
+	l = l.bytes(`,"after_used_bytes":`, r.After)
+	l = l.change(`,"after_age_ns":`, gpu.Delta{N: r.AfterAge, Known: r.After.Known})
+	l = l.bytes(`,"low_bytes":`, gpu.Value{N: r.Low, Known: r.Used.Known})
+	l = l.bytes(`,"high_bytes":`, gpu.Value{N: r.High, Known: r.Used.Known})
+	return doubts(l, `,"doubt":[`, r.Doubt)
+}
+
+func interval(known bool, low, high int64) (gpu.Delta, gpu.Delta) {
+	return gpu.Delta{N: low, Known: known}, gpu.Delta{N: high, Known: known}
+}
+
+// doubts appends the words of a set of reasons, after a key and its bracket.
+func doubts(l line, key string, d gpu.Doubt) line {
+	l = append(l, key...)
+	first := true
+	for word := range d.All {
+		if !first {
+			l = append(l, ',')
+		}
+		l, first = append(append(append(l, '"'), word...), '"'), false
+	}
+	return append(l, ']')
 }

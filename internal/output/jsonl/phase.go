@@ -102,7 +102,14 @@ func (s *Sink) figures(l line, p *stream.PathStats, open bool) line {
 		g := &p.GPU[i]
 		l = s.device(append(l, '{'), g.Device)
 		l = l.change(`,"change_bytes":`, g.Change)
+		low, high := interval(g.Change.Known, g.ChangeLow, g.ChangeHigh)
+		l = l.change(`,"change_low_bytes":`, low)
+		l = l.change(`,"change_high_bytes":`, high)
 		l = l.count(`,"change_scopes":`, g.Changes)
+		l = l.count(`,"certain_scopes":`, g.Certain)
+		l = l.count(`,"approximate_scopes":`, g.Approximate)
+		l = l.count(`,"shared_scopes":`, g.Shared)
+		l = l.count(`,"samples":`, g.Samples)
 		l = append(l.bytes(`,"peak_used_bytes":`, g.Peak), '}')
 		l = comma(l, i, len(p.GPU))
 	}

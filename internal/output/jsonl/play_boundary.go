@@ -158,6 +158,9 @@ var (
 	enterReading = newObject(slices.Concat(readingFields, processReadingFields)...)
 	exitReading  = newObject(slices.Concat(readingFields, []field{
 		{"change_bytes", need, func(p *player) { p.reading.Change = p.delta() }},
+		{"change_low_bytes", optional, func(p *player) { p.reading.ChangeLow = p.delta().N }},
+		{"change_high_bytes", optional, func(p *player) { p.reading.ChangeHigh = p.delta().N }},
+		{"change_doubt", optional, func(p *player) { p.readDoubt(&p.reading.ChangeDoubt) }},
 		{"peak_used_bytes", need, func(p *player) { p.reading.Peak = p.bytes() }},
 		{"samples", need, func(p *player) { p.reading.Samples = p.unsigned() }},
 	}, processReadingFields)...)
@@ -173,12 +176,29 @@ var (
 		{"age_ns", need, func(p *player) { p.reading.Age = p.delta().N }},
 		{"latency_ns", need, func(p *player) { p.reading.Latency = p.delta().N }},
 		{"status", need, func(p *player) { p.reading.Status = p.status() }},
+		{"after_used_bytes", optional, func(p *player) { p.reading.After = p.bytes() }},
+		{"after_age_ns", optional, func(p *player) { p.reading.AfterAge = p.delta().N }},
+		{"low_bytes", optional, func(p *player) { p.reading.Low = p.bytes().N }},
+		{"high_bytes", optional, func(p *player) { p.reading.High = p.bytes().N }},
+		{"doubt", optional, func(p *player) { p.readDoubt(&p.reading.Doubt) }},
 	}
 	processReadingFields = []field{
 		{"process_age_ns", need, func(p *player) { p.process.Age = p.delta().N }},
 		{"process_status", need, func(p *player) { p.process.Status = p.status() }},
+		{"other_processes", optional, func(p *player) { p.process.Others = int(p.delta().N) }},
 	}
 )
+
+func (p *player) readDoubt(set *gpu.Doubt) {
+	p.list(func(p *player) {
+		word := p.string()
+		d := gpu.DoubtOf(word)
+		if d == 0 {
+			p.failf("%q: not a reason for doubt", word)
+		}
+		*set |= d
+	})
+}
 
 func (p *player) readReading(fields *object) {
 	p.reading, p.process = gpu.Reading{}, gpu.ProcessReading{}

@@ -138,6 +138,12 @@ var pathGPUFields = newObject(
 	field{"device_id", need, func(p *player) { last(figuresNow(p).GPU).Device = p.number() }},
 	field{"uuid", optional, (*player).ignore},
 	field{"change_bytes", need, func(p *player) { last(figuresNow(p).GPU).Change = p.delta() }},
+	field{"change_low_bytes", optional, func(p *player) { last(figuresNow(p).GPU).ChangeLow = p.delta().N }},
+	field{"change_high_bytes", optional, func(p *player) { last(figuresNow(p).GPU).ChangeHigh = p.delta().N }},
 	field{"change_scopes", need, func(p *player) { last(figuresNow(p).GPU).Changes = p.unsigned() }},
+	field{"certain_scopes", optional, func(p *player) { last(figuresNow(p).GPU).Certain = p.unsigned() }},
+	field{"approximate_scopes", optional, func(p *player) { last(figuresNow(p).GPU).Approximate = p.unsigned() }},
+	field{"shared_scopes", optional, func(p *player) { last(figuresNow(p).GPU).Shared = p.unsigned() }},
+	field{"samples", optional, func(p *player) { last(figuresNow(p).GPU).Samples = p.unsigned() }},
 	field{"peak_used_bytes", need, func(p *player) { last(figuresNow(p).GPU).Peak = p.bytes() }},
 )

@@ -135,6 +135,8 @@ func (r *random) exit(at stackKey, thread *stream.Thread) {
 		g := &b.GPU[i]
 		if g.Change.Known = r.IntN(2) == 0; g.Change.Known {
 			g.Change.N = r.Int64() - r.Int64()
+			g.ChangeLow, g.ChangeHigh = g.Change.N-r.Int64N(1<<30), g.Change.N+r.Int64N(1<<30)
+			g.ChangeDoubt = gpu.Doubt(r.IntN(1 << 5))
 		}
 		if g.Peak.Known = r.IntN(2) == 0; g.Peak.Known {
 			g.Peak.N, g.Samples = r.Uint64N(80<<30), 3
@@ -154,5 +156,9 @@ func (r *random) measure(b *stream.Boundary) {
 		return
 	}
 	b.GPU = []gpu.Reading{reading(0, r.Uint64N(80<<30)), {Device: 1, Status: gpu.StatusTimeout, Age: r.Int64() - r.Int64(), Latency: r.Int64()}}
+	b.GPU[0].Doubt = gpu.Doubt(r.IntN(1 << 5))
+	if b.GPU[0].After.Known = r.IntN(2) == 0; !b.GPU[0].After.Known {
+		b.GPU[0].After, b.GPU[0].AfterAge = gpu.Value{}, 0
+	}
 	b.ProcessGPU = []gpu.ProcessReading{{Status: gpu.StatusOK, Used: gpu.Bytes(r.Uint64()), Age: -5}, {}}
 }

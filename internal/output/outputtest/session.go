@@ -119,5 +119,5 @@ func reading(device int, used uint64) gpu.Reading {
 	const total = 80 << 30
 	return gpu.Reading{Device: device, Status: gpu.StatusOK, Used: gpu.Bytes(used),
 		Free: gpu.Bytes(total - used), Total: gpu.Bytes(total), Reserved: gpu.Bytes(512 << 20),
-		Age: -52_000, Latency: 11_600}
+		Age: -52_000, Latency: 11_600, After: gpu.Bytes(used), AfterAge: 131_000, Low: used, High: used}
 }

@@ -95,7 +95,8 @@ func pathStats(p *recorder.Path) stream.PathStats {
 			P50: 9_400 * time.Microsecond, P99: 12 * time.Millisecond, Max: 101_300 * time.Microsecond, Min: 9 * time.Millisecond,
 			LeftOut: 0.25, ResidentChange: 4096, ResidentPeak: 3<<30 + 4096}
 		st.GPU = []stream.PathGPU{
-			{Device: 0, Change: gpu.Delta{N: 512 << 20, Known: true}, Changes: 9_876, Peak: gpu.Bytes(21 << 30)},
+			{Device: 0, Change: gpu.Delta{N: 512 << 20, Known: true}, ChangeLow: -1 << 30, ChangeHigh: 1 << 30,
+				Changes: 9_876, Approximate: 300, Shared: 12, Certain: 9_570, Peak: gpu.Bytes(21 << 30), Samples: 31_234},
 			{Device: 1},
 		}
 	case "read":

@@ -31,7 +31,7 @@ func Typical() *Session {
 	step, b := s.enter(main, "", "step", `{"epoch":1,"loss":0.25,"file":"batch 7.bin"}`)
 	b.GPU = []gpu.Reading{reading(0, 20<<30), {Device: 1, Status: gpu.StatusLost, Age: -90_000, Latency: 4_000}}
 	b.ProcessGPU = []gpu.ProcessReading{
-		{Status: gpu.StatusOK, Used: gpu.Bytes(18 << 30), Age: -400_000_000, Latency: 2_100_000},
+		{Status: gpu.StatusOK, Used: gpu.Bytes(18 << 30), Age: -400_000_000, Latency: 2_100_000, Others: 1},
 		{Status: gpu.StatusNotListed, Age: -410_000_000, Latency: 1_900_000},
 	}
 	b.Resident = stream.Resident{Bytes: 3 << 30, Known: true, Error: 1 << 20}
@@ -57,6 +57,9 @@ func (s *Session) stepExit(t *stream.Thread, token recorder.Token) {
 	b := s.exit(t, token)
 	ok := reading(0, 20<<30+512<<20)
 	ok.Change, ok.Peak, ok.Samples = gpu.Delta{N: 512 << 20, Known: true}, gpu.Bytes(21<<30), 3
+	ok.After, ok.Low = gpu.Bytes(20<<30), 20<<30
+	ok.ChangeLow, ok.ChangeHigh = 0, 512<<20
+	ok.Doubt, ok.ChangeDoubt = gpu.DoubtMoved, gpu.DoubtMoved|gpu.DoubtProcesses
 	b.GPU = []gpu.Reading{ok, {Device: 1}}
 	b.HasCounters = true
 	b.Counters = stream.Counters{VoluntarySwitches: 2, InvoluntarySwitches: 1, MinorFaults: 11}

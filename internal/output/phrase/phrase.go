@@ -37,7 +37,7 @@ func Orphan(why stream.OrphanReason) string {
 // was to look. For an unknown code it returns the code.
 func NoGPU(code string) string {
 	if code == "off" {
-		return "it was not to be read"
+		return "reading it is switched off"
 	}
 	for i, name := range gpu.Statuses() {
 		if name == code {

@@ -84,7 +84,7 @@ func nameOfProcess(p *stream.Process) string {
 // ofCPU says what a cost is, as a share where that is known.
 func ofCPU(c *stream.ProcessCost, whose string) string {
 	if share, ok := c.Share(); ok {
-		return fmt.Sprintf("about %s of %s CPU time (%s)", percent(share), whose, human.Duration(c.Cost))
+		return fmt.Sprintf("about %s of %s CPU time (%s)", percentage(share), whose, human.Duration(c.Cost))
 	}
 	return fmt.Sprintf("about %s of %s CPU time, of which it is not known how much there was", human.Duration(c.Cost), whose)
 }
@@ -106,11 +106,11 @@ func mainly(c *stream.ProcessCost) string {
 	if len(c.Pairs) < 2 || all == 0 {
 		return ""
 	}
-	return fmt.Sprintf(", %s of it for %s", percent(float64(some)/float64(all)), strings.Join(names, " and "))
+	return fmt.Sprintf(", %s of it for %s", percentage(float64(some)/float64(all)), strings.Join(names, " and "))
 }
 
-// percent writes a share of one in two digits.
-func percent(share float64) string {
+// percentage writes a share of one in two digits.
+func percentage(share float64) string {
 	switch p := 100 * share; {
 	case p == 0:
 		return "0 %"

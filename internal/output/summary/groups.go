@@ -28,7 +28,10 @@ func (p *printer) groups() {
 			paths = append(paths, &p.s.Paths[i])
 		}
 	}
-	if len(paths) == 0 {
+	switch {
+	case len(p.s.Paths) == 0: // that no phase was seen has been said
+		return
+	case len(paths) == 0:
 		p.printf("\nno phase tells %s\n", text(p.s.Grouped.By))
 		return
 	}
@@ -73,8 +76,8 @@ func (p *printer) groups() {
 // ungrouped says what the groups could not keep apart.
 func (p *printer) ungrouped() {
 	if n := p.s.Grouped.Other; n > 0 {
-		p.printf("  %s in %s: there were more different values of %s than are kept apart (%s)\n",
-			human.Plural(n, "phase"), recorder.OtherName, text(p.s.Grouped.By), human.Count(uint64(p.s.Grouped.Groups)))
+		p.printf("  %s in %s: only the first %s values of %s are kept apart; one that came later may have taken more time than those shown\n",
+			human.Plural(n, "phase"), recorder.OtherName, human.Count(uint64(p.s.Grouped.Groups)), text(p.s.Grouped.By))
 	}
 	if n := p.s.Grouped.Cut; n > 0 {
 		p.printf("  %s in groups whose names were cut, which may join different ones\n", human.Plural(n, "phase"))

@@ -43,7 +43,7 @@ func whoseIs(t *stream.Thread) string {
 	if t == nil || t.Process == nil {
 		return human.Unknown
 	}
-	p, name := t.Process, t.Process.Title
+	p, name := t.Process, stream.WithoutActivity(t.Process.Title)
 	if name == "" {
 		name = p.Comm
 	}

@@ -34,8 +34,8 @@ func TestOpen(t *testing.T) {
 	got := string(Append(nil, s, Options{}))
 	for _, want := range []string{
 		"\n4 phases still open at the end\n" +
-			"  train: open for 4.00 s  process 7 (postgres: app db [local] SELECT)\n" +
-			"  wait: open for 2.30 s  process 7 (postgres: app db [local] SELECT), thread 8 (loader)  sql=\"select 1\"\n" +
+			"  train: open for 4.00 s  process 7 (postgres: app db [local])\n" +
+			"  wait: open for 2.30 s  process 7 (postgres: app db [local]), thread 8 (loader)  sql=\"select 1\"\n" +
 			"  wait / forward: open for 1.00 s  ?\n" +
 			"  … and 1 more\n",
 		"\ntrain ", "\n  step ",

@@ -13,10 +13,10 @@ func (p *printer) parts() {
 	if len(all) == 0 {
 		return
 	}
-	p.heading(false, "not traced all the time, to keep what tracing costs within %s of the program's own CPU time", percent(all[0].Budget))
+	p.heading(false, "not traced all the time, to keep what tracing costs within %s of the program's own CPU time", percentage(all[0].Budget))
 	for i := range all[:min(len(all), p.o.MaxItems)] {
 		one := &all[i]
-		p.printf("  %s: counts and totals are of %s of the time%s\n", text(phrase.Pair(one.Name, one.Provider, one.Enter)), percent(1-one.LeftOut), ending(one))
+		p.printf("  %s: counts and totals are of %s of the time%s\n", text(phrase.Pair(one.Name, one.Provider, one.Enter)), percentage(1-one.LeftOut), ending(one))
 	}
 	p.more(len(all)-p.o.MaxItems, "")
 }
@@ -29,7 +29,7 @@ func ending(p *stream.PairPart) string {
 	case p.Part == 0:
 		return "; left out at the end"
 	case p.Part < 1:
-		return "; traced for " + percent(p.Part) + " of each second at the end"
+		return "; traced for " + percentage(p.Part) + " of each second at the end"
 	}
 	return "; traced all the time at the end"
 }

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/phasetrace/phasetrace/internal/gpu"
 	"github.com/phasetrace/phasetrace/internal/output"
 	"github.com/phasetrace/phasetrace/internal/output/human"
 	"github.com/phasetrace/phasetrace/internal/output/phrase"
@@ -153,65 +152,6 @@ func (p *printer) more(n int, where string) {
 	if n > 0 {
 		p.printf("  %s and %s more%s\n", human.Ellipsis, human.Count(uint64(n)), where)
 	}
-}
-
-func (p *printer) gpus() {
-	s := p.s
-	if len(s.Devices) == 0 {
-		if s.GPUStatus != "" {
-			p.printf("\nno GPU memory: %s\n", text(phrase.NoGPU(s.GPUStatus)))
-		}
-		return
-	}
-	p.heading(false, "GPU memory (%s)", human.Plural(s.GPUSamples, "sample"))
-	for _, d := range s.Devices {
-		p.printf("  %-8s %s", label(s.Devices, d.ID), nameOf(d))
-		p.printf(": %s\n", p.peakOf(d.ID))
-	}
-}
-
-func (p *printer) peakOf(device int) string {
-	for i := range p.s.RunPeak {
-		r := &p.s.RunPeak[i]
-		if r.Device != device || !r.Used.Known {
-			continue
-		}
-		peak := "peak " + human.Bytes(r.Used.N)
-		switch {
-		case r.Phase.Path != nil:
-			return peak + " in " + text(r.Phase.Path.String())
-		case r.Phase.Likely.Path != nil:
-			return peak + fmt.Sprintf(", likely in %s (a guess: %d threads were in different phases, and this one was entered last)",
-				text(r.Phase.Likely.Path.String()), len(r.Phase.Candidates)+r.Phase.More)
-		}
-		return peak + " outside every phase"
-	}
-	return "peak " + human.Unknown + " (never read)"
-}
-
-// label is a device's short name, as nvidia-smi counts.
-func label(devices []gpu.Device, id int) string {
-	for i := range devices {
-		if d := &devices[i]; d.ID == id {
-			return Label(d)
-		}
-	}
-	return fmt.Sprintf("device%d", id)
-}
-
-// Label is a device's short name, as nvidia-smi counts: "gpu0", "gpu1/mig2".
-func Label(d *gpu.Device) string {
-	if d.MIG >= 0 {
-		return fmt.Sprintf("gpu%d/mig%d", d.Index, d.MIG)
-	}
-	return fmt.Sprintf("gpu%d", d.Index)
-}
-
-func nameOf(d gpu.Device) string {
-	if d.Name == "" {
-		return "(unnamed)"
-	}
-	return text(d.Name)
 }
 
 func (p *printer) violations() {

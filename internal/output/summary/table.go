@@ -9,12 +9,8 @@ import (
 	"github.com/phasetrace/phasetrace/internal/stream"
 )
 
-const (
-	// maxIndent is the depth beyond which phases are not indented further.
-	maxIndent = 10
-	// maxDevices is how many devices get columns of their own.
-	maxDevices = 4
-)
+// maxIndent is the depth beyond which phases are not indented further.
+const maxIndent = 10
 
 // phases appends the table.
 func (p *printer) phases() {
@@ -25,15 +21,11 @@ func (p *printer) phases() {
 		}
 		return
 	}
-	devices, others := p.deviceColumns()
 	rss := p.hasResident()
-	rows, all := p.rows(roots, devices, rss)
+	rows, all := p.rows(roots, rss)
 	p.printf("\n")
-	p.table(p.phaseHead(devices, rss), rows)
+	p.table(phaseHead(rss), rows)
 	p.more(left, " phases with smaller totals")
-	if others > 0 {
-		p.printf("  %s and %d more devices in the JSON lines\n", human.Ellipsis, others)
-	}
 	p.unfinished(all)
 	if all.part {
 		p.printf("  %s counts and totals are of a part of the time: see below\n", partMark)
@@ -41,18 +33,11 @@ func (p *printer) phases() {
 	if all.joined {
 		p.printf("  %s some of these were seen without what surrounds them, which was entered before tracing began\n", joinedMark)
 	}
-	if all.partial {
-		p.printf("  %s of some of the scopes only: the others had no sample of their own at both ends\n", partialMark)
-	}
 }
 
 // phaseHead names the columns of phases.
-func (p *printer) phaseHead(devices []int, rss bool) []string {
+func phaseHead(rss bool) []string {
 	head := []string{"phase", "count", "total", "self", "p50", "p99", "max"}
-	for _, d := range devices {
-		name := label(p.s.Devices, d)
-		head = append(head, name+" change", name+" peak")
-	}
 	if rss {
 		head = append(head, "rss peak~")
 	}
@@ -60,14 +45,14 @@ func (p *printer) phaseHead(devices []int, rss bool) []string {
 }
 
 // rows returns a row for each phase, the outer ones first, and what marks there are.
-func (p *printer) rows(roots []*node, devices []int, rss bool) (rows [][]string, all marks) {
+func (p *printer) rows(roots []*node, rss bool) (rows [][]string, all marks) {
 	var walk func(nodes []*node, depth int)
 	walk = func(nodes []*node, depth int) {
 		for _, n := range nodes {
 			name := strings.Repeat("  ", min(depth, maxIndent)) + n.path.Name()
-			row, marks := p.row(name, n.stats, devices, rss)
+			row, marks := p.row(name, n.stats, rss)
 			all.unfinished, all.unknown = all.unfinished || marks.unfinished, all.unknown || marks.unknown
-			all.partial, all.joined, all.part = all.partial || marks.partial, all.joined || marks.joined, all.part || marks.part
+			all.joined, all.part = all.joined || marks.joined, all.part || marks.part
 			rows = append(rows, row)
 			walk(n.inner, depth+1)
 		}
@@ -138,10 +123,10 @@ const partMark = "%"
 const partialMark = "†"
 
 // marks are what the footnotes of a row explain.
-type marks struct{ unfinished, unknown, partial, joined, part bool }
+type marks struct{ unfinished, unknown, joined, part bool }
 
 // row makes the cells of one phase.
-func (p *printer) row(name string, st *stream.PathStats, devices []int, rss bool) ([]string, marks) {
+func (p *printer) row(name string, st *stream.PathStats, rss bool) ([]string, marks) {
 	if st == nil {
 		st = &stream.PathStats{}
 	}
@@ -149,24 +134,6 @@ func (p *printer) row(name string, st *stream.PathStats, devices []int, rss bool
 	count, m := countOf(st)
 	row := []string{name, count, duration(st.Total, known), duration(st.Self, known),
 		duration(st.P50, known), duration(st.P99, known), duration(st.Max, known)}
-	for _, d := range devices {
-		change, peak := human.Unknown, human.Unknown
-		for _, g := range st.GPU {
-			if g.Device != d {
-				continue
-			}
-			if g.Change.Known {
-				change = human.Change(g.Change.N)
-				if g.Changes < st.Count {
-					change, m.partial = change+partialMark, true
-				}
-			}
-			if g.Peak.Known {
-				peak = human.Bytes(g.Peak.N)
-			}
-		}
-		row = append(row, change, peak)
-	}
 	if rss {
 		peak := human.Unknown
 		if st.ResidentPeak > 0 {
@@ -191,33 +158,6 @@ func countOf(st *stream.PathStats) (string, marks) {
 		count += partMark
 	}
 	return count, m
-}
-
-// deviceColumns are the devices for which any phase has a figure, and how many
-// more there are than columns.
-func (p *printer) deviceColumns() (devices []int, others int) {
-	for _, d := range p.s.Devices {
-		if !p.deviceKnown(d.ID) {
-			continue
-		}
-		if len(devices) == maxDevices {
-			others++
-			continue
-		}
-		devices = append(devices, d.ID)
-	}
-	return devices, others
-}
-
-func (p *printer) deviceKnown(id int) bool {
-	for i := range p.s.Paths {
-		for _, g := range p.s.Paths[i].GPU {
-			if g.Device == id && (g.Change.Known || g.Peak.Known) {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 func (p *printer) hasResident() bool {

@@ -107,8 +107,12 @@ func TestNothingSeen(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, got)
 		}
 	}
+	grouped := string(Append(nil, &stream.Summary{Grouped: stream.Grouped{By: "rank"}}, Options{}))
+	if strings.Contains(grouped, "tells") {
+		t.Errorf("phases that were not seen tell no rank, which is no news:\n%s", grouped)
+	}
 	off := string(Append(nil, &stream.Summary{GPUStatus: "off"}, Options{}))
-	if !strings.Contains(off, "\nno GPU memory: it was not to be read\n") {
+	if !strings.Contains(off, "\nno GPU memory: reading it is switched off\n") {
 		t.Errorf("no sentence in\n%s", off)
 	}
 	if strings.Contains(got, "!!") {

@@ -306,25 +306,14 @@ func (s *Sink) label(b []byte, device int) []byte {
 
 func reading(b []byte, g *gpu.Reading, exit bool) []byte {
 	if g.Used.Known {
-		b = human.AppendBytes(b, g.Used.N)
+		b = human.AppendBytes(about(b, g.Doubt), g.Used.N)
 		b = append(b, " ("...)
 	} else {
 		b = append(append(append(b, human.Unknown...), " ("...), g.Status.String()...)
 		b = append(b, ", "...)
 	}
 	if exit {
-		if g.Change.Known {
-			b = human.AppendChange(b, g.Change.N)
-		} else {
-			b = append(b, "change "+human.Unknown...)
-		}
-		b = append(b, ", peak "...)
-		if g.Peak.Known {
-			b = human.AppendBytes(b, g.Peak.N)
-		} else {
-			b = append(b, human.Unknown...)
-		}
-		b = append(b, ", "...)
+		b = append(span(b, g), ", "...)
 	}
 	b = append(b, "age "...)
 	if g.Status == gpu.StatusNoSample {
@@ -335,14 +324,51 @@ func reading(b []byte, g *gpu.Reading, exit bool) []byte {
 	return append(b, ')')
 }
 
+// about marks what is not certain.
+func about(b []byte, d gpu.Doubt) []byte {
+	if d != 0 {
+		b = append(b, '~')
+	}
+	return b
+}
+
+// span appends what changed within a phase.
+func span(b []byte, g *gpu.Reading) []byte {
+	if g.Used.Known && !g.Change.Known && !g.Peak.Known {
+		return append(b, "too short to tell"...) // it had no read of its own
+	}
+	b = append(change(b, g, " shared"), ", peak "...)
+	if !g.Peak.Known {
+		return append(b, human.Unknown...)
+	}
+	b = append(human.AppendBytes(b, g.Peak.N), " of "...)
+	if b = append(human.AppendCount(b, g.Samples), " read"...); g.Samples != 1 {
+		b = append(b, 's')
+	}
+	return b
+}
+
+// change appends by how much memory changed within a phase: about, if the reads do
+// not settle it, and shared, if others may have had a part in it.
+func change(b []byte, g *gpu.Reading, shared string) []byte {
+	if !g.Change.Known {
+		return append(b, "change "+human.Unknown...)
+	}
+	b = human.AppendChange(about(b, g.ChangeDoubt&gpu.DoubtReads), g.Change.N)
+	if g.ChangeDoubt&gpu.DoubtShared != 0 {
+		b = append(b, shared...)
+	}
+	return b
+}
+
 // briefReading appends the change within the phase at its exit, and what is used at
 // its enter.
 func briefReading(b []byte, g *gpu.Reading, exit bool) []byte {
 	switch {
 	case exit && g.Change.Known:
-		return human.AppendChange(b, g.Change.N)
+		return change(b, g, "§")
 	case !exit && g.Used.Known:
-		return human.AppendBytes(b, g.Used.N)
+		return human.AppendBytes(about(b, g.Doubt), g.Used.N)
 	}
 	return append(b, human.Unknown...)
 }

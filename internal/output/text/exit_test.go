@@ -4,6 +4,7 @@ package text
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -85,6 +86,38 @@ func TestExitsOnly(t *testing.T) {
 		}
 		if !strings.Contains(out.String(), test.want) {
 			t.Errorf("%s and %s: no %q in\n%s", test.enter, test.exit, test.want, out.String())
+		}
+	}
+}
+
+// Who looks for some boundaries is not told of processes that come and go as they
+// should, only of those that do not.
+func TestChosenProcesses(t *testing.T) {
+	process := &stream.Process{PID: 7, Comm: "postgres"}
+	titled := &stream.Process{PID: 7, Comm: "postgres", Title: "postgres: app"}
+	changes := map[string]*stream.ProcessChange{
+		"started":             {Process: process, Started: true},
+		"is postgres: app":    {Process: titled, Titled: true},
+		"ended with status 0": {Process: titled, HasExit: true},
+		"ended with status 1": {Process: titled, HasExit: true, ExitCode: 1 << 8},
+		"ended by signal 9":   {Process: titled, HasExit: true, ExitCode: 9},
+		"in query":            {Process: titled, HasExit: true, In: []string{"query"}},
+		"no longer traced":    {Process: titled, Removed: true},
+	}
+	told := []string{"ended with status 1", "ended by signal 9", "in query", "no longer traced"}
+	for _, chosen := range []bool{false, true} {
+		for want, change := range changes {
+			var out bytes.Buffer
+			sink := New(&out, "test", Options{Chosen: chosen})
+			if err := sink.Record(change); err != nil {
+				t.Fatal(err)
+			}
+			if err := sink.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			if got, is := strings.Contains(out.String(), want), !chosen || slices.Contains(told, want); got != is {
+				t.Errorf("with boundaries chosen: %v, %q is told: %v, want %v", chosen, want, got, is)
+			}
 		}
 	}
 }

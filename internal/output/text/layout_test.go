@@ -140,6 +140,40 @@ func TestThreads(t *testing.T) {
 	}
 }
 
+// Who a process of a server is can be told in its column, at 80 columns too, and the
+// columns stay where they are.
+func TestTitlesHaveRoom(t *testing.T) {
+	titles := []string{"postgres: checkpointer", "postgres: background writer", "postgres: autovacuum worker shop", "postgres: app shop [local] UPDATE waiting"}
+	for width, want := range map[int][]string{
+		80:  {"checkpointer", "background writer", "autovacuum worker", "app shop [local]"},
+		120: {"checkpointer", "background writer", "autovacuum worker shop", "app shop [local]"},
+		0:   {"checkpointer", "background writer", "autovacuum worker shop", "app shop [local]"},
+	} {
+		o := newOne(t, width)
+		postmaster := *o.process
+		o.process = &postmaster
+		for i, title := range titles {
+			process := &stream.Process{PID: 25001 + i, Comm: "postgres", Title: title}
+			o.start.Processes = append(o.start.Processes, process)
+		}
+		o.sink = New(&o.out, "test", Options{Width: func() int { return width }})
+		o.out.Reset()
+		if err := o.sink.Start(&o.start); err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range o.start.Processes[1:] {
+			o.process = p
+			o.phase(1_000_000_000, p.PID, "postgres", "execute", "", nil)
+		}
+		lines := o.lines()
+		for i, part := range want {
+			if line := lines[1+2*i]; strings.Contains(line, "UPDATE") || !strings.Contains(line, part) || column(line, "->") != column(lines[0], "phase") {
+				t.Errorf("at %d columns %q has no %q, or what it did once, or its columns have moved from\n%s", width, line, part, lines[0])
+			}
+		}
+	}
+}
+
 func column(line, what string) int {
 	before, _, found := strings.Cut(line, what)
 	if !found {
@@ -283,5 +317,29 @@ func TestNarrowDoesNotAllocate(t *testing.T) {
 		}
 	}); n != 0 {
 		t.Errorf("%v allocations a session's boundaries", n)
+	}
+}
+
+// However narrow the terminal, a duration has its unit.
+func TestDurationIsWhole(t *testing.T) {
+	for width := 44; width <= 120; width++ {
+		o := newOne(t, width)
+		o.phase(1_000_000_000, 4242, "main", "step", "", nil)
+		o.phase(1_000_000_000, 4243, "a thread's name", "a phase with a long name", `{"sql":"select 1"}`, nil)
+		exits := 0
+		for _, line := range o.lines() {
+			if n := human.Columns([]byte(line)); n > width {
+				t.Errorf("%d columns: %d are used: %s", width, n, line)
+			}
+			if strings.Contains(line, "<-") {
+				exits++
+				if !strings.Contains(line, "1.00 ms") {
+					t.Errorf("%d columns: no duration: %s", width, line)
+				}
+			}
+		}
+		if exits != 2 {
+			t.Errorf("%d columns: %d exits, want 2", width, exits)
+		}
 	}
 }

@@ -31,6 +31,9 @@ type Options struct {
 	Width func() int
 	// ExitsOnly says that no enters come: exits then tell what enters do.
 	ExitsOnly bool
+	// Chosen says that only some boundaries come, those that somebody looks for.
+	// Processes that come and go as they should are left out then.
+	Chosen bool
 }
 
 // Sink writes text. It is a stream.Sink for one goroutine. A failed write sticks
@@ -44,6 +47,7 @@ type Sink struct {
 	began  bool  // a time has been told
 	headed bool
 	many   bool     // more than one process was seen
+	titled bool     // one with a title was seen
 	first  int      // PID of the first process
 	labels []string // of devices
 
@@ -60,13 +64,19 @@ func New(w io.Writer, name string, o Options) *Sink {
 	return s
 }
 
-// measure lays lines out for the terminal as it is now.
+// measure lays lines out for the terminal, and the processes, as they are now.
 func (s *Sink) measure() {
 	if s.o.Width != nil {
 		s.o.Summary.Width = s.o.Width()
 	}
-	if s.o.Summary.Width != s.layout.width || s.layout.room == 0 {
-		s.layout = layoutFor(s.o.Summary.Width)
+	titled := s.many && s.titled
+	if s.o.Summary.Width == s.layout.width && titled == s.layout.titled && s.layout.room != 0 {
+		return
+	}
+	again := s.headed && titled != s.layout.titled
+	if s.layout = layoutFor(s.o.Summary.Width, titled); again {
+		s.headed = false // columns have moved, once
+		s.head()
 	}
 }
 
@@ -179,6 +189,7 @@ func (s *Sink) process(p *stream.Process) {
 	case p.PID != s.first:
 		s.many = true
 	}
+	s.titled = s.titled || p.Title != ""
 }
 
 func (s *Sink) device(d *gpu.Device) {
@@ -249,13 +260,14 @@ func (s *Sink) thread(b []byte, t *stream.Thread, width int) []byte {
 
 // nameInColumn is what a thread of one of several processes is called where there is little room. The first thread
 // of a process with a title goes by that, without the program's name in front:
-// "checkpointer" for "postgres: checkpointer".
+// "checkpointer" for "postgres: checkpointer". What it is doing may have changed since
+// the title was read.
 func nameInColumn(t *stream.Thread) string {
 	p := t.Process
 	if p == nil || p.Title == "" || t.TID != p.PID || t.Name != p.Comm {
 		return t.Name
 	}
-	return strings.TrimPrefix(p.Title, p.Comm+": ")
+	return strings.TrimPrefix(stream.WithoutActivity(p.Title), p.Comm+": ")
 }
 
 func digits(n int) int {

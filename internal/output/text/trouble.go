@@ -127,6 +127,9 @@ func (s *Sink) processChange(c *stream.ProcessChange) error {
 	if c.Titled && (c.Before != "" || c.Process.Title == "") {
 		return nil // servers change their titles all the time: lines have the new one from now on
 	}
+	if s.o.Chosen && asItShould(c) {
+		return nil
+	}
 	b := s.general(c.Time)
 	p := c.Process
 	b = strconv.AppendInt(append(b, "== process "...), int64(p.PID), 10)
@@ -176,6 +179,12 @@ func (s *Sink) pairChange(c *stream.PairChange) error {
 		b = append(b, "; nothing tells what it costs now"...)
 	}
 	return s.endAlarm(b)
+}
+
+// asItShould reports whether there is nothing wrong with a change of a process: it has
+// started, or ended in no phase and with status 0.
+func asItShould(c *stream.ProcessChange) bool {
+	return c.Started || c.Titled || c.HasExit && c.ExitCode == 0 && len(c.In) == 0
 }
 
 // nameOf is what a process is called: its title, if it has one that is known already.

@@ -25,7 +25,7 @@ struct fake_device {
 	uint64_t memory_v2_return;          // of the second version alone
 	uint64_t processes_return;          // of both process lists
 	uint64_t hang_memory, hang_processes; // not 0: calls wait
-	uint64_t delay_ns;                  // every call takes at least that long
+	uint64_t delay_ns;                  // every call takes at least that long; a memory call looks at some moment of it
 	uint64_t mig;                       // MIG instances, 0: not partitioned
 	uint64_t computes, graphics;        // entries used below
 	struct fake_process compute[FAKE_PROCESSES], graphic[FAKE_PROCESSES];

@@ -63,11 +63,21 @@ static struct fake_device *device_of(handle_t h)
 	return c && i < LOAD(c->devices) && i < FAKE_DEVICES ? &c->device[i] : NULL;
 }
 
-static void dawdle(struct fake_device *d, uint64_t *hang)
+static void spend(uint64_t ns)
 {
-	uint64_t delay = LOAD(d->delay_ns), until = now_ns() + delay;
-	while (delay && now_ns() < until)
+	for (uint64_t until = now_ns() + ns; ns && now_ns() < until;)
 		;
+}
+
+// moment returns how far into its time a call looks at the memory, in ns. The
+// moments of many calls spread evenly.
+static uint64_t moment(uint64_t call, uint64_t delay)
+{
+	return (call * 0x9e3779b97f4a7c15ull >> 32) % (delay + 1);
+}
+
+static void hang_on(struct fake_device *d, uint64_t *hang)
+{
 	if (!LOAD(*hang))
 		return;
 	__atomic_add_fetch(&d->hanging, 1, __ATOMIC_SEQ_CST);
@@ -146,15 +156,10 @@ EXPORT ret_t nvmlDeviceGetUUID(handle_t h, char *uuid, uint32_t size)
 	return copy(uuid, size, text);
 }
 
-// snapshot answers a memory call. An instance has an eighth of the GPU; while a
-// GPU is partitioned nobody may read the whole.
-static ret_t snapshot(handle_t h, struct memory_v2 *m)
+// look says what is in use now. An instance has an eighth of the GPU; while a GPU is
+// partitioned nobody may read the whole.
+static ret_t look(struct fake_device *d, handle_t h, struct memory_v2 *m)
 {
-	struct fake_device *d = device_of(h);
-	if (!d)
-		return INVALID_ARGUMENT;
-	__atomic_add_fetch(&d->memory_calls, 1, __ATOMIC_SEQ_CST);
-	dawdle(d, &d->hang_memory);
 	if (LOAD(d->memory_return))
 		return (ret_t)LOAD(d->memory_return);
 	if (LOAD(d->mig) && h < 100)
@@ -169,6 +174,21 @@ static ret_t snapshot(handle_t h, struct memory_v2 *m)
 		m->used = m->used / share + (h / 100 - 1);
 	m->free = m->total - m->used - m->reserved;
 	return SUCCESS;
+}
+
+// snapshot answers a memory call.
+static ret_t snapshot(handle_t h, struct memory_v2 *m)
+{
+	struct fake_device *d = device_of(h);
+	if (!d)
+		return INVALID_ARGUMENT;
+	uint64_t delay = LOAD(d->delay_ns);
+	uint64_t before = moment(__atomic_add_fetch(&d->memory_calls, 1, __ATOMIC_SEQ_CST), delay);
+	spend(before);
+	hang_on(d, &d->hang_memory);
+	ret_t r = look(d, h, m);
+	spend(delay - before);
+	return r;
 }
 
 EXPORT ret_t nvmlDeviceGetMemoryInfo(handle_t h, struct memory *out)
@@ -199,7 +219,8 @@ static ret_t list(handle_t h, uint32_t *count, struct process *out, int graphic)
 		return INVALID_ARGUMENT;
 	if (!graphic) {
 		__atomic_add_fetch(&d->process_calls, 1, __ATOMIC_SEQ_CST);
-		dawdle(d, &d->hang_processes);
+		spend(LOAD(d->delay_ns));
+		hang_on(d, &d->hang_processes);
 	}
 	if (LOAD(d->processes_return))
 		return (ret_t)LOAD(d->processes_return);
