@@ -37,7 +37,7 @@ type work struct {
 
 func newWork() *work {
 	w := &work{memory: make([]byte, memory), text: make([]byte, 0, 256), random: 1}
-	w.values = []any{w.order[:3], "between two hits", 3.25, []byte("some"), w, struct{ A, B int }{1, 2}}
+	w.values = []any{"between two hits", 3.25, []byte("some"), 1234567, true, 'x', "more", -5, uint64(1) << 40, 1e100}
 	w.when = time.Unix(1e9, 0)
 	for i := range w.memory {
 		w.memory[i] = byte(i) // so that there are pages
@@ -62,7 +62,7 @@ func (w *work) do() {
 		w.memory[i]++
 	}
 	w.at += taken
-	w.text = fmt.Appendf(w.text[:0], "%v %q %08.3f %x %T %v", w.values...)
+	w.text = fmt.Appendf(w.text[:0], "%q %08.3f %x %d %v %c %-20s %+d %o %g", w.values...)
 	w.text = strconv.AppendFloat(w.text, float64(w.random)/7, 'g', -1, 64)
 	w.text = w.when.AppendFormat(w.text, time.RFC1123Z)
 	sum := sha256.Sum256(w.text)

@@ -16,8 +16,12 @@ func TestCPUTime(t *testing.T) {
 	if err != nil || before <= 0 {
 		t.Fatalf("%v, %v of this process", before, err)
 	}
-	cmd := exec.Command("sh", "-c", "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; echo over; exec sleep 0")
+	cmd := exec.Command("sh", "-c", "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; echo over; read line || true")
 	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,6 +40,7 @@ func TestCPUTime(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.Close()
+	in.Close()
 	if err := p.Wait(t.Context()); err != nil { // until it is a zombie
 		t.Fatal(err)
 	}

@@ -4,7 +4,7 @@ package session
 
 import (
 	"cmp"
-	"context"
+	"errors"
 	"math"
 	"slices"
 	"sync"
@@ -19,12 +19,10 @@ import (
 )
 
 const (
-	// costInterval is how often CPU times are read, and a hit's cost measured anew.
+	// costInterval is how often CPU times are read.
 	costInterval = time.Second
-	// costBatches is how much is measured then: some two milliseconds.
-	costBatches = 2
-	// meterTime is how long the session waits until measuring can begin, which takes some
-	// 50 ms beside the attaching.
+	// meterTime is how long the session waits for the measurement, which takes some 80 ms
+	// beside the attaching.
 	meterTime = 2 * time.Second
 )
 
@@ -33,13 +31,10 @@ type costs struct {
 	core    *core
 	counted *counting // nil: hits are recorded
 
-	meter  *hitcost.Meter // nil: unknown says why
-	opened chan struct{}  // closed when one of the two is set; nil: nobody has asked
-	closed chan struct{}  // closed when the meter is; nil likewise
-	stop   context.CancelFunc
-	ctx    context.Context // of measuring
+	measured chan struct{} // closed when price or unknown is set; nil: nobody has asked
 
-	mu      sync.Mutex // may be taken with the core locked, and not the other way round
+	mu      sync.Mutex   // may be taken with the core locked, and not the other way round
+	price   hitcost.Cost // nil: unknown says why
 	unknown string
 	cpu     *cpuTimes
 	over    bool // detaching: nothing changes any more
@@ -66,69 +61,51 @@ const maxPastCosts = 1 << 12
 
 func newCosts(c *core, m mode) *costs {
 	counted, _ := m.(*counting)
-	out := &costs{core: c, counted: counted, cpu: newCPUTimes(), unknown: "nothing was attached", rest: processHits{known: true}}
-	out.ctx, out.stop = context.WithCancel(context.Background())
-	return out
+	return &costs{core: c, counted: counted, cpu: newCPUTimes(), unknown: "nothing was attached", rest: processHits{known: true}}
 }
 
-// open begins to measure what a hit costs, in the background, with the programs that a
-// session with these options runs.
+// open measures what a hit costs, in the background, with the programs that a session
+// with these options runs. Nothing stays attached to this process: one that ends while it
+// has probes in itself makes Linux complain.
 func (c *costs) open(o loader.Options) {
-	c.opened, c.closed = make(chan struct{}), make(chan struct{})
+	c.measured = make(chan struct{})
 	go func() {
-		defer close(c.closed)
-		m, err := hitcost.Open(o)
+		defer close(c.measured)
+		price, err := measure(o)
 		c.mu.Lock()
-		if c.unknown = ""; err != nil {
+		defer c.mu.Unlock()
+		if c.price, c.unknown = price, ""; err != nil {
 			c.unknown = err.Error()
-		} else {
-			c.meter = m
-		}
-		c.mu.Unlock()
-		close(c.opened)
-		if err == nil {
-			_ = m.Measure(hitcost.Batches) // an error leaves the cost unknown
-			c.measure(m)
 		}
 	}()
 }
 
-// measure goes on measuring: the machine becomes slower and faster.
-func (c *costs) measure(m *hitcost.Meter) {
-	ticker := time.NewTicker(costInterval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-c.ctx.Done():
-			_ = m.Close() // nobody is there to be told
-			return
-		case <-ticker.C:
-			_ = m.Measure(costBatches) // what is known stays
-		}
+func measure(o loader.Options) (hitcost.Cost, error) {
+	m, err := hitcost.Open(o)
+	if err != nil {
+		return nil, err
 	}
+	if err := m.Measure(hitcost.Batches); err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	return m.Cost(), m.Close()
 }
 
-// ready waits until the meter needs no privileges any more.
+// ready waits until what a hit costs is known, for a bounded time.
 func (c *costs) ready() {
-	if c.opened == nil {
+	if c.measured == nil {
 		return
 	}
 	select {
-	case <-c.opened:
+	case <-c.measured:
 	case <-time.After(meterTime):
 	}
 }
 
-// close ends the measuring, and waits for that no longer than for anything else that
-// the kernel does at the end.
-func (c *costs) close() {
-	c.stop()
-	if c.closed == nil {
-		return
-	}
-	select {
-	case <-c.closed:
-	case <-time.After(endTime):
+// settle waits until nothing is being measured any more, however long that takes.
+func (c *costs) settle() {
+	if c.measured != nil {
+		<-c.measured
 	}
 }
 
@@ -199,14 +176,11 @@ func (c *costs) look() {
 	}
 }
 
-// price is what a hit costs, as far as that is known.
-func (c *costs) price() hitcost.Cost {
+// hit is what a hit costs, as far as that is known.
+func (c *costs) hit() hitcost.Cost {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.meter == nil {
-		return nil
-	}
-	return c.meter.Cost()
+	return c.price
 }
 
 // current returns the hits of every process that has not ended, and of those that have
@@ -252,17 +226,13 @@ func (c *costs) summarise(sum *stream.Summary) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	out := &stream.TracingCost{Unknown: c.unknown}
-	var price hitcost.Cost
-	if c.meter != nil {
-		price = c.meter.Cost()
-	}
-	for _, p := range price {
+	for _, p := range c.price {
 		out.Hit = append(out.Hit, stream.HitCost(p))
 	}
-	if len(price) == 0 && out.Unknown == "" {
-		out.Unknown = "the session ended before it could be measured"
+	if len(c.price) == 0 && out.Unknown == "" {
+		out.Unknown = "other work on the machine kept it from being measured"
 	}
-	addUp(out, c.each(), price)
+	addUp(out, c.each(), c.price)
 	sum.Cost = out
 }
 

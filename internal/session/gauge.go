@@ -30,7 +30,7 @@ func (th *throttle) measure() (in budget.Interval, ok bool) {
 	now := time.Now()
 	th.core.mu.Lock()
 	defer th.core.mu.Unlock()
-	price := th.costs.price()
+	price := th.costs.hit()
 	current := th.costs.current()
 	before, payers := th.gauge, th.payers()
 	th.gauge = gauge{at: now, processes: make(map[int]reading), loads: make([]engine.Load, len(th.pairs))}

@@ -82,14 +82,13 @@ func TestLinksOfEndedTarget(t *testing.T) {
 	one, two := spin(t, "10"), spin(t, "10")
 	tr := attach(t, []int{one.Pid(), two.Pid()}, Config{})
 	// Each has a link under its markers and one under its dynamic linker; one
-	// more makes new programs wait, and one is under the markers that tell what a hit
-	// costs.
-	const each, shared, own = 2, 1, 1
-	if _, n := openFiles(t); n != 2*each+shared+own {
-		t.Errorf("%d links with two targets, want %d", n, 2*each+shared+own)
+	// more makes new programs wait.
+	const each, shared = 2, 1
+	if _, n := openFiles(t); n != 2*each+shared {
+		t.Errorf("%d links with two targets, want %d", n, 2*each+shared)
 	}
 	one.Kill()
-	took := eventually(t, "the removal of probes", func() bool { _, n := openFiles(t); return n <= each+shared+own })
+	took := eventually(t, "the removal of probes", func() bool { _, n := openFiles(t); return n <= each+shared })
 	t.Logf("the links of one target were gone %v after its end", took)
 	if n := tr.session.watcher.tracer.Links(); n != each+shared {
 		t.Errorf("%d links are left, want %d", n, each+shared)

@@ -111,11 +111,12 @@ func (s *Session) Remove(pid int) error {
 func (s *Session) Close() error {
 	w, done := s.watcher, make(chan error, 1)
 	w.cancel()
-	s.costs.close()
 	go func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		done <- w.free()
+		err := w.free()
+		s.costs.settle()
+		done <- err
 	}()
 	if s.stuck.Load() {
 		return nil // Add or Run has told
