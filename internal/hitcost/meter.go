@@ -19,8 +19,8 @@ import (
 )
 
 const (
-	// Batches is how many batches a measurement should have: it takes some 25 ms.
-	Batches = 32
+	// Batches is how many batches a measurement should have: it takes some 20 ms.
+	Batches = 24
 	// pairsPerBatch keeps a batch short: the less often one is interrupted, the fewer
 	// figures are far off.
 	pairsPerBatch = 8

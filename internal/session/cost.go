@@ -4,7 +4,6 @@ package session
 
 import (
 	"cmp"
-	"errors"
 	"math"
 	"slices"
 	"sync"
@@ -31,7 +30,7 @@ type costs struct {
 	core    *core
 	counted *counting // nil: hits are recorded
 
-	measured chan struct{} // closed when price or unknown is set; nil: nobody has asked
+	measured chan struct{} // closed when price or unknown is set and no probe is left; nil: nobody has asked
 
 	mu      sync.Mutex   // may be taken with the core locked, and not the other way round
 	price   hitcost.Cost // nil: unknown says why
@@ -71,27 +70,25 @@ func (c *costs) open(o loader.Options) {
 	c.measured = make(chan struct{})
 	go func() {
 		defer close(c.measured)
-		price, err := measure(o)
+		m, err := hitcost.Open(o)
+		if err == nil {
+			err = m.Measure(hitcost.Batches)
+		}
 		c.mu.Lock()
-		defer c.mu.Unlock()
-		if c.price, c.unknown = price, ""; err != nil {
+		if c.unknown = ""; err != nil {
 			c.unknown = err.Error()
+		} else {
+			c.price = m.Cost()
+		}
+		c.mu.Unlock()
+		if m != nil {
+			_ = m.Close() // nobody is there to be told
 		}
 	}()
 }
 
-func measure(o loader.Options) (hitcost.Cost, error) {
-	m, err := hitcost.Open(o)
-	if err != nil {
-		return nil, err
-	}
-	if err := m.Measure(hitcost.Batches); err != nil {
-		return nil, errors.Join(err, m.Close())
-	}
-	return m.Cost(), m.Close()
-}
-
-// ready waits until what a hit costs is known, for a bounded time.
+// ready waits until what a hit costs is known and this process has no probes any more,
+// for a bounded time: from now on somebody may kill it.
 func (c *costs) ready() {
 	if c.measured == nil {
 		return
@@ -102,7 +99,8 @@ func (c *costs) ready() {
 	}
 }
 
-// settle waits until nothing is being measured any more, however long that takes.
+// settle waits until the markers of this process have no probes any more, however long
+// that takes.
 func (c *costs) settle() {
 	if c.measured != nil {
 		<-c.measured
