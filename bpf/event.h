@@ -148,6 +148,7 @@ struct process_exit_record {
 	struct thread_exit_record thread; /* the last one */
 	__u32 status;			  /* as wait(2) gives it */
 	__u32 pad;
+	__u64 cpu_time;			  /* of all threads it ever had, ns, to the last tick */
 };
 
 /* Its head is of the process as it goes on. */

@@ -34,6 +34,11 @@ typedef struct {
 struct signal_struct {
 	atomic_t live;
 	unsigned int flags;
+	unsigned long long sum_sched_runtime; /* of threads that are gone */
+} core_type;
+
+struct sched_entity {
+	__u64 sum_exec_runtime;
 } core_type;
 
 /* kernels from 6.2 on: one per-CPU counter a kind of page */
@@ -118,6 +123,7 @@ struct task_struct {
 	unsigned long min_flt;
 	unsigned long maj_flt;
 	__u64 start_boottime;
+	struct sched_entity se;
 	char comm[16];
 	struct task_struct *group_leader;
 	struct pid *thread_pid;

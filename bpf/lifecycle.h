@@ -75,6 +75,19 @@ int BPF_PROG(process_exec, struct task_struct *task, int old_pid)
 	return 0;
 }
 
+/* The CPU time of a process, of which task is the last thread: the first one is a
+ * zombie by now if it is another. What the thread has used since the scheduler
+ * last looked is missing.
+ */
+static __always_inline __u64 cpu_time(struct task_struct *task)
+{
+	__u64 ns = task->signal->sum_sched_runtime + task->se.sum_exec_runtime;
+
+	if (task->group_leader != task)
+		ns += task->group_leader->se.sum_exec_runtime;
+	return ns;
+}
+
 SEC("tp_btf/sched_process_exit")
 int BPF_PROG(process_exit, struct task_struct *task)
 {
@@ -97,6 +110,7 @@ int BPF_PROG(process_exit, struct task_struct *task)
 	}
 	forget_objects(task);
 	rec.status = task->exit_code;
+	rec.cpu_time = cpu_time(task);
 	tgid = rec.thread.who.view_tgid;
 	bpf_map_delete_elem(&targets, &tgid);
 	bpf_map_delete_elem(&held, &tgid);

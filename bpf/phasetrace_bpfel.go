@@ -309,10 +309,11 @@ type PhasetraceMarkerRecord struct {
 }
 
 type PhasetraceProcessExitRecord struct {
-	_      structs.HostLayout
-	Thread PhasetraceThreadExitRecord
-	Status uint32
-	Pad    uint32
+	_       structs.HostLayout
+	Thread  PhasetraceThreadExitRecord
+	Status  uint32
+	Pad     uint32
+	CpuTime uint64
 }
 
 type PhasetraceRecordType uint32

@@ -46,6 +46,7 @@ type traceOptions struct {
 	readyFile   string
 	ringSize    string
 	aggregate   bool
+	maxOverhead string
 	by          string
 	where       []string
 	minDuration time.Duration
@@ -91,6 +92,7 @@ func (o *traceOptions) register(cmd *cobra.Command, which int) {
 	f.DurationVar(&o.gpuInterval, "gpu-interval", 0, "`TIME` between reads of GPU memory while no phase boundary happens (default 100ms)")
 	f.StringVar(&o.onViolation, "on-violation", "unwind", "`POLICY` when nesting is violated: unwind the stack, or reject the exit")
 	f.BoolVar(&o.aggregate, "aggregate", false, "count phases in the kernel, for phases too frequent to record, and show only the summary")
+	f.StringVar(&o.maxOverhead, "max-overhead", "", "keep what tracing costs any traced program below `PERCENT` of the CPU time that it uses itself, such as 2%: leave pairs out, those that cost most for least first, and trace the last one for a part of the time")
 	f.StringVar(&o.by, "by", "", "also add the figures up by `WHAT`: rank, process, title for what processes say that they are, thread, sql for statements without their literals, or attr.KEY for the values of an attribute")
 	f.StringArrayVar(&o.where, "where", nil, "write only the boundaries that meet `EXPR`, such as 'process~autovacuum && duration>10ms'; the figures stay those of all. Fields: process, thread, phase, path, rank, pid, tid, duration, attr.KEY; operators: = != ~ (contains) !~ < <= > >=; repeatable, all must hold")
 	f.DurationVar(&o.minDuration, "min-duration", 0, "write only the exits of phases that took `TIME` or longer, as --where 'duration>=TIME' does")
@@ -136,7 +138,7 @@ func (o *traceOptions) parse() (session.Config, error) {
 	if out.SessionID == "" {
 		out.SessionID = freshID()
 	}
-	for _, check := range []func(*session.Config) error{o.parsePIDs, o.parsePairs, o.parseWords, o.parseBy, o.parseWhere, o.parseOutput, o.parseRing} {
+	for _, check := range []func(*session.Config) error{o.parsePIDs, o.parsePairs, o.parseWords, o.parseBudget, o.parseBy, o.parseWhere, o.parseOutput, o.parseRing} {
 		if err := check(&out); err != nil {
 			return out, err
 		}
@@ -194,6 +196,26 @@ func (o *traceOptions) parseWords(out *session.Config) error {
 	}
 	return nil
 }
+
+// parseBudget checks what tracing may cost.
+func (o *traceOptions) parseBudget(out *session.Config) error {
+	if o.maxOverhead == "" {
+		return nil
+	}
+	percent, err := strconv.ParseFloat(strings.TrimSpace(strings.TrimSuffix(o.maxOverhead, "%")), 64)
+	if err != nil || !(percent >= leastOverhead && percent <= 100) {
+		return usageError("--max-overhead %q: want a percentage from %v%% to 100%%, such as 2%%", o.maxOverhead, leastOverhead)
+	}
+	if o.aggregate {
+		return usageError("--max-overhead with --aggregate: what is counted in the kernel cannot be left out for a while: leave one of them out")
+	}
+	out.MaxOverhead = percent / 100
+	return nil
+}
+
+// leastOverhead is the least budget in percent: below it the estimate of a hit's cost
+// says nothing.
+const leastOverhead = 0.1
 
 // parseBy checks what figures are grouped by.
 func (o *traceOptions) parseBy(out *session.Config) error {

@@ -53,6 +53,8 @@ var rules = []rule{
 	{"internal/output/schema", []string{"bpf", "internal/", "cmd/"}, "the code that writes lines"},
 	{"internal/lease", slices.Concat(kernel, vendor, hosts, upper, []string{"internal/engine", "internal/stream"}), "what files are needed for"},
 	{"internal/privileges", []string{"bpf", "internal/", "cmd/", "github.com/"}, "tracing"},
+	{"internal/budget", []string{"bpf", "internal/", "cmd/", "github.com/"}, "probes, processes, clocks and the session: it is pure"},
+	{"internal/hitcost", slices.Concat(vendor, upper, []string{"internal/usdt", "internal/engine", "internal/stream"}), "sessions, and any process but its own"},
 	{"internal/doctor", []string{"internal/session", "internal/engine", "internal/stream"}, "the session"},
 	{"internal/inspect", slices.Concat(kernel, vendor, []string{"internal/session", "internal/engine", "internal/stream"}), "BPF, NVML and the session"},
 	{"internal/demo", []string{"bpf", "internal/", "cmd/", "github.com/"}, "tracing"},

@@ -38,6 +38,10 @@ func (b *books) enter(th *thread, st *recorder.Stack, s *Site, ev *event.Marker,
 	}
 	sc := b.scopes.add(token, st, th, ev)
 	sc.pair, sc.site, sc.keyed = s.Pair, s, k
+	s.Pair.load.Entered++
+	if st.Depth() == 1 && k.value.N == 0 {
+		s.Pair.load.Outermost++
+	}
 	sc.resident = b.emit.residentBytes(ev)
 	if k.value.N == 0 {
 		b.scopes.entered(sc, ev.Time)
@@ -89,6 +93,9 @@ func (b *books) close(sc *scope, end ending) (top *scope) {
 	duration := max(end.time-sc.start, 0)
 	if top = b.scopes.top(sc.stack); top != nil {
 		top.inner += duration
+	}
+	if sc.pair != nil {
+		sc.pair.load.Inside += duration
 	}
 	self := duration
 	if sc.keyed.value.N == 0 {
@@ -192,5 +199,6 @@ func (b *books) blame(th *thread, s *Site, ev *event.Marker, err error, done str
 // lose counts and reports markers of a thread that were lost just before a time.
 func (b *books) lose(th *thread, n uint64, time int64) {
 	b.losses.report(th.key, n)
+	th.process.tally.lost += n
 	b.emit.loss(th, n, time)
 }

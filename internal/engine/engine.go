@@ -68,6 +68,7 @@ type state struct {
 	defects defects
 	exits   exitBudget
 	stats   Stats
+	ended   endedTallies
 	// suspects are pairs whose phases may overlap, see Overlaps.
 	suspects []*Pair
 }

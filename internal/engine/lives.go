@@ -237,6 +237,7 @@ func (l *lives) endProcess(p *process, change *stream.ProcessChange) {
 	for _, th := range p.byID() {
 		l.endThread(th, change.Time, stream.ReasonProcessExit)
 	}
+	l.ended.add(p, l.sites.list)
 	if l.tasks.processes[p.id.PID] == p {
 		delete(l.tasks.processes, p.id.PID)
 	}

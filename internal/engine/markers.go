@@ -27,6 +27,7 @@ func (m *markers) handle(ev *event.Marker) {
 	}
 	s := m.sites.list[ev.Site]
 	s.hits++
+	th.process.tally.hit(ev.Site)
 	m.stats.Markers++
 	if ev.Seq != th.nextSeq || ev.Program != th.program {
 		m.gap(th, ev)

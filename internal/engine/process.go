@@ -44,6 +44,7 @@ type process struct {
 	gates     map[*Site]gate // when sites were attached for this process alone
 	lastGate  gate           // the last of them
 	exits     exitMemory
+	tally     tally
 }
 
 // gate is when a site was attached for the process. Exits of older threads may

@@ -35,6 +35,7 @@ type Pair struct {
 	// 0 while there is none.
 	keyWidth [stream.MaxKeyValues]uint8
 	watch    watch
+	load     Load
 }
 
 // narrow takes the width of a site's key, and reports whether keys that are known
@@ -226,6 +227,7 @@ func (t *sites) remove(id uint32, processes map[int]*process) {
 	}
 	for _, p := range processes {
 		delete(p.gates, s)
+		p.tally.forget(id, s.Pair)
 	}
 	t.list[id] = nil
 	t.free = append(t.free, id)

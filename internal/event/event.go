@@ -92,6 +92,9 @@ type ThreadExit struct {
 type ProcessExit struct {
 	ThreadExit
 	Status uint32 // as wait(2) gives it
+	// CPUTime is what all threads that it ever had have used, in ns, to the last tick
+	// of the scheduler.
+	CPUTime uint64
 }
 
 // Exec is a process that runs another program.

@@ -22,6 +22,7 @@ var kinds = []kind{
 	kindOf[ThreadExit]("thread_exit", exit(func(e *ThreadExit) *ThreadExit { return e })),
 	kindOf[ProcessExit]("process_exit", exit(func(e *ProcessExit) *ThreadExit { return &e.ThreadExit }), []field{
 		number("status", func(e *ProcessExit) *uint32 { return &e.Status }),
+		number("cpu", func(e *ProcessExit) *uint64 { return &e.CPUTime }),
 	}),
 	kindOf[Exec]("exec", identity(func(e *Exec) *Identity { return &e.Who }), []field{
 		number("former_tid", func(e *Exec) *uint32 { return &e.FormerTID }),

@@ -49,8 +49,8 @@ var texts = []struct {
 		&ThreadExit{Head{1, 10, 11}, Identity{StartTime: 5}, math.MaxUint64, 7},
 	},
 	{
-		`1 process_exit tid=11 pid=10 start=5 markers=6 prog=7 status=256`,
-		&ProcessExit{ThreadExit{Head{1, 10, 11}, Identity{StartTime: 5}, 6, 7}, 256},
+		`1 process_exit tid=11 pid=10 start=5 markers=6 prog=7 status=256 cpu=8`,
+		&ProcessExit{ThreadExit{Head{1, 10, 11}, Identity{StartTime: 5}, 6, 7}, 256, 8},
 	},
 	{
 		`1 exec tid=10 pid=10 comm="sh" former_tid=11 former_start=5 markers=6 before=7 prog=8 dev=9 ino=12 gen=13 changed=14 size=15`,

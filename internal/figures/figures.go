@@ -23,6 +23,7 @@ type Figures struct {
 	unsorted   uint64 // durations that no histogram had room for
 	early      int64  // when a phase last ended that was entered before the attach; 0: never
 	memory     memory
+	parts      parts
 	groups     *groups // nil: no grouping
 	rankCells  int     // ranks of all paths together
 	rankless   uint64  // durations left out of figures by rank
@@ -56,6 +57,8 @@ func (f *Figures) Record(r stream.Record) error {
 		f.orphanAt(r)
 	case *stream.Loss:
 		f.lost += r.Count
+	case *stream.PairChange:
+		f.parts.change(r)
 	case *stream.Sample:
 		f.memory.sample(r)
 	}
@@ -80,6 +83,9 @@ func (f *Figures) boundary(b *stream.Boundary) {
 			f.groups.enter(b)
 		}
 		p.entered = b.Time
+		if p.enter == nil {
+			p.enter = b.Marker
+		}
 		return
 	}
 	p.open--
@@ -130,6 +136,7 @@ func (f *Figures) Snapshot(sum *stream.Summary) {
 	}
 	sum.Lost = max(sum.Lost, f.lost)
 	sum.Paths = f.Paths()
+	f.leftOut(sum)
 	if f.groups != nil {
 		sum.Grouped = f.groups.summary()
 	}

@@ -17,9 +17,10 @@ type path struct {
 	synthetic uint64 // of count; times of these and the next are left out below
 	unknown   uint64
 	open      int64
-	joined    uint64 // of count; see joined
-	entered   int64  // when a scope was last entered
-	total     int64  // ns
+	joined    uint64         // of count; see joined
+	entered   int64          // when a scope was last entered
+	enter     *stream.Marker // of an enter, nil while none is known
+	total     int64          // ns
 	self      int64
 	min, max  int64
 	hist      histogram

@@ -246,7 +246,7 @@ func (t *Tracer) markerName() string {
 // watchThreads closes what the old program had open at an exec, and reuses the
 // memory of threads that end.
 func (t *Tracer) watchThreads() error {
-	if !t.opts.Aggregate {
+	if !t.opts.Aggregate || t.opts.MarkersOnly {
 		return nil
 	}
 	programs, _, err := t.loadPrograms(nil, bpf.PhasetraceProgAggregateExec, bpf.PhasetraceProgAggregateExit)

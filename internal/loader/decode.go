@@ -136,7 +136,7 @@ func (d *decoder) threadEnded(r *bpf.PhasetraceThreadExitRecord, _ []byte) (even
 }
 
 func (d *decoder) processEnded(r *bpf.PhasetraceProcessExitRecord, _ []byte) (event.Event, error) {
-	d.processExit = event.ProcessExit{ThreadExit: threadExit(&r.Thread), Status: r.Status}
+	d.processExit = event.ProcessExit{ThreadExit: threadExit(&r.Thread), Status: r.Status, CPUTime: r.CpuTime}
 	return &d.processExit, nil
 }
 

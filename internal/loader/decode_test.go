@@ -106,7 +106,7 @@ func decodeCases() map[uint8]decodeCase {
 		},
 		uint8(bpf.PhasetraceRecordTypeRECORD_THREAD_EXIT): {wire(ended), &wantEnded},
 		uint8(bpf.PhasetraceRecordTypeRECORD_PROCESS_EXIT): {
-			wire(bpf.PhasetraceProcessExitRecord{Thread: last, Status: 14}), &event.ProcessExit{ThreadExit: wantEnded, Status: 14},
+			wire(bpf.PhasetraceProcessExitRecord{Thread: last, Status: 14, CpuTime: 1 << 35}), &event.ProcessExit{ThreadExit: wantEnded, Status: 14, CPUTime: 1 << 35},
 		},
 		uint8(bpf.PhasetraceRecordTypeRECORD_EXEC): {
 			wire(bpf.PhasetraceExecRecord{

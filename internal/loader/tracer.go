@@ -43,7 +43,9 @@ type Options struct {
 	// WakeInterval: a marker wakes the reader if the last wakeup was longer ago
 	// than this. 0: the reader is woken only when much is unread.
 	WakeInterval time.Duration
-	Without      Without
+	// MarkersOnly: nothing is told of how threads and processes live.
+	MarkersOnly bool
+	Without     Without
 	// Aggregate counts phases in the kernel instead of recording markers; see
 	// aggregate.go. AggregateReject leaves a stack as it is after a violation.
 	Aggregate, AggregateReject bool
@@ -204,9 +206,11 @@ func boolByte(b bool) uint8 {
 // loadLifecycle makes the maps, learns the tracer's own PID namespace, and
 // attaches to the tracepoints of thread and process lives.
 func (t *Tracer) loadLifecycle() error {
-	programs, maps, err := t.loadPrograms(nil,
-		bpf.PhasetraceProgLocateTracer, bpf.PhasetraceProgProcessFork,
-		bpf.PhasetraceProgProcessExec, bpf.PhasetraceProgProcessExit)
+	lives := []string{bpf.PhasetraceProgProcessFork, bpf.PhasetraceProgProcessExec, bpf.PhasetraceProgProcessExit}
+	if t.opts.MarkersOnly {
+		lives = nil
+	}
+	programs, maps, err := t.loadPrograms(nil, append(lives, bpf.PhasetraceProgLocateTracer)...)
 	if err != nil {
 		return err
 	}
@@ -214,7 +218,7 @@ func (t *Tracer) loadLifecycle() error {
 	if _, err := programs[bpf.PhasetraceProgLocateTracer].Run(&ebpf.RunOptions{}); err != nil {
 		return fmt.Errorf("find the tracer's PID namespace: %w", err)
 	}
-	for _, name := range []string{bpf.PhasetraceProgProcessFork, bpf.PhasetraceProgProcessExec, bpf.PhasetraceProgProcessExit} {
+	for _, name := range lives {
 		l, err := link.AttachTracing(link.TracingOptions{Program: programs[name]})
 		if err != nil {
 			return fmt.Errorf("attach %s: %w", name, err)

@@ -62,6 +62,7 @@ func (w *watcher) addSeen(ctx context.Context, t *target, v *view, in Target) er
 	p := processOf(t.proc, v)
 	p.Parent = 0
 	w.core.addProcess(p, true)
+	w.costs.begun(t.pid)
 	if err := w.tracer.AddTarget(t.pid); err != nil {
 		return err
 	}

@@ -56,6 +56,7 @@ func (fl *follower) adoptChild(ctx context.Context, pid int) (bool, error) {
 	t := &target{pid: pid, started: proc.StartTime, reach: newReach()}
 	fl.targets.byPID[pid] = t
 	fl.core.addProcess(processOf(proc, v), false)
+	fl.costs.begun(proc.PID)
 	if err := fl.tracer.AddTarget(pid); err != nil {
 		return false, err
 	}

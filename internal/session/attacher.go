@@ -26,6 +26,7 @@ type attacher struct {
 	hooks    *hooks
 	releaser *releaser
 	count    *attachedCount
+	throttle *throttle // nil: no budget
 }
 
 // attachedCount sums up what has been attached.
@@ -109,6 +110,10 @@ func (a *attacher) warnUnread(t *target, v *view) {
 func (a *attacher) attachFile(t *target, f openFile, pairs []*pair) (postponed bool, err error) {
 	reach, pid := a.targets.reachOf(t)
 	todo := slices.DeleteFunc(slices.Clone(f.plan), func(p probe.Site) bool {
+		if a.throttle.leavesOut(p.ID) {
+			reach.out[p.ID] = true
+			return true
+		}
 		return reach.sites[p.ID] || !a.plan.wants(pairs, p.ID)
 	})
 	if len(todo) == 0 {
@@ -134,7 +139,12 @@ func (a *attacher) attachFile(t *target, f openFile, pairs []*pair) (postponed b
 	for i, c := 0, a.files.constantsOf(f); i < len(todo); i++ {
 		todo[i].Constant = c
 	}
-	return false, a.attachGuarded(reach, pid, f, g, todo)
+	for _, together := range a.throttle.groups(todo) {
+		if err := a.attachGuarded(reach, pid, f, g, together); err != nil {
+			return false, err
+		}
+	}
+	return false, nil
 }
 
 // attachGuarded attaches sites of a file that nobody can write to meanwhile.
@@ -158,6 +168,9 @@ func (a *attacher) attachGuarded(reach *reach, pid int, f openFile, g *guard, to
 	}
 	reach.files[f.file] = append(reach.files[f.file], at)
 	f.attachments++
+	if a.throttle != nil {
+		reach.groups = append(reach.groups, group{f.file, at, siteIDs(todo)})
+	}
 	for _, e := range failed {
 		reach.bare[e.Site] = true
 	}
@@ -165,6 +178,14 @@ func (a *attacher) attachGuarded(reach *reach, pid int, f openFile, g *guard, to
 	f.semaphores.attached(todo, reach.bare)
 	f.tellGuard()
 	return a.attachedSites(pid, f.file, todo, failed)
+}
+
+func siteIDs(sites []probe.Site) []uint32 {
+	ids := make([]uint32, 0, len(sites))
+	for i := range sites {
+		ids = append(ids, sites[i].ID)
+	}
+	return ids
 }
 
 // warnMoved warns of sites that cannot fire in a process: their code is not what

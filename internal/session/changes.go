@@ -16,6 +16,8 @@ type change struct {
 	exec  bool
 	start bool // a watched file is about to run its first code
 	again bool // nobody told: an earlier look was too early
+	// returns: pairs that were left out to keep within a budget are to be attached again.
+	returns bool
 	// stoppable: it waits, or may wait, on its main thread.
 	stoppable bool
 	// replaced: the thread that ran exec was not the main one and has taken its

@@ -26,6 +26,7 @@ type collector struct {
 	losses     []stream.Loss
 	processes  []stream.ProcessChange
 	samples    []stream.Sample
+	pairs      []stream.PairChange
 	summary    *stream.Summary
 	order      []stream.Record // boundaries and losses as they came
 	onBoundary func(*stream.Boundary)
@@ -55,6 +56,8 @@ func (c *collector) Record(r stream.Record) error {
 		if c.onProcess != nil {
 			c.onProcess(r)
 		}
+	case *stream.PairChange:
+		c.pairs = append(c.pairs, *r)
 	case *stream.Sample:
 		c.samples = append(c.samples, *r)
 	}

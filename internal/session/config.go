@@ -52,6 +52,10 @@ type Config struct {
 	// Count counts phases in the kernel, by path, instead of recording their
 	// boundaries: sinks get no Boundary and no Orphan.
 	Count bool
+	// MaxOverhead bounds what tracing costs any program, in relation to the CPU time that
+	// it uses itself: pairs are left out when they cost more. 0: it is not bounded. Not
+	// with Count.
+	MaxOverhead float64
 	// By groups figures; nil: they are added up by path alone. With Count it must be
 	// OfProcess.
 	By *figures.Grouping

@@ -100,6 +100,7 @@ func (s *Session) detach(deadline time.Time) ([]stream.Note, error) {
 // what Linux cannot finish it leaves in the traced programs. It may be called at any
 // time.
 func (s *Session) Settle() {
+	s.costs.settle()
 	s.watcher.mu.Lock() // what attaches has it
 	t := s.detaching.Load()
 	s.watcher.mu.Unlock()

@@ -20,6 +20,10 @@ var ErrNoMarkers = errors.New("no USDT markers to trace")
 // a key may change threads, and each thread counts for itself.
 var ErrCountKeyed = errors.New("phases matched by a key are not counted in the kernel")
 
+// ErrCountBudget refuses a budget for what is counted in the kernel: sites that are
+// counted cannot be removed and come again.
+var ErrCountBudget = errors.New("a budget is not kept for phases that are counted in the kernel")
+
 // NoMarkersError says that a target, or a library, has nothing to trace.
 type NoMarkersError struct {
 	Files   []string        // that were looked at

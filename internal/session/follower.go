@@ -20,6 +20,7 @@ import (
 // that wait for it.
 type follower struct {
 	core        *core
+	costs       *costs
 	ctx         context.Context // ends looks
 	plan        *plan
 	tracer      *loader.Tracer
@@ -274,6 +275,9 @@ func (fl *follower) attachChange(t *target, v *view, c change) error {
 	}
 	err := fl.attacher.attachTo(t, v)
 	n, after := fl.attacher.count.sites-before, elapsed(c.since, clock.Monotonic())
+	if c.returns {
+		return err // the stream tells
+	}
 	if n == 0 {
 		if (t.counters.moved || c.start && fl.tracer.HoldsExecs()) && !fl.holds.waitsStill(c) {
 			fl.report.shortfall.lateStarts.add(after)
@@ -322,6 +326,14 @@ func (fl *follower) followPending(p *pending) {
 
 // roundTime rounds to what a person can use.
 func roundTime(d time.Duration) time.Duration { return d.Round(10 * time.Microsecond) }
+
+// bringBack attaches to what a budget had left out of a process.
+func (fl *follower) bringBack(t *target) {
+	if fl.holds.waits(t.pid) {
+		return // it has told, which comes next
+	}
+	fl.followOne(change{pid: t.pid, since: clock.Monotonic(), again: true, returns: true})
+}
 
 // lookAgain looks at a process whose semaphores are not where they should be.
 func (fl *follower) lookAgain(t *target) {

@@ -159,11 +159,7 @@ func (g *guard) attach(sites []probe.Site, with func() (*loader.Attachment, erro
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if at != nil {
-		ids := make([]uint32, 0, len(sites))
-		for i := range sites {
-			ids = append(ids, sites[i].ID)
-		}
-		g.probes[at] = ids
+		g.probes[at] = siteIDs(sites)
 	}
 	if g.attaching--; g.attaching == 0 {
 		g.quiet.Broadcast()

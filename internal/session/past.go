@@ -51,6 +51,21 @@ func (c *plan) note(sites []*site) {
 	}
 }
 
+// renewed keeps what the summary needs of sites in whose place there are others.
+func (c *plan) renewed(sites []*site) {
+	for _, s := range sites {
+		hits := c.mode.hits(s.id)
+		c.countHits(s, hits)
+		if hits > 0 && len(c.past.hit) < maxPast {
+			if c.past.hit == nil {
+				c.past.hit = make(map[probeOf]bool)
+			}
+			c.past.hit[s.probe()] = true
+		}
+		s.noted = true
+	}
+}
+
 // remove makes sites stay as they are, whose probes are out for good.
 func (c *plan) remove(sites []*site) {
 	for _, s := range sites {

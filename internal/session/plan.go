@@ -208,6 +208,23 @@ func (c *plan) register(s *site) uint32 {
 	return id
 }
 
+// again plans a site once more, under another number, which it returns; the old one is
+// about to be let go of.
+func (c *plan) again(old *site) uint32 {
+	s := &site{Site: old.Site.Again(), pair: old.pair, over: old.over, takers: old.takers, attached: true, constant: old.constant}
+	for key, r := range c.resets {
+		if r == old {
+			c.resets[key] = s
+		}
+	}
+	for key, r := range c.contextSites {
+		if r == old {
+			c.contextSites[key] = s
+		}
+	}
+	return c.register(s)
+}
+
 // point is a pair and the sites that prove it to be over.
 type point struct {
 	pair  *pair

@@ -63,6 +63,7 @@ func (s *Session) read() error {
 			return // nearly all are
 		}
 		s.trapped.note(ev)
+		s.costs.note(ev)
 		if c, ok := s.naming.changeOf(ev); ok {
 			s.describe(c)
 			s.watcher.changed(c)
@@ -83,6 +84,7 @@ func (s *Session) read() error {
 	if s.core.checkClocks(now) {
 		s.tellSampler()
 	}
+	s.costs.poll(now)
 	return errors.Join(err, s.mode.poll(now), sinkErr)
 }
 
@@ -100,6 +102,7 @@ func (s *Session) describe(c change) {
 // goroutine has returned.
 func (s *Session) finish(reason string, stopped <-chan struct{}) (*stream.Summary, error) {
 	w, deadline := s.watcher, time.Now().Add(endTime)
+	s.costs.detaching()
 	s.core.detaching(clock.Monotonic())
 	errs := []error{s.mode.detaching(clock.Monotonic())}
 	quiet := s.quiet(stopped, deadline)

@@ -34,6 +34,7 @@ type Session struct {
 	started   int64   // ns, CLOCK_MONOTONIC; 0 before Run
 	trapped   trapped // Run's, as is the next
 	naming    naming
+	costs     *costs
 	stuck     atomic.Bool // the watcher hangs in the kernel
 	detaching atomic.Pointer[loader.Tracer]
 }
@@ -59,12 +60,17 @@ func Open(cfg Config) (*Session, error) {
 		m := newCounting(&s.cfg, c)
 		s.mode, c.out.ended = m, m.note
 	}
+	if cfg.Count && cfg.MaxOverhead > 0 {
+		return nil, ErrCountBudget
+	}
 	for _, p := range cfg.Pairs {
 		if err := s.mode.refuses(p); err != nil {
 			return nil, fmt.Errorf("pair %s: %w", p.String(), err)
 		}
 	}
-	s.watcher = newWatcher(&s.cfg, c, s.mode)
+	s.costs = newCosts(c, s.mode)
+	s.costs.throttled = cfg.MaxOverhead > 0
+	s.watcher = newWatcher(&s.cfg, c, s.mode, s.costs)
 	wanted, err := newWanted(&s.cfg)
 	if err != nil {
 		return nil, err
@@ -108,7 +114,9 @@ func (s *Session) Close() error {
 	go func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		done <- w.free()
+		err := w.free()
+		s.costs.settle()
+		done <- err
 	}()
 	if s.stuck.Load() {
 		return nil // Add or Run has told
@@ -177,6 +185,8 @@ func (s *Session) begin() error {
 	if err := s.mode.begin(); err != nil {
 		return err
 	}
+	s.costs.ready()
+	s.costs.run()
 	s.started = clock.Monotonic()
 	s.core.out.started = s.started
 	if err := s.cfg.Sink.Start(s.startRecord()); err != nil {

@@ -35,5 +35,6 @@ func (s *Session) summary(reason string, now int64) (*stream.Summary, error) {
 		sum.Devices = g.devices
 	}
 	s.mode.summarise(sum)
+	s.costs.summarise(sum)
 	return sum, err
 }

@@ -52,12 +52,15 @@ type reach struct {
 	sites   map[uint32]bool // that are attached, or could not be
 	bare    map[uint32]bool // of them: those whose markers' counters are not raised there
 	linkers map[fileKey]hook
+	// With a budget: what is attached, by pair, and the sites that are left out.
+	groups []group
+	out    map[uint32]bool
 }
 
 func newReach() reach {
 	return reach{
 		files: make(map[*file][]*loader.Attachment), sites: make(map[uint32]bool), bare: make(map[uint32]bool),
-		linkers: make(map[fileKey]hook),
+		linkers: make(map[fileKey]hook), out: make(map[uint32]bool),
 	}
 }
 
@@ -110,7 +113,7 @@ func (ts *targets) covers(t *target, f *file) bool {
 		}
 		reach = &t.reach
 	}
-	return len(f.plan) > 0 && !slices.ContainsFunc(f.plan, func(p probe.Site) bool { return !reach.sites[p.ID] })
+	return len(f.plan) > 0 && !slices.ContainsFunc(f.plan, func(p probe.Site) bool { return !reach.sites[p.ID] && !reach.out[p.ID] })
 }
 
 // coversNamesake reports whether probes are in another file of the same name, which
@@ -122,6 +125,17 @@ func (ts *targets) coversNamesake(t *target, f *file) bool {
 		}
 	}
 	return false
+}
+
+// allFiles returns every file that a target uses or that probes are in.
+func (ts *targets) allFiles() map[*file]bool {
+	all := ts.attached()
+	for _, t := range ts.byPID {
+		for f := range t.files {
+			all[f] = true
+		}
+	}
+	return all
 }
 
 // attached returns every file that probes are in.

@@ -63,6 +63,9 @@ func (q *waiting) Record(r stream.Record) {
 	case *stream.Loss:
 		r.Unix = q.clock.At(r.Time)
 		q.pass(r.Time, r)
+	case *stream.PairChange:
+		r.Unix = q.clock.At(r.Time)
+		q.pass(r.Time, r)
 	case *stream.ProcessChange:
 		r.Unix = q.clock.At(r.Time)
 		q.pass(r.Time, r)

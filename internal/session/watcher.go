@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/phasetrace/phasetrace/internal/budget"
 	"github.com/phasetrace/phasetrace/internal/clock"
 	"github.com/phasetrace/phasetrace/internal/event"
 	"github.com/phasetrace/phasetrace/internal/loader"
@@ -24,6 +25,7 @@ type watcher struct {
 	cfg    *Config
 	core   *core
 	mode   mode
+	costs  *costs
 	ctx    context.Context // ends looks
 	cancel context.CancelFunc
 	inbox  inbox
@@ -51,11 +53,12 @@ type watcher struct {
 	hooks    *hooks
 	attacher *attacher
 	follower *follower
+	throttle *throttle // nil as well without a budget
 }
 
-func newWatcher(cfg *Config, core *core, m mode) *watcher {
+func newWatcher(cfg *Config, core *core, m mode, costs *costs) *watcher {
 	w := &watcher{
-		cfg: cfg, core: core, mode: m, inbox: newInbox(), report: &reporter{cfg: cfg}, files: &files{pairs: cfg.Pairs},
+		cfg: cfg, core: core, mode: m, costs: costs, inbox: newInbox(), report: &reporter{cfg: cfg}, files: &files{pairs: cfg.Pairs},
 		targets: &targets{follow: cfg.Follow, byPID: make(map[int]*target), shared: newReach()},
 		count:   attachedCount{failures: make(map[string]bool)},
 	}
@@ -86,6 +89,7 @@ func (w *watcher) load() error {
 		return err
 	}
 	w.tracer = t
+	w.costs.open(opts)
 	w.wire(t)
 	w.mode.use(t)
 	return nil
@@ -116,12 +120,20 @@ func (w *watcher) wire(t *loader.Tracer) {
 		count: &w.count,
 	}
 	w.follower = &follower{
-		ctx: w.ctx, core: w.core, plan: w.plan, tracer: t, report: w.report, targets: w.targets, executables: known,
+		ctx: w.ctx, core: w.core, costs: w.costs, plan: w.plan, tracer: t, report: w.report, targets: w.targets, executables: known,
 		looker: w.looker, holds: w.holds, settler: w.settler, attacher: w.attacher, releaser: w.releaser,
 		missed: &missed{plan: w.plan, files: w.files, targets: w.targets, report: w.report}, postponed: w.postponed, post: post,
 		wanted: w.wanted,
 	}
 	w.postponed.look = w.follower.followPending
+	if w.cfg.MaxOverhead > 0 {
+		w.throttle = &throttle{
+			core: w.core, costs: w.costs, plan: w.plan, targets: w.targets, tracer: t, keeper: k, settler: w.settler,
+			releaser: w.releaser, post: post, again: w.follower.bringBack,
+			budget: w.cfg.MaxOverhead, control: budget.New(w.cfg.MaxOverhead), number: make(map[*pair]int),
+		}
+		w.attacher.throttle = w.throttle
+	}
 }
 
 // sweepInterval is how often the watcher looks for processes of whose end nobody
@@ -134,6 +146,12 @@ func (w *watcher) run(stop <-chan struct{}) {
 	defer ticker.Stop()
 	defer titles.Stop()
 	reader := titleReader{core: w.core}
+	var looks <-chan time.Time
+	if w.cfg.MaxOverhead > 0 {
+		t := time.NewTicker(throttleInterval)
+		defer t.Stop()
+		looks = t.C
+	}
 	for {
 		select {
 		case <-stop:
@@ -146,6 +164,12 @@ func (w *watcher) run(stop <-chan struct{}) {
 				}
 				w.mu.Unlock()
 			}
+		case <-looks:
+			w.mu.Lock()
+			if w.throttle != nil && w.ctx.Err() == nil {
+				w.throttle.look()
+			}
+			w.mu.Unlock()
 		case <-titles.C:
 			reader.read(w.ctx)
 		case <-ticker.C:

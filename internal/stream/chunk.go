@@ -35,6 +35,7 @@ type chunk struct {
 	orphans    pool[Orphan]
 	losses     pool[Loss]
 	changes    pool[ProcessChange]
+	pairs      pool[PairChange]
 	drops      pool[Dropped]
 
 	// What the records' slices hold.
@@ -76,6 +77,8 @@ func (c *chunk) put(r Record) {
 		c.add(c.losses.copy(r))
 	case *ProcessChange:
 		c.add(c.changes.copy(r))
+	case *PairChange:
+		c.add(c.pairs.copy(r))
 	case *Dropped:
 		c.add(c.drops.copy(r))
 	}
@@ -93,6 +96,7 @@ func (c *chunk) reuse() {
 	c.n, c.next, c.bytes = 0, nil, 0
 	c.boundaries.used, c.samples.used, c.violations.used = 0, 0, 0
 	c.orphans.used, c.losses.used, c.changes.used, c.drops.used = 0, 0, 0, 0
+	c.pairs.used = 0
 	c.attributes.reuse(keptAttributes)
 	c.gpu.reuse(keptReadings)
 	c.processGPU.reuse(keptReadings)

@@ -28,6 +28,9 @@ func Clone(r Record) Record {
 	case *ProcessChange:
 		c := *r
 		return &c
+	case *PairChange:
+		c := *r
+		return &c
 	case *Sample:
 		c := *r
 		c.Phase.Candidates = slices.Clone(r.Phase.Candidates)

@@ -9,6 +9,7 @@ type Counts struct {
 	Orphans        uint64
 	Losses         uint64
 	ProcessChanges uint64
+	PairChanges    uint64
 	Samples        uint64
 }
 
@@ -25,6 +26,8 @@ func (c *Counts) Add(r Record) {
 		c.Losses++
 	case *ProcessChange:
 		c.ProcessChanges++
+	case *PairChange:
+		c.PairChanges++
 	case *Sample:
 		c.Samples++
 	case *Dropped:
@@ -39,12 +42,13 @@ func (c *Counts) Merge(other Counts) {
 	c.Orphans += other.Orphans
 	c.Losses += other.Losses
 	c.ProcessChanges += other.ProcessChanges
+	c.PairChanges += other.PairChanges
 	c.Samples += other.Samples
 }
 
 // Total is the number of records of all kinds.
 func (c Counts) Total() uint64 {
-	return c.Boundaries + c.Violations + c.Orphans + c.Losses + c.ProcessChanges + c.Samples
+	return c.Boundaries + c.Violations + c.Orphans + c.Losses + c.ProcessChanges + c.PairChanges + c.Samples
 }
 
 // Dropped tells a sink that records are missing at this place in its stream,
@@ -80,6 +84,8 @@ func times(r Record) (time, unix, until int64) {
 	case *Loss:
 		time, unix = r.Time, r.Unix
 	case *ProcessChange:
+		time, unix = r.Time, r.Unix
+	case *PairChange:
 		time, unix = r.Time, r.Unix
 	case *Sample:
 		time, unix = r.Mid, r.Unix

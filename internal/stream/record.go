@@ -289,3 +289,17 @@ type ProcessChange struct {
 
 // MaxEndedIn bounds ProcessChange.In.
 const MaxEndedIn = 8
+
+// PairChange is a pair that is traced for another part of the time from now on, so that
+// tracing costs no program more than a budget. All pairs are traced all the time at
+// first.
+type PairChange struct {
+	Time, Unix      int64
+	Name            string // of its phases, "" where the marker names them
+	Provider, Enter string
+	Part            float64 // of the time that it is traced: 1, less, 0
+	Share           float64 // what tracing cost the most loaded program, of its own CPU time
+	Budget          float64 // what it may be
+	ForGood         bool    // it had to go too often, and does not come back
+	Trial           bool    // nobody knows what it costs now: that is to be found out
+}

@@ -12,6 +12,7 @@ func (*Violation) record()     {}
 func (*Orphan) record()        {}
 func (*Loss) record()          {}
 func (*ProcessChange) record() {}
+func (*PairChange) record()    {}
 func (*Sample) record()        {}
 func (*Dropped) record()       {}
 

@@ -29,7 +29,10 @@ type PathStats struct {
 	// Joined counts those of Count that look as if they were elsewhere in a session's
 	// boundaries: what surrounds them was entered before the attach.
 	Joined uint64
-	GPU    []PathGPU
+	// LeftOut is the share of the session, from 0 to 1, in which the markers of its phases
+	// were not traced: all figures are of the rest.
+	LeftOut float64
+	GPU     []PathGPU
 	// Resident set size: sum of the changes and largest value, approximate.
 	ResidentChange int64
 	ResidentPeak   uint64
@@ -186,9 +189,12 @@ type Summary struct {
 	// Open are the scopes that were open at Time, the longest first, at most MaxOpen;
 	// OpenTotal counts all of them. At the end of a session they have been closed, with
 	// ReasonSessionEnd.
-	Open       []OpenPhase
-	OpenTotal  uint64
-	ZeroSites  []ZeroSite
+	Open      []OpenPhase
+	OpenTotal uint64
+	ZeroSites []ZeroSite
+	Cost      *TracingCost // nil: not told, as by earlier versions
+	// Parts are the pairs that were not traced all the time, to keep within a budget.
+	Parts      []PairPart
 	Notes      []Note
 	Devices    []gpu.Device
 	GPUStatus  string
@@ -204,4 +210,15 @@ type RunPeak struct {
 	Used   gpu.Value
 	Time   int64
 	Phase  recorder.Attribution
+}
+
+// PairPart is a pair that was not traced all the time.
+type PairPart struct {
+	Name            string // of its phases, "" where the marker names them
+	Provider, Enter string
+	LeftOut         float64 // share of the session in which it was not traced, about
+	Cuts            uint64  // how often it was traced less from then on
+	Part            float64 // of the time that it was traced at the end: 1, less, 0
+	ForGood         bool    // it was not to come back
+	Budget          float64 // what tracing may cost, in relation to a program's own CPU time
 }

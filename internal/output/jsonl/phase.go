@@ -17,6 +17,9 @@ func (s *Sink) phase(l line, p *stream.PathStats) line {
 	if p.Joined > 0 {
 		l = l.count(`,"joined":`, p.Joined)
 	}
+	if p.LeftOut > 0 {
+		l = l.share(`,"left_out_share":`, p.LeftOut)
+	}
 	for i := range p.Ranks {
 		r := &p.Ranks[i]
 		if i == 0 {

@@ -80,6 +80,7 @@ var kinds = func() map[string]kind {
 		{"gpu_sample", sampleFields, (*player).playSample},
 		{"process_start", processStartFields, (*player).playProcessStart},
 		{"process_title", processTitleFields, (*player).playProcessTitle},
+		{"pair_change", pairChangeFields, (*player).playPairChange},
 		{"process_exit", processExitFields, (*player).playProcessExit},
 		{"session_end", endFields, (*player).playEnd},
 	} {

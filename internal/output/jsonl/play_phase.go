@@ -45,6 +45,7 @@ func figuresNow(p *player) *stream.PathStats {
 var pathFiguresFields = newObject(slices.Concat(pathFields(innerPath), figureFields, []field{
 	{"open", need, func(p *player) { lastPath(p).Open = p.unsigned() }},
 	{"joined", optional, func(p *player) { lastPath(p).Joined = p.unsigned() }},
+	{"left_out_share", optional, func(p *player) { lastPath(p).LeftOut = p.share() }},
 	{"ranks", optional, func(p *player) {
 		p.list(func(p *player) {
 			lastPath(p).Ranks = append(lastPath(p).Ranks, stream.RankStats{})

@@ -204,6 +204,8 @@ var endFields = newObject(slices.Concat(headFields(
 	field{"violations", need, func(p *player) { p.object(violationsFields) }},
 	groupedField,
 ), phaseListFields, openFields, findingFields, []field{
+	costField,
+	partsField,
 	devicesField(func(p *player) *[]gpu.Device { return &p.summary.Devices }),
 	{"gpu_status", need, func(p *player) { p.summary.GPUStatus = p.stringOrNull() }},
 	sumField("gpu_samples", func(s *stream.Summary) *uint64 { return &s.GPUSamples }),

@@ -149,7 +149,10 @@ func missingField(of func(*player) *stream.Counts) field {
 	count := func(name string, part func(*stream.Counts) *uint64) field {
 		return field{name, need, func(p *player) { *part(of(p)) = p.unsigned() }}
 	}
+	pairs := count("pair_changes", func(c *stream.Counts) *uint64 { return &c.PairChanges })
+	pairs.need = optional
 	counts := newObject(
+		pairs,
 		field{"total", optional, (*player).ignore},
 		count("boundaries", func(c *stream.Counts) *uint64 { return &c.Boundaries }),
 		count("protocol_errors", func(c *stream.Counts) *uint64 { return &c.Violations }),

@@ -72,11 +72,13 @@ type read struct {
 	sample     stream.Sample
 	latency    int64
 	change     stream.ProcessChange
+	pair       stream.PairChange
 	told       stream.Process
 	signal     int
 	start      stream.Start
 	summary    stream.Summary
-	group      *stream.GroupStats // of the last of its paths, while it is being read
+	group      *stream.GroupStats  // of the last of its paths, while it is being read
+	cost       *stream.ProcessCost // of summary, likewise
 }
 
 // playLimits are wider than any session's, which has applied its own.

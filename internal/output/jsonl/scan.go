@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -208,6 +209,19 @@ func (s *scanner) integer() int64 {
 		return -int64(n)
 	}
 	return int64(n)
+}
+
+// share reads a number that need not be an integer.
+func (s *scanner) share() float64 {
+	v := s.raw()
+	if s.err != nil {
+		return 0
+	}
+	f, err := strconv.ParseFloat(string(v), 64)
+	if err != nil || f < 0 {
+		s.failf("%.40s: want a number from 0 on", v)
+	}
+	return f
 }
 
 // short reads an unsigned integer of up to 18 digits, if one comes next.

@@ -113,6 +113,10 @@ func (s *Sink) End(r *stream.Summary) error {
 	}
 	l = s.openPhases(append(l, ']'), r)
 	l = findings(l, r)
+	l = parts(l, r.Parts)
+	if r.Cost != nil {
+		l = s.tracingCost(l, r.Cost)
+	}
 	l = s.devices(l, r.Devices, r.GPUStatus)
 	l = l.count(`,"gpu_samples":`, r.GPUSamples)
 	l = append(l, `,"gpu_peaks":[`...)

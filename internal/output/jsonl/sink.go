@@ -49,6 +49,8 @@ func (s *Sink) Record(r stream.Record) error {
 		return s.loss(r)
 	case *stream.ProcessChange:
 		return s.processChange(r)
+	case *stream.PairChange:
+		return s.pairChange(r)
 	case *stream.Sample:
 		return s.sample(r)
 	case *stream.Dropped:

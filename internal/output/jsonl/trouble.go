@@ -111,7 +111,11 @@ func missing(l line, c *stream.Counts) line {
 	l = l.count(`,"orphan_exits":`, c.Orphans)
 	l = l.count(`,"records_lost":`, c.Losses)
 	l = l.count(`,"gpu_samples":`, c.Samples)
-	return append(l.count(`,"process_changes":`, c.ProcessChanges), '}')
+	l = l.count(`,"process_changes":`, c.ProcessChanges)
+	if c.PairChanges > 0 {
+		l = l.count(`,"pair_changes":`, c.PairChanges)
+	}
+	return append(l, '}')
 }
 
 // sample writes gpu_sample.

@@ -27,6 +27,7 @@ type summaryFigures struct {
 	Boundaries, Synthetic, Orphans, Lost, GPUSamples uint64
 	OrphanReasons                                    []stream.OrphanCount
 	Peaks                                            []peak
+	Parts                                            []stream.PairPart
 }
 
 type peak struct {
@@ -35,7 +36,7 @@ type peak struct {
 }
 
 func figuresOf(s *stream.Summary) summaryFigures {
-	f := summaryFigures{Paths: s.Paths, Grouped: s.Grouped, Boundaries: s.Boundaries, Synthetic: s.Synthetic, Orphans: s.Orphans, Lost: s.Lost, GPUSamples: s.GPUSamples}
+	f := summaryFigures{Paths: s.Paths, Grouped: s.Grouped, Boundaries: s.Boundaries, Synthetic: s.Synthetic, Orphans: s.Orphans, Lost: s.Lost, GPUSamples: s.GPUSamples, Parts: s.Parts}
 	for _, o := range s.OrphanReasons {
 		o.Reason = stream.OrphanReason([]rune(string(o.Reason))) // lines are UTF-8
 		f.OrphanReasons = append(f.OrphanReasons, o)

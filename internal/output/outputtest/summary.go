@@ -25,6 +25,11 @@ func (s *Session) summarise() {
 		}, {Marker: stream.Marker{Provider: "phasetrace", Probe: "exit", Path: "/opt/train", Offset: 0x2000}}},
 		Notes: []stream.Note{{What: "attributes were no JSON object and are kept as text under raw", Count: 1}},
 	}
+	sum.Cost = s.cost()
+	sum.Parts = []stream.PairPart{
+		{Name: "load", Provider: "app", Enter: "load__start", LeftOut: 0.88, Cuts: 3, Budget: 0.05, ForGood: true},
+		{Provider: "phasetrace", Enter: "enter", LeftOut: 0.25, Cuts: 1, Part: 0.125, Budget: 0.05},
+	}
 	seen := map[*recorder.Path]bool{}
 	var peak stream.RunPeak // of device 0, the one that can be read
 	for _, r := range s.Records {
@@ -64,6 +69,21 @@ func (s *Session) summarise() {
 	s.Summary = sum
 }
 
+// cost is that of the session's process, and of one of whose end nobody told.
+func (s *Session) cost() *stream.TracingCost {
+	pairs := []stream.PairCost{
+		{Name: "step", Hits: 12_000, Cost: 7_800 * time.Microsecond}, {Name: "load", Hits: 8_000, Cost: 5_200 * time.Microsecond}, {Name: "train", Hits: 13, Cost: 8450},
+	}
+	return &stream.TracingCost{
+		Hit: []stream.HitCost{{Gap: 15, Cost: 540}, {Gap: 2700, Cost: 720}, {Gap: 18_000, Cost: 1300}}, Total: 2,
+		All: stream.ProcessCost{Hits: 21_247, Cost: 13_810_550, Pairs: pairs},
+		Processes: []stream.ProcessCost{
+			{Process: s.process, Hits: 21_245, Cost: 13_809_250, CPU: 2 * time.Second, CPUKnown: true, Pairs: pairs},
+			{Process: &stream.Process{PID: 4300, HostPID: 4300, ContainerPID: 9, Comm: "helper"}, Hits: 2, Cost: 1300},
+		},
+	}
+}
+
 func pathStats(p *recorder.Path) stream.PathStats {
 	st := stream.PathStats{Path: p, Count: 1, Total: 40 * time.Millisecond, Self: 40 * time.Millisecond,
 		P50: 40 * time.Millisecond, P99: 40 * time.Millisecond, Max: 40 * time.Millisecond, Min: 40 * time.Millisecond}
@@ -73,7 +93,7 @@ func pathStats(p *recorder.Path) stream.PathStats {
 	case "step":
 		st = stream.PathStats{Path: p, Count: 10_000, Total: 95 * time.Second, Self: 90 * time.Second,
 			P50: 9_400 * time.Microsecond, P99: 12 * time.Millisecond, Max: 101_300 * time.Microsecond, Min: 9 * time.Millisecond,
-			ResidentChange: 4096, ResidentPeak: 3<<30 + 4096}
+			LeftOut: 0.25, ResidentChange: 4096, ResidentPeak: 3<<30 + 4096}
 		st.GPU = []stream.PathGPU{
 			{Device: 0, Change: gpu.Delta{N: 512 << 20, Known: true}, ChangeLow: -1 << 30, ChangeHigh: 1 << 30,
 				Changes: 9_876, Approximate: 300, Shared: 12, Certain: 9_570, Peak: gpu.Bytes(21 << 30), Samples: 31_234},

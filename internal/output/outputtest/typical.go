@@ -113,6 +113,10 @@ func (s *Session) trouble(main, worker *stream.Thread) {
 	s.Records = append(s.Records, &stream.ProcessChange{Time: s.now, Unix: unix(s.now), Process: child, Titled: true})
 	s.keyed(main, worker)
 	s.Records = append(s.Records,
+		&stream.PairChange{Time: s.now, Unix: unix(s.now), Name: "load", Provider: "app", Enter: "load__start", Share: 0.0625, Budget: 0.05},
+		&stream.PairChange{Time: s.now, Unix: unix(s.now), Provider: "phasetrace", Enter: "enter", Part: 0.125, Share: 0.0625, Budget: 0.05},
+		&stream.PairChange{Time: s.now, Unix: unix(s.now), Name: "load", Provider: "app", Enter: "load__start", Part: 1, Share: 0.01, Budget: 0.05, Trial: true},
+		&stream.PairChange{Time: s.now, Unix: unix(s.now), Name: "load", Provider: "app", Enter: "load__start", Share: 0.0625, Budget: 0.05, ForGood: true},
 		&stream.ProcessChange{Time: s.now, Unix: unix(s.now), Process: child, HasExit: true, ExitCode: 3 << 8},
 		&stream.ProcessChange{Time: s.now, Unix: unix(s.now), Process: s.process, HasExit: true, ExitCode: 9, In: []string{"load / read", "request"}},
 		&stream.ProcessChange{Time: s.now, Unix: unix(s.now), Process: child, Removed: true})

@@ -72,3 +72,12 @@ func RepairOf(words string) stream.Repair {
 	}
 	return stream.Repair(words)
 }
+
+// Pair is what a pair is called: its phases, or its enter probe where each marker names
+// its own.
+func Pair(name, provider, enter string) string {
+	if name != "" {
+		return name
+	}
+	return provider + ":" + enter
+}

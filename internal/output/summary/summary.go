@@ -77,6 +77,8 @@ func Append(dst []byte, s *stream.Summary, o Options) []byte {
 	p.ranks()
 	p.groups()
 	p.open()
+	p.parts()
+	p.cost()
 	p.gpus()
 	p.violations()
 	p.losses()

@@ -27,6 +27,9 @@ func (p *printer) phases() {
 	p.table(phaseHead(rss), rows)
 	p.more(left, " phases with smaller totals")
 	p.unfinished(all)
+	if all.part {
+		p.printf("  %s counts and totals are of a part of the time: see below\n", partMark)
+	}
 	if all.joined {
 		p.printf("  %s some of these were seen without what surrounds them, which was entered before tracing began\n", joinedMark)
 	}
@@ -49,7 +52,7 @@ func (p *printer) rows(roots []*node, rss bool) (rows [][]string, all marks) {
 			name := strings.Repeat("  ", min(depth, maxIndent)) + n.path.Name()
 			row, marks := p.row(name, n.stats, rss)
 			all.unfinished, all.unknown = all.unfinished || marks.unfinished, all.unknown || marks.unknown
-			all.joined = all.joined || marks.joined
+			all.joined, all.part = all.joined || marks.joined, all.part || marks.part
 			rows = append(rows, row)
 			walk(n.inner, depth+1)
 		}
@@ -113,11 +116,14 @@ func (p *printer) table(head []string, rows [][]string) {
 // joinedMark follows a count of phases some of which were joined.
 const joinedMark = "‡"
 
+// partMark follows a count of phases that were not traced all the time.
+const partMark = "%"
+
 // partialMark follows a sum that leaves some scopes out.
 const partialMark = "†"
 
 // marks are what the footnotes of a row explain.
-type marks struct{ unfinished, unknown, joined bool }
+type marks struct{ unfinished, unknown, joined, part bool }
 
 // row makes the cells of one phase.
 func (p *printer) row(name string, st *stream.PathStats, rss bool) ([]string, marks) {
@@ -147,6 +153,9 @@ func countOf(st *stream.PathStats) (string, marks) {
 	}
 	if m.joined = st.Joined > 0; m.joined {
 		count += joinedMark
+	}
+	if m.part = st.LeftOut > 0; m.part {
+		count += partMark
 	}
 	return count, m
 }

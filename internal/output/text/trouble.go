@@ -159,6 +159,28 @@ func (s *Sink) processChange(c *stream.ProcessChange) error {
 	return s.endAlarm(b)
 }
 
+// pairChange writes that a pair is traced for another part of the time.
+func (s *Sink) pairChange(c *stream.PairChange) error {
+	b := s.general(c.Time)
+	b = human.AppendFit(append(b, "== "...), phrase.Pair(c.Name, c.Provider, c.Enter), maxName)
+	switch {
+	case c.Part == 0:
+		b = append(b, " is left out"...)
+	case c.Part < 1:
+		b = fmt.Appendf(b, " is traced for %.2g %% of each second", 100*c.Part)
+	default:
+		b = append(b, " is traced again"...)
+	}
+	b = fmt.Appendf(b, ": tracing cost %.2g %% of the program's own CPU time, and may cost %.2g %%", 100*c.Share, 100*c.Budget)
+	switch {
+	case c.ForGood:
+		b = append(b, "; it had to go too often to come back"...)
+	case c.Trial:
+		b = append(b, "; nothing tells what it costs now"...)
+	}
+	return s.endAlarm(b)
+}
+
 // asItShould reports whether there is nothing wrong with a change of a process: it has
 // started, or ended in no phase and with status 0.
 func asItShould(c *stream.ProcessChange) bool {
