@@ -15,7 +15,7 @@ export CGO_CFLAGS  ?= -O2 -g -Wno-deprecated-declarations
 
 MULTIARCH := $(shell $(CC) -print-multiarch 2>/dev/null)
 
-.PHONY: build help demo test test-race bench generate check-generated lint structure fuzz soak soak-rebuild hostile gpu-check real-programs postgres-questions test-kernels dist clean gpu-loops
+.PHONY: build help demo test test-race bench bench-instructions generate check-generated lint structure fuzz soak soak-rebuild hostile gpu-check real-programs postgres-questions test-kernels dist clean gpu-loops
 
 build: ## compile ./phasetrace
 	$(GO) build -o phasetrace ./cmd/phasetrace
@@ -44,6 +44,10 @@ test-race: ## run the concurrent packages' tests under the race detector
 
 bench: build ## measure what a boundary costs, next to an empty probe and other tracers
 	$(GO) run ./bench $(if $(PEERS),-peers $(PEERS))
+
+# UPDATE=1 writes the table; BOOTS=3 shows that three boots count the same.
+bench-instructions: ## count a boundary's instructions on an emulated machine; fails if more than bench/instructions.txt says
+	@$(GO) run ./bench instructions $(if $(UPDATE),-update) $(if $(BOOTS),-boots $(BOOTS))
 
 # clang's bpf target does not search the multiarch folder for kernel headers.
 generate: ## recompile the BPF objects and bindings (needs clang, llvm, libbpf-dev)
@@ -99,7 +103,7 @@ postgres-questions: build ## ask PostgreSQL the questions of docs/postgresql.md 
 	$(GO) run ./test/postgres -root '$(ROOT)' -phasetrace ./phasetrace \
 		$(if $(QUESTIONS),-questions $(QUESTIONS)) $(if $(PROTOCOLS),-protocols $(PROTOCOLS))
 
-test-kernels: ## run the privileged tests on older kernels and on arm64, in qemu
+test-kernels: ## run the privileged tests on older and newer kernels and on arm64, in qemu
 	$(GO) run ./test/kernels $(if $(KERNELS),-only $(KERNELS),-doc docs/kernels.md)
 
 dist: ## build release archives for both architectures, with checksums

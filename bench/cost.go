@@ -84,41 +84,46 @@ func costTable(ctx context.Context, b *bench) error {
 	return nil
 }
 
+// partNames are the programs of bench/parts, one part more from line to line.
+var partNames = []struct{ program, what string }{
+	{"part_empty", "floor: empty program"},
+	{"part_state", "+ the thread's state, a sequence number"},
+	{"part_clock", "+ the clock"},
+	{"part_cookie", "+ the site's cookie"},
+	{"part_counters", "+ four counters of the thread"},
+	{"part_own", "+ a record of 96 bytes in the CPU's own ring"},
+	{"part_record", "the same in a BPF ring buffer"},
+	{"part_string", "counters + the name (no record)"},
+	{"part_own_string", "counters + the name + a record in the CPU's own ring"},
+	{"part_output", "the same in a BPF ring buffer"},
+	{"part_reserve", "the same by reserve and submit"},
+	{"part_wakeup", "record, waking the reader as by default"},
+}
+
 // partsTable takes one boundary apart.
 func partsTable(ctx context.Context, b *bench) error {
-	names := []struct{ program, what string }{
-		{"part_empty", "floor: empty program"},
-		{"part_state", "+ the thread's state, a sequence number"},
-		{"part_clock", "+ the clock"},
-		{"part_cookie", "+ the site's cookie"},
-		{"part_counters", "+ four counters of the thread"},
-		{"part_own", "+ a record of 96 bytes in the CPU's own ring"},
-		{"part_record", "the same in a BPF ring buffer"},
-		{"part_string", "counters + the name (no record)"},
-		{"part_own_string", "counters + the name + a record in the CPU's own ring"},
-		{"part_output", "the same in a BPF ring buffer"},
-		{"part_reserve", "the same by reserve and submit"},
-		{"part_wakeup", "record, waking the reader as by default"},
+	r, err := b.measure(ctx, partVariants(), "inline")
+	if err != nil {
+		return err
 	}
-	var variants []variant
-	for _, n := range names {
-		variants = append(variants, variant{name: n.what, begin: func(p *program) (func() error, error) {
+	b.print("parts of one boundary, markers inlined in a loop", r)
+	return nil
+}
+
+func partVariants() []variant {
+	var out []variant
+	for _, n := range partNames {
+		out = append(out, variant{name: n.what, begin: func(p *program) (func() error, error) {
 			return attachPart(p, n.program)
 		}})
 	}
-	variants = append(variants,
+	return append(out,
 		variant{name: "phasetrace: nothing captured", begin: reduced(func(int) bool { return false })},
 		variant{name: "phasetrace: token", begin: reduced(func(i int) bool { return i == 0 })},
 		variant{name: "phasetrace: token and rank", begin: reduced(func(i int) bool { return i <= 1 })},
 		variant{name: "phasetrace: token, rank, name", begin: reduced(func(i int) bool { return i <= 2 })},
 		variant{name: "phasetrace: full record", begin: fullRecord},
 	)
-	r, err := b.measure(ctx, variants, "inline")
-	if err != nil {
-		return err
-	}
-	b.print("parts of one boundary, markers inlined in a loop", r)
-	return nil
 }
 
 // results holds ns a boundary by variant and round.

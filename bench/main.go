@@ -7,6 +7,9 @@
 // absolute times do not.
 //
 // It needs root. docs/performance.md explains the tables.
+//
+// "bench instructions" counts instructions on an emulated machine instead, and
+// compares them with bench/instructions.txt; it needs qemu and no root.
 package main
 
 import (
@@ -53,6 +56,12 @@ func main() {
 }
 
 func run(args []string, stdout, stderr io.Writer) error {
+	switch {
+	case len(args) > 0 && args[0] == "instructions":
+		return emulated(args[1:], stdout, stderr)
+	case len(args) == 2 && args[0] == "count": // in the guest of the one above
+		return count(args[1], stdout)
+	}
 	var o options
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)

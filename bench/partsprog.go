@@ -27,7 +27,7 @@ const bpfFSleepable = 1 << 4
 
 // attachPart attaches one of the programs of bench/parts to a program's
 // markers, in the way in which phasetrace attaches, and returns what detaches.
-// A goroutine empties its ring buffer.
+// A goroutine empties its ring buffer, unless it is to stay unread.
 func attachPart(p *program, name string) (func() error, error) {
 	features, err := loader.DetectFeatures(loader.Without{})
 	if err != nil {
@@ -49,7 +49,10 @@ func attachPart(p *program, name string) (func() error, error) {
 		coll.Close()
 		return nil, err
 	}
-	stopDrain, err := drainPart(coll.Maps["ring"])
+	stopDrain := nothing
+	if !p.unread {
+		stopDrain, err = drainPart(coll.Maps["ring"])
+	}
 	return func() error {
 		var errs []error
 		for _, l := range links {

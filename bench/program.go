@@ -20,6 +20,8 @@ type program struct {
 	in   io.WriteCloser
 	out  *bufio.Reader
 	path string
+	// unread: nobody takes the records while the program runs.
+	unread bool
 }
 
 // start runs a built program until it says "ready".

@@ -17,6 +17,7 @@ import (
 // tracer is phasetrace's own loader with a reader that drains it.
 type tracer struct {
 	*loader.Tracer
+	unread   bool // until it stops
 	stopping atomic.Bool
 	done     chan error
 	took     time.Duration // from nothing to attached
@@ -35,7 +36,7 @@ func trace(p *program, change func([]probe.Site) []probe.Site) (*tracer, error) 
 		sites = change(sites)
 	}
 	began := time.Now()
-	t := &tracer{done: make(chan error, 1)}
+	t := &tracer{unread: p.unread, done: make(chan error, 1)}
 	if t.Tracer, err = loader.Open(loader.Options{}); err != nil {
 		return nil, err
 	}
@@ -50,12 +51,14 @@ func trace(p *program, change func([]probe.Site) []probe.Site) (*tracer, error) 
 		return nil, errors.Join(err, t.Close())
 	}
 	t.took = time.Since(began)
-	go t.drain()
+	if !t.unread {
+		go t.drain()
+	}
 	return t, nil
 }
 
 func (t *tracer) drain() {
-	for !t.stopping.Load() {
+	for !t.unread && !t.stopping.Load() {
 		if _, err := t.Read(time.Now().Add(drainInterval), func(event.Event) {}); err != nil {
 			t.done <- err
 			return
@@ -68,6 +71,9 @@ func (t *tracer) drain() {
 func (t *tracer) stop() error {
 	err := t.Detach(nil)
 	t.stopping.Store(true)
+	if t.unread {
+		t.drain()
+	}
 	err = errors.Join(err, <-t.done)
 	s, statsErr := t.Stats()
 	if s.Lost+s.LostNoState+s.Malformed+s.Missed > 0 {

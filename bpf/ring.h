@@ -14,6 +14,10 @@
  * any two instructions, hence the exchange. The last eighth of a ring is kept
  * for threads that have little in it (room_for).
  *
+ * A reader that has read all there is may set `head`, and then `tail`, back to
+ * where the ring's memory begins: as long as it keeps up, records are written
+ * where memory is in the cache. In between, `tail` is ahead of `head`.
+ *
  * Order: a thread reads the clock for a record after it has committed the one
  * before. So a reader that takes the time first, then looks at every ring,
  * then hands out what is older, by time, has each thread's records in order
@@ -84,9 +88,14 @@ static __always_inline __u64 *reserve(struct ring_header *r, __u32 size, __u32 r
 		__u64 at = *(volatile __u64 *)&r->head;
 		__s64 used = at - *(volatile __u64 *)&r->tail;
 
-		/* Negative: both have moved meanwhile. */
 		if (used + size > (__s64)room)
 			return NULL;
+		/*
+		 * Negative: both have moved meanwhile, or the reader is setting them
+		 * back. Then there is room up to where it was.
+		 */
+		if (used < 0 && used + size > 0)
+			continue;
 		if (__sync_val_compare_and_swap(&r->head, at, at + size) == at) {
 			*head = at;
 			*unread = used;

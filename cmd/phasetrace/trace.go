@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/phasetrace/phasetrace/internal/loader"
 	"github.com/phasetrace/phasetrace/internal/output/file"
 	"github.com/phasetrace/phasetrace/internal/output/human"
 	"github.com/phasetrace/phasetrace/internal/privileges"
@@ -27,6 +28,9 @@ func trace(ctx context.Context, o *traceOptions, s *streams) error {
 	opts, err := o.parse()
 	if err != nil {
 		return err
+	}
+	if err := loader.CheckKernel(opts.Without); err != nil {
+		return &statusError{statusFailed, err}
 	}
 	opts.Message = s.say
 	if s.ownProcess && s.worker == nil {

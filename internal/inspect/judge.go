@@ -14,8 +14,9 @@ import (
 
 // Kernel is what a kernel makes of nops.
 type Kernel interface {
-	// Refuses returns why a site on that kind is left alone, "" when it is not.
-	Refuses(n probe.Nop) string
+	// Refuses returns why a site at that offset of its file, on that kind of nop, is
+	// left alone, "" when it is not.
+	Refuses(offset uint64, n probe.Nop) string
 	// Place returns where a site at that offset of its file is probed, and the
 	// nop there.
 	Place(offset uint64, n probe.Nop) (at uint64, used probe.Nop)
@@ -37,10 +38,10 @@ func (l *Listing) Judge(k Kernel) {
 	}
 }
 
-func (l *Listing) judgeChoice(c *usdt.Choice, refuse func(probe.Nop) string) {
+func (l *Listing) judgeChoice(c *usdt.Choice, refuse func(uint64, probe.Nop) string) {
 	left := func(sites []int) (n int, why string) {
 		for _, s := range sites {
-			if w := refuse(l.Sites[s].Nop); w != "" {
+			if w := refuse(l.Sites[s].Offset, l.Sites[s].Nop); w != "" {
 				l.Refused[s], why = w, w
 				n++
 			}

@@ -19,7 +19,7 @@ import (
 // offset 0.
 type fakeKernel struct{}
 
-func (fakeKernel) Refuses(n probe.Nop) string {
+func (fakeKernel) Refuses(_ uint64, n probe.Nop) string {
 	if n == probe.Nop5 {
 		return "unsafe here"
 	}
@@ -107,7 +107,7 @@ func TestJudge(t *testing.T) {
 				t.Fatal(err)
 			}
 			for i, s := range doc.Files[0].Sites {
-				refused := refuse(elf.Sites[i].Nop)
+				refused := refuse(0, elf.Sites[i].Nop)
 				if s.Refused != refused || s.Traced != (tt.chosen && refused == "") {
 					t.Errorf("site %d, %s: traced %v, refused %q", i, s.Nop, s.Traced, s.Refused)
 				}

@@ -12,6 +12,20 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+// A kernel that is too old is told from what it lacks, before anything is loaded.
+func TestCheckKernel(t *testing.T) {
+	if err := CheckKernel(Without{}); err != nil {
+		t.Error(err)
+	}
+	err := CheckKernel(Without{Cookies: true})
+	if !errors.Is(err, ErrKernel) || !strings.Contains(err.Error(), ": cookies of BPF probes (Linux 5.15): ") || !strings.HasSuffix(err.Error(), "use Linux 5.15 or later") {
+		t.Error(err)
+	}
+	if _, err := Open(Options{Without: Without{Cookies: true}}); !errors.Is(err, ErrKernel) {
+		t.Errorf("opened all the same: %v", err)
+	}
+}
+
 // A refused load says in one line whether a privilege, the kernel or a program
 // of ours is the trouble, and what to do.
 func TestExplainLoad(t *testing.T) {

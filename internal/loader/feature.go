@@ -37,6 +37,7 @@ const (
 	withoutSleepable   = "no-sleepable"
 	withoutCPURings    = "no-cpu-rings"
 	withoutNop10       = "no-nop10"
+	withoutCookies     = "no-cookies"
 )
 
 // WithoutEnv names the environment variable that holds what ParseWithout reads.
@@ -49,10 +50,11 @@ type Without struct {
 	Sleepable   bool // never fault memory in
 	CPURings    bool // all CPUs share one BPF ring buffer
 	Nop10       bool // probe no ten-byte nop
+	Cookies     bool // refuse to trace, as on a kernel that is too old
 }
 
 // ParseWithout reads a comma-separated list of no-uprobe-multi, no-sleepable,
-// no-cpu-rings and no-nop10.
+// no-cpu-rings, no-nop10 and no-cookies.
 func ParseWithout(s string) (Without, error) {
 	var w Without
 	for word := range strings.SplitSeq(s, ",") {
@@ -66,9 +68,11 @@ func ParseWithout(s string) (Without, error) {
 			w.CPURings = true
 		case withoutNop10:
 			w.Nop10 = true
+		case withoutCookies:
+			w.Cookies = true
 		default:
-			return w, fmt.Errorf("feature switch %q: want %s, %s, %s or %s", word,
-				withoutUprobeMulti, withoutSleepable, withoutCPURings, withoutNop10)
+			return w, fmt.Errorf("feature switch %q: want %s, %s, %s, %s or %s", word,
+				withoutUprobeMulti, withoutSleepable, withoutCPURings, withoutNop10, withoutCookies)
 		}
 	}
 	return w, nil
@@ -78,9 +82,8 @@ func ParseWithout(s string) (Without, error) {
 // trace.
 func DetectFeatures(w Without) (Features, error) {
 	var f Features
-	LearnKernel()
-	if err := haveFiles(); err != nil {
-		return f, fmt.Errorf("load BPF programs: %w", err)
+	if err := CheckKernel(w); err != nil {
+		return f, err
 	}
 	spec, err := bpf.LoadPhasetrace()
 	if err != nil {

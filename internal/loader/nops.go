@@ -84,20 +84,25 @@ func (r Rewriting) Place(offset uint64, n probe.Nop) (at uint64, used probe.Nop)
 	if n != probe.Nop1Then10 {
 		return offset, n
 	}
-	if behind := offset + 1; r == RewritingTen && behind%pageBytes+nop10Bytes <= pageBytes {
+	if behind := offset + 1; r == RewritingTen && !across(behind) {
 		return behind, probe.Nop10
 	}
 	return offset, probe.Nop1
 }
 
-// Refuses returns why a site on that kind of nop is better left alone on such a
-// kernel, "" when it may be attached.
-func (r Rewriting) Refuses(n probe.Nop) string {
+// across reports whether a ten-byte nop lies across the border of two pages.
+func across(offset uint64) bool { return offset%pageBytes+nop10Bytes > pageBytes }
+
+// Refuses returns why a site at that offset, on that kind of nop, is left alone on
+// such a kernel, "" when it may be attached.
+func (r Rewriting) Refuses(offset uint64, n probe.Nop) string {
 	switch {
 	case n == probe.Nop5 && (r == RewritingFive || r == RewritingUnknown):
 		return "it is on a five-byte nop, which this kernel may turn into a call unsafely: memory below the stack pointer is overwritten, and a child that is forked afterwards dies there"
 	case n == probe.Nop10 && r != RewritingTen:
 		return "it is on a ten-byte nop, where a probe never fires on this kernel"
+	case n == probe.Nop10 && across(offset):
+		return "it is on a ten-byte nop across the border of two pages, where this kernel takes no probe"
 	}
 	return ""
 }

@@ -45,6 +45,10 @@ const (
 	// freeBytes is how much is read before the room is given back: each time
 	// costs a cache miss on both sides.
 	freeBytes = 64 << 10
+	// rewindBytes is how far into a ring records lie before the reader sets it back.
+	// minRewindRing is the smallest ring for which that is worth it.
+	rewindBytes   = 64 << 10
+	minRewindRing = 1 << 20
 )
 
 // ringLayout is the number and size of the rings.
@@ -90,19 +94,25 @@ type rings struct {
 	now    func() int64 // ns, CLOCK_MONOTONIC
 }
 
-// cpuRing is one ring. Positions only grow; data holds the ring and what hangs
-// over its end.
+// cpuRing is one ring. Positions grow, until the ring is set back; data holds the
+// ring and what hangs over its end.
 type cpuRing struct {
 	head, tail *uint64 // shared with the kernel
 	data       []byte
 	mask       uint64
+	window     uint64 // how far into the ring records lie before it is set back; 0: never
 
 	pos   uint64 // handed out up to here
 	freed uint64 // what *tail says
 	limit uint64 // *head when the pass began
 
-	next []byte // the record at pos, nil if none is available in this pass
+	next []byte // the record to be handed out next, nil if none is available in this pass
 	time int64  // of next
+
+	// aside has copies of records before pos that are too young to be handed out, the
+	// first of them from taken on. They are in the way of setting the ring back.
+	aside []byte
+	taken int
 
 	// What was reserved later than `floor` lies at pos or behind it: at that
 	// time no record at pos had been reserved. markTime and mark will say the
@@ -133,6 +143,9 @@ func newRings(memory []byte, l ringLayout) *rings {
 			data: one[ringData:],
 			mask: uint64(l.bytes - 1),
 		}
+		if l.bytes >= minRewindRing {
+			r.rings[i].window = rewindBytes
+		}
 	}
 	return r
 }
@@ -150,7 +163,11 @@ func (r *rings) close() error { return unix.Munmap(r.memory) }
 // preempted) hides those behind it, all of which are younger than the ring's
 // floor: nothing younger than that is handed out.
 func (r *rings) read(most int, handle func([]byte)) (int, error) {
-	return r.merge(r.now()-clockSlack, most, handle)
+	n, err := r.merge(r.now()-clockSlack, most, handle)
+	for i := range r.rings {
+		r.rings[i].rewind(r.now)
+	}
+	return n, err
 }
 
 // drain hands out everything that is left, once nothing produces records any
@@ -229,42 +246,126 @@ var errRing = errors.New("a ring holds what no program wrote: a defect of phaset
 // peek finds the next record. until is the time up to which records may be
 // handed out; it comes back lower when this ring hides some.
 func (c *cpuRing) peek(until int64) (int64, error) {
-	c.next = nil
+	next, hidden, err := c.first()
+	if c.next = next; hidden {
+		if c.pos >= c.mark {
+			until = min(until, c.markTime)
+		} else {
+			until = min(until, c.floor)
+		}
+	}
+	if c.taken < len(c.aside) {
+		c.next = c.asideNext()
+	}
+	if c.next != nil {
+		c.time = int64(binary.LittleEndian.Uint64(c.next))
+	}
+	return until, err
+}
+
+// first returns the record at pos: nil if there is none, and hidden if one is
+// reserved but not committed.
+func (c *cpuRing) first() (record []byte, hidden bool, err error) {
 	if c.pos >= c.limit {
-		return until, nil
+		return nil, false, nil
 	}
 	at := c.pos & c.mask
 	length := atomic.LoadUint64((*uint64)(unsafe.Pointer(&c.data[at])))
 	if length == 0 {
-		if c.pos >= c.mark {
-			return min(until, c.markTime), nil
-		}
-		return min(until, c.floor), nil
+		return nil, true, nil
 	}
 	if length < uint64(smallestRecord) || length > ringOverhang-lengthSize {
-		return until, fmt.Errorf("%w: length %d", errRing, length)
+		return nil, false, fmt.Errorf("%w: length %d", errRing, length)
 	}
 	begin := at + lengthSize
-	c.next = c.data[begin : begin+length : begin+length]
-	c.time = int64(binary.LittleEndian.Uint64(c.next))
-	return until, nil
+	return c.data[begin : begin+length : begin+length], false, nil
 }
 
-// release gives up the record that was handed out. Its memory must be zero
-// before the kernel may use it again.
+// release gives up the record that was handed out.
 func (c *cpuRing) release() {
-	size := uint64(lengthSize+len(c.next)+7) &^ 7
-	at := c.pos & c.mask
-	clear(c.data[at : at+size])
-	c.pos += size
+	if c.taken < len(c.aside) {
+		c.taken += lengthSize + len(c.next)
+		return
+	}
+	c.pass(len(c.next))
 	if c.pos-c.freed >= freeBytes {
 		c.free()
 	}
+}
+
+// pass moves over a record of that length at pos. Its memory must be zero before
+// the kernel may use it again.
+func (c *cpuRing) pass(length int) {
+	size := uint64(lengthSize+length+7) &^ 7
+	at := c.pos & c.mask
+	clear(c.data[at : at+size])
+	c.pos += size
+}
+
+// asideNext is the next record that was set aside.
+func (c *cpuRing) asideNext() []byte {
+	begin := c.taken + lengthSize
+	end := begin + int(binary.LittleEndian.Uint64(c.aside[c.taken:]))
+	return c.aside[begin:end:end]
+}
+
+// setAside copies the record at pos and passes over it.
+func (c *cpuRing) setAside(record []byte) {
+	if c.taken == len(c.aside) || c.taken > maxBehind {
+		n := copy(c.aside, c.aside[c.taken:])
+		c.aside, c.taken = c.aside[:n], 0
+	}
+	c.aside = binary.LittleEndian.AppendUint64(c.aside, uint64(len(record)))
+	c.aside = append(c.aside, record...)
+	c.pass(len(record))
 }
 
 func (c *cpuRing) free() {
 	if c.freed != c.pos {
 		c.freed = c.pos
 		atomic.StoreUint64(c.tail, c.pos)
+	}
+}
+
+const (
+	// maxAside bounds the records that are set aside at once: a program that makes
+	// them faster is not caught up with.
+	maxAside = 64
+	// maxBehind is how much may be unread, in bytes, for that to be tried.
+	maxBehind = 16 << 10
+)
+
+// rewind sets a ring back to where its memory begins, if all of it has been read:
+// programs then write where the memory is in their cache, and do not push what the
+// traced program has there out of it. What is too young to be handed out is copied
+// for that.
+func (c *cpuRing) rewind(now func() int64) {
+	begin := c.pos &^ c.mask
+	if c.window == 0 || c.pos-begin < c.window || atomic.LoadUint64(c.head)-c.pos > maxBehind {
+		return
+	}
+	for range maxAside {
+		at := now()
+		c.limit = atomic.LoadUint64(c.head)
+		record, hidden, err := c.first()
+		switch {
+		case hidden || err != nil: // the next pass tells
+			return
+		case record != nil:
+			if c.setAside(record); c.pos&^c.mask != begin {
+				return // it has gone round by itself
+			}
+			continue
+		}
+		c.free()
+		if !atomic.CompareAndSwapUint64(c.head, c.pos, begin) {
+			continue
+		}
+		// Nothing was reserved until then. A program that reserves from now on sees
+		// a tail ahead of its head for a moment.
+		c.pos, c.freed = begin, begin
+		atomic.StoreUint64(c.tail, begin)
+		c.floor, c.markTime, c.mark = at, at, begin
+		return
 	}
 }

@@ -33,7 +33,8 @@ func (k *kernel) word(ring int, offset uint64) *uint64 {
 // reserve returns the place of a record's length, and false when the ring is full.
 func (k *kernel) reserve(ring int, size uint64) (uint64, bool) {
 	head, tail := k.word(ring, 0), k.word(ring, 2048)
-	if *head+size-atomic.LoadUint64(tail) > uint64(k.l.bytes) {
+	used := int64(*head - atomic.LoadUint64(tail))
+	if used+int64(size) > int64(k.l.bytes) || used < 0 && used+int64(size) > 0 {
 		return 0, false
 	}
 	at := *head
@@ -92,11 +93,18 @@ func (k *kernel) advance(t *task, rng *rand.Rand) {
 // TestRingsKeepEachThreadsOrder lets threads move between CPUs and be stopped
 // in the middle of a record, and the reader come at any time.
 func TestRingsKeepEachThreadsOrder(t *testing.T) {
+	all := 0 // times that a ring was set back
 	for seed := range uint64(300) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		l := ringLayout{count: 1 << rng.IntN(4), bytes: 4096 << rng.IntN(2)}
 		k := newKernel(l)
 		r := newRings(k.memory, l)
+		rewound := 0
+		if rng.IntN(2) == 0 {
+			for i := range r.rings {
+				r.rings[i].window = uint64(rng.IntN(l.bytes / 2))
+			}
+		}
 		tasks := make([]*task, 1+rng.IntN(6))
 		for i := range tasks {
 			tasks[i] = &task{id: i}
@@ -118,10 +126,15 @@ func TestRingsKeepEachThreadsOrder(t *testing.T) {
 		}
 		for range 200 {
 			run(rng.IntN(60))
+			before := r.rings[0].pos
 			if _, err := r.read(1+rng.IntN(100), inOrder); err != nil {
 				t.Fatalf("seed %d: %v", seed, err)
 			}
+			if r.rings[0].pos < before {
+				rewound++
+			}
 		}
+		all += rewound
 		for _, task := range tasks { // everybody finishes what was begun
 			for task.step != 0 {
 				k.advance(task, rng)
@@ -136,6 +149,9 @@ func TestRingsKeepEachThreadsOrder(t *testing.T) {
 				t.Fatalf("seed %d: %d of %d records of thread %d came", seed, next[task.id], task.made, task.id)
 			}
 		}
+	}
+	if all < 100 {
+		t.Errorf("rings were set back %d times only", all)
 	}
 }
 

@@ -22,7 +22,11 @@ type Stats struct {
 	LostNoState   uint64 // markers: no memory for a thread's state
 	LostLifecycle uint64 // thread, exit, exec and fork records
 	Unattributed  uint64 // of the lost markers: of an unknown thread
-	Missed        uint64 // hits for which the kernel did not run the program
+	Missed        uint64 // marker hits for which the kernel did not run the program
+	// MissedLives: forks, execs and ends for which it did not. A preemptible kernel
+	// runs such a program once at a time on a CPU (bpf_trace_run,
+	// kernel/trace/bpf_trace.c).
+	MissedLives uint64
 }
 
 // Stats reads the counters.
@@ -47,7 +51,11 @@ func (t *Tracer) Stats() (Stats, error) {
 	s.Missed = t.missed
 	for _, p := range t.programs {
 		// Not every kernel reports this; the others add nothing.
-		s.Missed += missedBy(p)
+		if p.Type() == ebpf.Tracing {
+			s.MissedLives += missedBy(p)
+		} else {
+			s.Missed += missedBy(p)
+		}
 	}
 	return s, nil
 }

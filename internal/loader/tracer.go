@@ -175,10 +175,14 @@ func (t *Tracer) sizeRings() (l ringLayout) {
 	return l
 }
 
+// hotBytes is how much of a ring stays in the cache of a CPU, about: a reader that is
+// woken before can set the ring back, see cpuRing.rewind.
+const hotBytes = 256 << 10
+
 // wakeBytes is how much may be unread before the reader is woken.
 func (t *Tracer) wakeBytes(l ringLayout) uint32 {
 	if t.features.CPURings {
-		return uint32(l.bytes) / 4
+		return min(uint32(l.bytes)/4, hotBytes)
 	}
 	return t.spec.Maps[bpf.PhasetraceMapRing].MaxEntries / 4
 }

@@ -27,11 +27,14 @@ func (s *Session) finalNotes(sum *stream.Summary) {
 	sum.ZeroSites = w.plan.zeroSites()
 }
 
+const missedLivesNote = "forks, execs and ends of threads that the kernel did not tell, because others came in between on their CPU"
+
 // kernelNotes lists what the user should know of what the kernel counted.
 func kernelNotes(st loader.Stats) []stream.Note {
 	return present(
 		stream.Note{What: "records that could not be decoded: please report this", Count: st.Malformed},
 		stream.Note{What: "marker hits for which the kernel did not run the program", Count: st.Missed},
+		stream.Note{What: missedLivesNote, Count: st.MissedLives},
 		stream.Note{What: "lost markers not known of which thread", Count: st.Unattributed},
 	)
 }

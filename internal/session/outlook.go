@@ -40,8 +40,8 @@ func (w *watcher) attachedMessage() string {
 		return fmt.Sprintf("watching %s: %s", list(waiting), o.nothingYet(misfits))
 	}
 	files, sites := w.attacher.attachedNow()
-	text := fmt.Sprintf("attached to %s: %s, %s in %s, in %s", list(attached),
-		count(len(w.plan.pairs), "pair"), count(sites, "site"), count(files, "file"), elapsed(w.loaded, clock.Monotonic()).Round(1e6))
+	text := fmt.Sprintf("attached to %s: %s, %s in %s, in %d ms", list(attached),
+		count(len(w.plan.pairs), "pair"), count(sites, "site"), count(files, "file"), elapsed(w.loaded, clock.Monotonic()).Milliseconds())
 	if len(misfits) > 0 {
 		text += "; " + list(misfits)
 	}

@@ -140,7 +140,7 @@ func (c *plan) addSites(p *pair, effect probe.Effect, indexes []int, all *allSit
 // refuse reports whether a site is left alone because of the instruction that
 // is there, and warns of it.
 func (c *plan) refuse(f *file, in *usdt.Site) bool {
-	why := c.rewriting.Refuses(in.Nop)
+	why := c.rewriting.Refuses(in.Offset, in.Nop)
 	if why == "" {
 		return false
 	}

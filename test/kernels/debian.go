@@ -3,16 +3,13 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 )
 
 // cache is the harness's folder in the user's cache directory. Nothing else is
@@ -42,23 +39,33 @@ type image struct {
 // downloading it when it is not in the cache. Without a network it falls back
 // to the newest one in the cache.
 func (c *cache) kernelImage(ctx context.Context, k kernel) (image, error) {
-	deb, err := c.download(ctx, k.Arch, k.Pattern)
+	from := c.archive(k.Arch, k.Suites...)
+	deb, err := from.download(ctx, k.Pattern)
 	if err != nil {
 		return image{}, err
 	}
+	debs := []string{deb}
 	name := strings.TrimSuffix(filepath.Base(deb), ".deb")
+	pkg, _, _ := strings.Cut(name, "_")
+	for _, also := range companions(pkg) {
+		deb, err := from.download(ctx, "^"+regexp.QuoteMeta(also)+"$")
+		if err != nil {
+			return image{}, err
+		}
+		debs = append(debs, deb)
+	}
 	dir := filepath.Join(c.dir, "images", name)
-	if err := extract(ctx, deb, dir, kernelFiles); err != nil {
+	if err := extract(ctx, debs, dir, kernelFiles); err != nil {
 		return image{}, fmt.Errorf("unpack %s: %w", name, err)
 	}
-	config, err := only(filepath.Join(dir, "config-*"))
+	config, err := only(filepath.Join(dir, "config*"))
 	if err != nil {
 		return image{}, err
 	}
 	if err := checkConfig(config); err != nil {
 		return image{}, fmt.Errorf("%s: %w", name, err)
 	}
-	vmlinuz, err := only(filepath.Join(dir, "vmlinuz-*"))
+	vmlinuz, err := only(filepath.Join(dir, "vmlinuz*"))
 	if err != nil {
 		return image{}, err
 	}
@@ -67,18 +74,28 @@ func (c *cache) kernelImage(ctx context.Context, k kernel) (image, error) {
 	return image{Package: name, Path: vmlinuz, Modules: modules}, err
 }
 
-// kernelFiles are what is taken out of a kernel's package. The one module is the
+// companions are the packages that hold the rest of a kernel: since 7.x its
+// configuration and its modules are apart from the image.
+func companions(pkg string) []string {
+	version, split := strings.CutPrefix(pkg, "linux-binary-")
+	if !split {
+		return nil
+	}
+	return []string{"linux-base-" + version, "linux-modules-" + version}
+}
+
+// kernelFiles are what is taken out of a kernel's packages. The one module is the
 // file system that containers' roots are made of, which tests mount.
-var kernelFiles = regexp.MustCompile(`^boot/(vmlinuz|config)-|/kernel/fs/overlayfs/overlay\.ko(\.xz)?$`)
+var kernelFiles = regexp.MustCompile(`^boot/(vmlinuz|config)-|^usr/lib/modules/[^/]+/(vmlinuz|config)$|/kernel/fs/overlayfs/overlay\.ko(\.xz)?$`)
 
 // busybox returns the path of a static busybox for arch.
 func (c *cache) busybox(ctx context.Context, arch string) (string, error) {
-	deb, err := c.download(ctx, arch, `^busybox-static$`)
+	deb, err := c.archive(arch).download(ctx, `^busybox-static$`)
 	if err != nil {
 		return "", err
 	}
 	dir := filepath.Join(c.dir, "images", strings.TrimSuffix(filepath.Base(deb), ".deb"))
-	if err := extract(ctx, deb, dir, regexp.MustCompile(`^(usr/)?bin/busybox$`)); err != nil {
+	if err := extract(ctx, []string{deb}, dir, regexp.MustCompile(`^(usr/)?bin/busybox$`)); err != nil {
 		return "", fmt.Errorf("unpack busybox: %w", err)
 	}
 	return filepath.Join(dir, "busybox"), nil
@@ -101,125 +118,6 @@ func checkConfig(file string) error {
 		return fmt.Errorf("the kernel is built without %s: choose another package in matrix.go", strings.Join(lacks, ", "))
 	}
 	return nil
-}
-
-// download fetches the newest package whose name matches pattern and returns
-// the path of its file.
-func (c *cache) download(ctx context.Context, arch, pattern string) (string, error) {
-	re, err := regexp.Compile(pattern)
-	if err != nil {
-		return "", fmt.Errorf("bad package pattern: %w", err)
-	}
-	name, err := c.resolve(ctx, arch, re)
-	if err == nil {
-		var deb string
-		if deb, err = c.fetch(ctx, arch, name); err == nil {
-			return deb, nil
-		}
-	}
-	if deb, ok := c.cached(arch, re); ok && ctx.Err() == nil {
-		return deb, nil
-	}
-	return "", err
-}
-
-// resolve asks the package lists for the newest name that matches.
-func (c *cache) resolve(ctx context.Context, arch string, re *regexp.Regexp) (string, error) {
-	if err := c.update(ctx, arch); err != nil {
-		return "", err
-	}
-	out, err := c.apt(ctx, arch, c.dir, "apt-cache", "pkgnames")
-	if err != nil {
-		return "", err
-	}
-	if name := newest(strings.Fields(string(out)), re); name != "" {
-		return name, nil
-	}
-	return "", fmt.Errorf("no %s package matches %s: the machine's apt sources must hold a Debian release that has it", arch, re)
-}
-
-// fetch downloads one package by its exact name; one already there and intact
-// is not downloaded again.
-func (c *cache) fetch(ctx context.Context, arch, name string) (string, error) {
-	dir := filepath.Join(c.dir, "debs", arch)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", err
-	}
-	uris, err := c.apt(ctx, arch, dir, "apt-get", "download", "--print-uris", name)
-	if err != nil {
-		return "", err
-	}
-	// One line: 'URI' FILE SIZE HASH.
-	fields := strings.Fields(string(uris))
-	if len(fields) < 2 {
-		return "", fmt.Errorf("apt-get download --print-uris %s: no file named in %q", name, uris)
-	}
-	if _, err := c.apt(ctx, arch, dir, "apt-get", "download", name); err != nil {
-		return "", err
-	}
-	return filepath.Join(dir, filepath.Base(fields[1])), nil
-}
-
-// cached finds the newest matching package among those downloaded earlier.
-func (c *cache) cached(arch string, re *regexp.Regexp) (string, bool) {
-	files, _ := filepath.Glob(filepath.Join(c.dir, "debs", arch, "*.deb"))
-	byName := map[string]string{}
-	var names []string
-	for _, f := range files {
-		name, _, _ := strings.Cut(filepath.Base(f), "_")
-		byName[name] = f
-		names = append(names, name)
-	}
-	f, ok := byName[newest(names, re)]
-	return f, ok
-}
-
-// update refreshes the private package lists, at most once in a day.
-func (c *cache) update(ctx context.Context, arch string) error {
-	dir := filepath.Join(c.dir, "apt", arch)
-	stamp := filepath.Join(dir, "updated")
-	if fi, err := os.Stat(stamp); err == nil && time.Since(fi.ModTime()) < 24*time.Hour {
-		return nil
-	}
-	for _, d := range []string{"state/lists/partial", "cache/archives/partial"} {
-		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
-			return err
-		}
-	}
-	// An empty list of installed packages keeps apt from looking at this machine's.
-	if err := os.WriteFile(filepath.Join(dir, "status"), nil, 0o644); err != nil {
-		return err
-	}
-	if _, err := c.apt(ctx, arch, c.dir, "apt-get", "update"); err != nil {
-		return err
-	}
-	return os.WriteFile(stamp, nil, 0o644)
-}
-
-// apt runs one of apt's programs with the machine's sources and keys but lists,
-// state and architecture of its own, so that it needs no root and a foreign
-// architecture needs no change to the machine.
-func (c *cache) apt(ctx context.Context, arch, dir, program string, args ...string) ([]byte, error) {
-	own := filepath.Join(c.dir, "apt", arch)
-	all := append([]string{
-		"-q",
-		"-o", "APT::Architecture=" + arch,
-		"-o", "APT::Architectures=" + arch,
-		"-o", "APT::Sandbox::User=root",
-		"-o", "Acquire::Languages=none",
-		"-o", "Dir::State=" + filepath.Join(own, "state"),
-		"-o", "Dir::State::status=" + filepath.Join(own, "status"),
-		"-o", "Dir::Cache=" + filepath.Join(own, "cache"),
-	}, args...)
-	cmd := exec.CommandContext(ctx, program, all...)
-	cmd.Dir = dir
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		return nil, fmt.Errorf("%s %s: %w: %s", program, strings.Join(args, " "), err, lastLines(stderr.String(), 3))
-	}
-	return out, nil
 }
 
 // newest returns the name that matches re and comes last when runs of digits

@@ -5,7 +5,6 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 )
 
@@ -20,9 +19,9 @@ type check struct {
 	Detail string
 }
 
-// parseDoctor reads phasetrace doctor's JSON. It is an error when tracing would
-// not work.
-func parseDoctor(output []byte) ([]check, error) {
+// parseDoctor reads phasetrace doctor's JSON: what it found, and whether tracing
+// works.
+func parseDoctor(output []byte) ([]check, bool, error) {
 	var d struct {
 		Works  bool
 		Checks []check
@@ -30,10 +29,7 @@ func parseDoctor(output []byte) ([]check, error) {
 	// Messages may stand before the object.
 	start := max(0, bytes.IndexByte(output, '{'))
 	if err := json.NewDecoder(bytes.NewReader(output[start:])).Decode(&d); err != nil {
-		return nil, fmt.Errorf("read the result of phasetrace doctor: %w: %s", err, lastLines(string(output), 1))
+		return nil, false, fmt.Errorf("read the result of phasetrace doctor: %w: %s", err, lastLines(string(output), 1))
 	}
-	if !d.Works {
-		return d.Checks, errors.New("phasetrace doctor says that tracing does not work")
-	}
-	return d.Checks, nil
+	return d.Checks, d.Works, nil
 }

@@ -47,6 +47,26 @@ echo 1 >/proc/sys/kernel/printk
 read -r up _ </proc/uptime
 echo "@@boot $(uname -r) $up"
 
+report() {
+	echo "@@log-begin"
+	# A busy host makes an emulated processor late; that is no fault of what ran here.
+	dmesg | grep -E 'WARNING: CPU|BUG: |Oops|general protection fault' | grep -v 'soft lockup'
+	echo "@@log-end"
+	echo "@@done"
+	poweroff -f
+}
+
+# One program instead of the tests.
+if [ -x /pt/exec/run ]; then
+	echo "@@begin exec"
+	cd /pt/exec && ./run </dev/null 2>&1
+	code=$?
+	echo
+	read -r up _ </proc/uptime
+	echo "@@end exec $code $up"
+	report
+fi
+
 echo "@@begin doctor"
 phasetrace doctor --json </dev/null 2>&1
 code=$?
@@ -54,22 +74,18 @@ read -r up _ </proc/uptime
 echo "@@end doctor $code $up"
 
 . /pt/env
-while read -r id dir vars <&3; do
+while read -r id dir run vars <&3; do
+	[ "$run" = - ] && run=$TEST_RUN
 	echo
 	echo "@@begin $id"
 	cd "$dir" || continue
 	# The list of variables is split into words on purpose.
 	# shellcheck disable=SC2086
-	env $vars ./package.test -test.v=test2json -test.short -test.timeout="$TEST_TIMEOUT" -test.run="$TEST_RUN" </dev/null 2>&1
+	env $vars ./package.test -test.v=test2json -test.short -test.timeout="$TEST_TIMEOUT" -test.run="$run" </dev/null 2>&1
 	code=$?
 	echo
 	read -r up _ </proc/uptime
 	echo "@@end $id $code $up"
 done 3</pt/plan
 
-echo "@@log-begin"
-# A busy host makes an emulated processor late; that is no fault of what ran here.
-dmesg | grep -E 'WARNING: CPU|BUG: |Oops|general protection fault' | grep -v 'soft lockup'
-echo "@@log-end"
-echo "@@done"
-poweroff -f
+report

@@ -13,7 +13,10 @@
 //
 // The command line:
 //
-//	go run ./test/kernels [-list] [-only ID,…] [-modes NAME,…] [-doc FILE] [-v]
+//	go run ./test/kernels [-list] [-only ID,…] [-modes NAME,…] [-keep] [-doc FILE] [-v]
+//	go run ./test/kernels -only ID -exec FOLDER [-icount]
+//
+// The second form runs one program in a guest, and no tests.
 //
 // It knows the product only through its test binaries and the features that
 // they let the environment force away; it imports none of its packages.
@@ -46,6 +49,9 @@ type options struct {
 	run     string
 	doc     string
 	logs    string
+	keep    bool
+	exec    string
+	icount  bool
 	jobs    int
 	timeout time.Duration
 	verbose bool
@@ -79,11 +85,23 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	h := &harness{opts: opts, out: &lockedWriter{w: stderr}}
+	if opts.exec != "" {
+		return h.execute(ctx, chosen[0], stdout)
+	}
 	outcomes, err := h.runAll(ctx, chosen)
 	if err != nil {
 		return err
 	}
+	var missing []string
+	if opts.keep {
+		all, err := choose(kernels, "", opts.modes)
+		if err != nil {
+			return err
+		}
+		outcomes, missing = h.withKept(ctx, all, outcomes)
+	}
 	rep := newReport(outcomes, "make test-kernels")
+	rep.missing = missing
 	rep.summary(stdout)
 	if opts.doc != "" {
 		if err := os.MkdirAll(filepath.Dir(opts.doc), 0o755); err != nil {
@@ -103,10 +121,13 @@ func parseFlags(args []string, stderr io.Writer) (options, error) {
 	fs.BoolVar(&o.list, "list", false, "print the kernels and modes, run nothing")
 	fs.StringVar(&o.only, "only", "", "comma-separated kernel `ids` (default: all)")
 	fs.StringVar(&o.modes, "modes", "", "comma-separated attach mode `names` (default: all of each kernel)")
-	fs.StringVar(&o.pkgs, "pkgs", "", "comma-separated `packages` whose tests to run (default: the list in matrix.go)")
+	fs.StringVar(&o.pkgs, "pkgs", "", "comma-separated `packages` whose tests to run, each with =REGEXP for some of its tests (default: the list in matrix.go)")
 	fs.StringVar(&o.run, "run", "", "run only tests that match this `regexp`, as go test -run does")
 	fs.StringVar(&o.doc, "doc", "", "write the matrix as Markdown to this `file`")
 	fs.StringVar(&o.logs, "logs", filepath.Join("build", "kernels"), "`folder` for the consoles' logs")
+	fs.BoolVar(&o.keep, "keep", false, "take kernels that are not in -only from their logs")
+	fs.StringVar(&o.exec, "exec", "", "run the program run of this `folder` on one kernel, instead of tests, and print what it prints")
+	fs.BoolVar(&o.icount, "icount", false, "with -exec: one processor, whose clock counts instructions as ns")
 	fs.IntVar(&o.jobs, "jobs", runtime.NumCPU(), "virtual machines at a time")
 	fs.DurationVar(&o.timeout, "timeout", 60*time.Minute, "longest life of one virtual machine")
 	fs.BoolVar(&o.verbose, "v", false, "show the consoles as they print")
@@ -116,13 +137,13 @@ func parseFlags(args []string, stderr io.Writer) (options, error) {
 	if fs.NArg() > 0 {
 		return o, fmt.Errorf("unexpected argument %q: choose kernels with -only", fs.Arg(0))
 	}
-	if o.doc != "" && o.only+o.modes+o.pkgs+o.run != "" {
-		return o, errors.New("-doc describes the whole matrix: leave out -only, -modes, -pkgs and -run")
+	if o.doc != "" && !o.keep && o.only+o.modes != "" {
+		return o, errors.New("-doc describes the whole matrix: leave out -only and -modes, or take the other kernels from their logs with -keep")
 	}
 	if o.jobs < 1 {
 		o.jobs = 1
 	}
-	return o, nil
+	return o, o.checkExec()
 }
 
 func list(w io.Writer, chosen []kernel) error {
@@ -150,13 +171,7 @@ func (h *harness) runAll(ctx context.Context, chosen []kernel) ([]outcome, error
 	if err != nil {
 		return nil, err
 	}
-	pkgs := testPackages
-	if h.opts.pkgs != "" {
-		pkgs = nil
-		for dir := range strings.SplitSeq(h.opts.pkgs, ",") {
-			pkgs = append(pkgs, testPackage{Dir: strings.TrimPrefix(path.Clean(dir), "./"), Modes: true})
-		}
-	}
+	pkgs := h.opts.packages()
 	payloads := map[string]*payload{}
 	for _, arch := range archesOf(chosen) {
 		fmt.Fprintf(h.out, "building the tests for %s\n", arch)
@@ -211,9 +226,34 @@ func slowestFirst(ks []kernel) []int {
 	return order
 }
 
+// packages are those whose tests run.
+func (o *options) packages() []testPackage {
+	if o.pkgs == "" {
+		return testPackages
+	}
+	var pkgs []testPackage
+	for word := range strings.SplitSeq(o.pkgs, ",") {
+		dir, run, _ := strings.Cut(word, "=")
+		pkgs = append(pkgs, testPackage{Dir: strings.TrimPrefix(path.Clean(dir), "./"), Modes: true, Run: run})
+	}
+	return pkgs
+}
+
+// selection is what -pkgs and -run choose, "" for everything.
+func (o *options) selection() string {
+	var words []string
+	if o.pkgs != "" {
+		words = append(words, "-pkgs "+quote(o.pkgs))
+	}
+	if o.run != "" {
+		words = append(words, "-run "+quote(o.run))
+	}
+	return strings.Join(words, " ")
+}
+
 // runOne boots one kernel and judges what it printed.
 func (h *harness) runOne(ctx context.Context, k kernel, img image, p *payload) outcome {
-	out := outcome{Kernel: k, Package: img.Package}
+	out := outcome{Kernel: k, Package: img.Package, Selection: h.opts.selection()}
 	logPath := filepath.Join(h.opts.logs, k.ID+".log")
 	initrd, err := p.initramfs(k, img, guestOptions{Run: h.opts.run, Timeout: h.opts.timeout / 3})
 	if err != nil {
@@ -227,6 +267,7 @@ func (h *harness) runOne(ctx context.Context, k kernel, img image, p *payload) o
 		return out
 	}
 	defer log.Close()
+	fmt.Fprintln(log, aboutLine(img.Package, h.opts.selection()))
 	echo := io.Writer(log)
 	if h.opts.verbose {
 		echo = io.MultiWriter(log, &prefixWriter{w: h.out, prefix: k.ID + " | "})
@@ -234,11 +275,12 @@ func (h *harness) runOne(ctx context.Context, k kernel, img image, p *payload) o
 	start := time.Now()
 	console, err := boot(ctx, machine{Arch: k.Arch, Kernel: img.Path, Initrd: initrd, Timeout: h.opts.timeout, Echo: echo})
 	out.Wall = time.Since(start)
+	fmt.Fprintln(log, wallLine(out.Wall))
 	if err != nil {
 		out.Problems = append(out.Problems, err.Error())
 	}
 	out.Log = logPath
-	out.judge(ctx, console, p.plan(k))
+	out.judge(ctx, console, planOf(p.pkgs, k))
 	return out
 }
 

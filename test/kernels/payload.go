@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	_ "embed"
 	"errors"
@@ -43,16 +44,21 @@ type step struct {
 	ID   string // unique within a guest, without spaces
 	Mode string
 	Pkg  string // folder relative to the repository's root
+	Run  string // regular expression for -test.run, "" for that of the guest
 	Env  []string
 }
 
-// plan lists what a guest runs, in order.
-func (p *payload) plan(k kernel) []step {
+// planOf lists what a guest runs, in order.
+func planOf(pkgs []testPackage, k kernel) []step {
 	var out []step
 	for _, m := range k.Modes {
-		for _, pkg := range p.pkgs {
+		if m.refuses() {
+			out = append(out, step{ID: m.Name + ":" + commandPackage, Mode: m.Name, Pkg: commandPackage, Run: m.Run, Env: m.env()})
+			continue
+		}
+		for _, pkg := range pkgs {
 			if pkg.Modes || m.Name == native.Name {
-				out = append(out, step{ID: m.Name + ":" + pkg.Dir, Mode: m.Name, Pkg: pkg.Dir, Env: m.env()})
+				out = append(out, step{ID: m.Name + ":" + pkg.Dir, Mode: m.Name, Pkg: pkg.Dir, Run: pkg.Run, Env: m.env()})
 			}
 		}
 	}
@@ -77,9 +83,15 @@ func buildPayload(ctx context.Context, c *cache, arch string, pkgs []testPackage
 	if err := p.goBuild(ctx, "pt/phasetrace", "build", "./cmd/phasetrace"); err != nil {
 		return nil, fmt.Errorf("build phasetrace: %w", err)
 	}
+	dirs := []string{commandPackage}
 	for _, pkg := range pkgs {
-		if err := p.addTests(ctx, pkg.Dir); err != nil {
-			return nil, fmt.Errorf("%s: %w", pkg.Dir, err)
+		if pkg.Dir != commandPackage {
+			dirs = append(dirs, pkg.Dir)
+		}
+	}
+	for _, dir := range dirs {
+		if err := p.addTests(ctx, dir); err != nil {
+			return nil, fmt.Errorf("%s: %w", dir, err)
 		}
 	}
 	return p, p.addFixtures(ctx)
@@ -204,7 +216,7 @@ func (p *payload) initramfs(k kernel, img image, o guestOptions) (_ string, err 
 	if err := archive.addTree(p.root); err != nil {
 		return "", fmt.Errorf("pack the guest: %w", err)
 	}
-	for name, content := range map[string]string{"pt/plan": planText(p.plan(k)), "pt/env": envText(o)} {
+	for name, content := range map[string]string{"pt/plan": planText(planOf(p.pkgs, k)), "pt/env": envText(o)} {
 		archive.add(name, 0o644, int64(len(content)), strings.NewReader(content))
 	}
 	archive.add("pt/modules", fs.ModeDir|0o755, 0, nil)
@@ -217,11 +229,11 @@ func (p *payload) initramfs(k kernel, img image, o guestOptions) (_ string, err 
 }
 
 // planText is the plan as init.sh reads it: a line a step, with its name, its
-// folder and its environment.
+// folder, which tests ("-": those of the guest) and its environment.
 func planText(steps []step) string {
 	var b strings.Builder
 	for _, s := range steps {
-		fmt.Fprintf(&b, "%s %s %s\n", s.ID, path.Join(guestSource, s.Pkg), strings.Join(s.Env, " "))
+		fmt.Fprintf(&b, "%s %s %s %s\n", s.ID, path.Join(guestSource, s.Pkg), cmp.Or(s.Run, "-"), strings.Join(s.Env, " "))
 	}
 	return b.String()
 }

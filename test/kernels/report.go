@@ -17,6 +17,7 @@ import (
 type report struct {
 	outcomes []outcome
 	command  string
+	missing  []string // kernels of the matrix that were not run
 }
 
 func newReport(outcomes []outcome, command string) *report {
@@ -78,6 +79,9 @@ func (r *report) summary(w io.Writer) {
 		pass, fail, skip = pass+x.passed, fail+x.failed, skip+x.skipped
 	}
 	tw.Flush()
+	if r.missing != nil {
+		fmt.Fprintf(w, "not run: %s\n", strings.Join(r.missing, ", "))
+	}
 	fmt.Fprintf(w, "%d passed, %d failed, %d skipped\n", pass, fail, skip)
 }
 
@@ -91,6 +95,9 @@ func (r *report) markdown() []byte {
 	fmt.Fprintf(&b, "`%s` boots each of these kernels in an emulated machine (qemu without KVM, two\n"+
 		"processors) and runs there the tests that load BPF programs or look at other\nprocesses, once per attach mode. "+
 		"A test without subtests counts as one, and so does a subtest.\n\n", r.command)
+	if r.missing != nil {
+		fmt.Fprintf(&b, "Not run this time: %s.\n\n", strings.Join(r.missing, ", "))
+	}
 	r.matrix(&b)
 	r.modes(&b)
 	r.checks(&b)
@@ -106,9 +113,16 @@ func (r *report) matrix(b *bytes.Buffer) {
 		fmt.Fprintf(b, "| %s | %s | %s | %d | %d | %d | %v |\n", x.outcome.name(), x.outcome.Kernel.Arch, x.mode.Name,
 			x.passed, x.skipped, x.failed, x.wall.Round(time.Second))
 	}
-	fmt.Fprint(b, "\n| kernel | Debian package | first process after | whole run |\n|---|---|--:|--:|\n")
+	fmt.Fprint(b, "\n| kernel | Debian package | tests | first process after | whole run |\n|---|---|---|--:|--:|\n")
 	for _, o := range r.outcomes {
-		fmt.Fprintf(b, "| %s | %s | %v | %v |\n", o.name(), o.Package, o.Boot.Round(100*time.Millisecond), o.Wall.Round(time.Second))
+		tests := "all"
+		switch {
+		case o.Kernel.refused():
+			tests = "of the refusal"
+		case o.Selection != "":
+			tests = "`" + escape(o.Selection) + "`"
+		}
+		fmt.Fprintf(b, "| %s | %s | %s | %v | %v |\n", o.name(), o.Package, tests, o.Boot.Round(100*time.Millisecond), o.Wall.Round(time.Second))
 	}
 	fmt.Fprintln(b)
 }

@@ -55,15 +55,16 @@ func (s stepResult) count(want status) int {
 
 // outcome is everything that came of one kernel.
 type outcome struct {
-	Kernel   kernel
-	Package  string        // Debian package and version
-	Release  string        // as the booted kernel names itself
-	Boot     time.Duration // from power-on to the first process, by the guest's clock
-	Checks   []check       // what phasetrace doctor found there
-	Steps    []stepResult
-	Problems []string // why this kernel did not pass; empty: it did
-	Log      string   // path of the console's log
-	Wall     time.Duration
+	Kernel    kernel
+	Package   string        // Debian package and version
+	Selection string        // of tests, as options; "": all
+	Release   string        // as the booted kernel names itself
+	Boot      time.Duration // from power-on to the first process, by the guest's clock
+	Checks    []check       // what phasetrace doctor found there
+	Steps     []stepResult
+	Problems  []string // why this kernel did not pass; empty: it did
+	Log       string   // path of the console's log
+	Wall      time.Duration
 }
 
 // verdict is one line for people.
@@ -167,14 +168,11 @@ func (o *outcome) judge(ctx context.Context, console []byte, plan []step) {
 		problem("the kernel complained: %s", l)
 	}
 	last := t.boot
-	if d := t.steps[doctorID]; d == nil {
-		problem("phasetrace doctor did not run")
-	} else {
-		var err error
-		if o.Checks, err = parseDoctor(d.output); err != nil {
-			problem("%v", err)
-		}
+	if d := t.steps[doctorID]; d != nil {
 		last = d.end
+	}
+	if err := o.judgeDoctor(t.steps[doctorID]); err != nil {
+		problem("%v", err)
 	}
 	for _, s := range plan {
 		raw := t.steps[s.ID]
@@ -195,6 +193,24 @@ func (o *outcome) judge(ctx context.Context, console []byte, plan []step) {
 		o.Problems = append(o.Problems, result.problems(raw.ended)...)
 	}
 	o.checkModes()
+}
+
+// judgeDoctor says what is wrong with what phasetrace doctor found.
+func (o *outcome) judgeDoctor(d *rawStep) error {
+	if d == nil {
+		return errors.New("phasetrace doctor did not run")
+	}
+	checks, works, err := parseDoctor(d.output)
+	o.Checks = checks
+	switch {
+	case err != nil:
+		return err
+	case !works && !o.Kernel.refused():
+		return errors.New("phasetrace doctor says that tracing does not work")
+	case works && o.Kernel.refused():
+		return errors.New("phasetrace doctor says that tracing works on a kernel below the floor")
+	}
+	return nil
 }
 
 // problems lists what is wrong with one step.

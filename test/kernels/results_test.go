@@ -115,6 +115,7 @@ func TestJudgeRefuses(t *testing.T) {
 		{"kernel complained", good + "@@log-begin\r\n[1.0] WARNING: CPU: 0\r\n@@log-end\r\n@@done\r\n", plan[:1], "the kernel complained: [1.0] WARNING: CPU: 0"},
 		{"kernel died", good + "[ 1.9] Oops: int3: 0000 [#1]\r\n", plan[:1], "the kernel complained: [ 1.9] Oops: int3: 0000 [#1]"},
 		{"doctor objects", strings.Replace(good, `"works": true`, `"works": false`, 1) + end, plan[:1], "phasetrace doctor says that tracing does not work"},
+		{"doctor does not object", good + end, nil, "phasetrace doctor says that tracing works on a kernel below the floor"},
 		{"doctor crashed", "@@boot 6.1 1\n@@begin doctor\nsegmentation fault\n@@end doctor 139 2\n" + end, nil,
 			"read the result of phasetrace doctor: invalid character 's' looking for beginning of value: segmentation fault"},
 		{"no test ran", "@@boot 6.1 1\n@@begin native:internal/a\nPASS\n@@end native:internal/a 0 2\n" + end, plan[:1], "mode native: no test passed"},
@@ -123,7 +124,11 @@ func TestJudgeRefuses(t *testing.T) {
 			"native:internal/a: TestTable/two: skipped, and matrix.go does not allow it: a_test.go:9: not today"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			o := judged(oneMode, tt.console, tt.plan)
+			k := oneMode
+			if tt.name == "doctor does not object" {
+				k.Modes = []mode{refusal}
+			}
+			o := judged(k, tt.console, tt.plan)
 			if !strings.Contains(strings.Join(o.Problems, "\n")+"\n", tt.want+"\n") {
 				t.Errorf("problems: got %q, want one to be %q", o.Problems, tt.want)
 			}

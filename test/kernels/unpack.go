@@ -15,9 +15,9 @@ import (
 	"regexp"
 )
 
-// extract unpacks the files of a Debian package that match re into dir,
-// without their folders. A folder that is already there is complete.
-func extract(ctx context.Context, deb, dir string, re *regexp.Regexp) error {
+// extract unpacks the files of Debian packages that match re into dir, without
+// their folders. A folder that is already there is complete.
+func extract(ctx context.Context, debs []string, dir string, re *regexp.Regexp) error {
 	if _, err := os.Stat(dir); err == nil {
 		return nil
 	}
@@ -29,6 +29,15 @@ func extract(ctx context.Context, deb, dir string, re *regexp.Regexp) error {
 		return err
 	}
 	defer os.RemoveAll(tmp)
+	for _, deb := range debs {
+		if err := extractOne(ctx, deb, tmp, re); err != nil {
+			return err
+		}
+	}
+	return os.Rename(tmp, dir)
+}
+
+func extractOne(ctx context.Context, deb, dir string, re *regexp.Regexp) error {
 	cmd := exec.CommandContext(ctx, "dpkg-deb", "--fsys-tarfile", deb)
 	pipe, err := cmd.StdoutPipe()
 	if err != nil {
@@ -37,13 +46,10 @@ func extract(ctx context.Context, deb, dir string, re *regexp.Regexp) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	err = untar(pipe, tmp, re)
+	err = untar(pipe, dir, re)
 	// The rest of the archive must be read, else dpkg-deb fails with a broken pipe.
 	_, cerr := io.Copy(io.Discard, pipe)
-	if err := errors.Join(err, cerr, cmd.Wait()); err != nil {
-		return err
-	}
-	return os.Rename(tmp, dir)
+	return errors.Join(err, cerr, cmd.Wait())
 }
 
 // untar copies the regular files that match re out of an archive into dir.
