@@ -84,7 +84,11 @@ func nameOfProcess(p *stream.Process) string {
 // ofCPU says what a cost is, as a share where that is known.
 func ofCPU(c *stream.ProcessCost, whose string) string {
 	if share, ok := c.Share(); ok {
-		return fmt.Sprintf("about %s of %s CPU time (%s)", percentage(share), whose, human.Duration(c.Cost))
+		about := "about " + percentage(share)
+		if share < leastShare {
+			about = percentage(share)
+		}
+		return fmt.Sprintf("%s of %s CPU time (%s)", about, whose, human.Duration(c.Cost))
 	}
 	return fmt.Sprintf("about %s of %s CPU time, of which it is not known how much there was", human.Duration(c.Cost), whose)
 }
@@ -109,12 +113,15 @@ func mainly(c *stream.ProcessCost) string {
 	return fmt.Sprintf(", %s of it for %s", percentage(float64(some)/float64(all)), strings.Join(names, " and "))
 }
 
+// leastShare is the least that is told as a figure.
+const leastShare = 0.001
+
 // percentage writes a share of one in two digits.
 func percentage(share float64) string {
 	switch p := 100 * share; {
 	case p == 0:
 		return "0 %"
-	case p < 0.1:
+	case share < leastShare:
 		return "less than 0.1 %"
 	case p < 9.95:
 		return fmt.Sprintf("%.1f %%", p)
